@@ -1,0 +1,127 @@
+//! Natural images: the embedded scenes, image folders, CIFAR-10; and what is done to an image before a network.
+
+mod cifar10;
+mod folder;
+mod preprocessing;
+pub mod scenes;
+
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+pub use preprocessing::{ChannelOrder, Preprocessing};
+
+use crate::error::{Error, Result};
+
+/// Where images come from. Paths are relative to the data root.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Source {
+    /// The embedded, procedurally drawn images.
+    Scenes {
+        /// Any word; different splits have different images.
+        split: String,
+        /// How many, the ten classes in turn.
+        images: usize,
+    },
+    /// A folder with one folder of JPEG or PNG files for each class.
+    Folder {
+        path: PathBuf,
+        /// A CSV with columns `index,wnid,name` that says which network output each class folder is; without
+        /// it, the folders in alphabetical order are outputs 0, 1, 2, …
+        classes: Option<PathBuf>,
+    },
+    /// One of CIFAR-10's binary files, or a folder of them.
+    Cifar10 { path: PathBuf },
+}
+
+/// A class: the network output that stands for it, and its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Class {
+    pub index: usize,
+    pub name: String,
+}
+
+/// One natural image.
+#[derive(Clone)]
+pub struct Sample {
+    /// Where it comes from: a path in the data root or a position in the set.
+    pub id: String,
+    /// The network output that stands for its class.
+    pub label: usize,
+    /// The picture, resized and cropped for the network.
+    pub image: RgbImage,
+}
+
+/// A set of natural images in memory.
+#[derive(Clone)]
+pub struct Dataset {
+    /// What tables call it.
+    pub name: String,
+    /// The classes that occur, by index.
+    pub classes: Vec<Class>,
+    /// The images, in a fixed order.
+    pub samples: Vec<Sample>,
+    /// Files that could not be decoded, with the reason.
+    pub skipped: Vec<String>,
+}
+
+/// More than this share of undecodable files is an error.
+const TOLERATED: f64 = 0.01;
+
+impl Dataset {
+    /// Reads all images of a source.
+    ///
+    /// # Errors
+    /// Usage where the folder or file is not there; failure where a class has no image or more than 1 % of
+    /// the files are corrupt (each is named).
+    pub fn load(source: &Source, preprocessing: &Preprocessing, root: &Path, seed: u64) -> Result<Self> {
+        let set = match source {
+            Source::Scenes { split, images } => scenes::dataset(split, *images, seed),
+            Source::Folder { path, classes } => {
+                let classes = classes.as_ref().map(|file| root.join(file));
+                folder::dataset(root, path, classes.as_deref(), preprocessing)?
+            }
+            Source::Cifar10 { path } => cifar10::dataset(root, path)?,
+        };
+        let Self { name, samples, skipped, .. } = &set;
+        let all = samples.len() + skipped.len();
+        if all == 0 {
+            return Err(Error::usage(format!("data set {name} has no images")));
+        }
+        if skipped.len() as f64 > TOLERATED * all as f64 {
+            return Err(Error::failure(format!(
+                "{} of the {all} files of {name} can't be decoded, more than 1 %:\n  {}",
+                skipped.len(),
+                skipped.join("\n  ")
+            )));
+        }
+        Ok(Self {
+            samples: set
+                .samples
+                .into_iter()
+                .map(|s| Sample { image: preprocessing.fit(s.image), ..s })
+                .collect(),
+            ..set
+        })
+    }
+
+    /// The first `n` images of each class, classes in order of their index.
+    pub fn first_of_each(&self, n: usize) -> Vec<&Sample> {
+        self.classes
+            .iter()
+            .flat_map(|class| self.samples.iter().filter(|s| s.label == class.index).take(n))
+            .collect()
+    }
+}
+
+/// What a source is called in tables.
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Scenes { split, .. } => write!(f, "scenes/{split}"),
+            Self::Folder { path, .. } | Self::Cifar10 { path } => write!(f, "{}", path.display()),
+        }
+    }
+}

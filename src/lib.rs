@@ -1,0 +1,15 @@
+//! Trompe asks whether feature visualizations can be trusted.
+//!
+//! It builds CNNs whose feature visualizations lie (Geirhos et al., ICML 2024, "Don't trust your eyes"), measures
+//! how they lie, and measures how far the visualizations of honest networks can be believed.
+
+pub mod cache;
+pub mod data;
+pub mod device;
+pub mod error;
+pub mod executor;
+pub mod interrupt;
+pub mod network;
+pub mod progress;
+pub mod seed;
+pub mod visualize;

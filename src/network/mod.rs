@@ -1,0 +1,290 @@
+//! CNNs as directed acyclic graphs of named layers, with one forward pass.
+
+mod graph;
+mod layer;
+mod weights;
+pub mod zoo;
+
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor};
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::Rng;
+
+pub use graph::{Graph, INPUT, Node, Op};
+use layer::Layer;
+
+use crate::error::{Error, Result};
+
+/// A CNN: the graph of its layers and, for each, the Burn module that computes it.
+///
+/// As a Burn module its parameters are named by layer (`features.3.squeeze.weight`), as torchvision's are.
+#[derive(Clone, Debug)]
+pub struct Network {
+    graph: Graph,
+    channels: Vec<usize>,
+    layers: Vec<Layer>,
+}
+
+impl Network {
+    /// The network of this architecture with random weights (He et al., 2015) from `rng`.
+    ///
+    /// # Errors
+    /// Failure, naming the layer, if the graph does not fit together.
+    pub fn new(graph: Graph, rng: &mut impl Rng, device: &Device) -> Result<Self> {
+        let channels = graph.channels()?;
+        let layers = graph
+            .nodes
+            .iter()
+            .map(|node| Layer::new(&node.op, rng, device))
+            .collect();
+        Ok(Self {
+            graph,
+            channels,
+            layers,
+        })
+    }
+
+    /// The architecture.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// What the network is called in tables.
+    pub fn name(&self) -> &str {
+        &self.graph.name
+    }
+
+    /// The layer whose channels are the class scores.
+    pub fn output(&self) -> &str {
+        &self.graph.output
+    }
+
+    /// The number of channels of a layer.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer.
+    pub fn channels(&self, layer: &str) -> Result<usize> {
+        Ok(self.channels[self.graph.position(layer)?])
+    }
+
+    /// The class scores of images, `[N, C, H, W]` as the network takes them (after preprocessing), as `[N, classes]`.
+    pub fn logits(&self, input: Tensor<4>) -> Tensor<2> {
+        let output = self.graph.position(&self.graph.output).expect("a checked graph has its output");
+        self.evaluate(input, &[output]).remove(0).flatten::<2>(1, 3)
+    }
+
+    /// The activations `[N, C, H, W]` of the named layers, in the order asked for. Only what they depend on is
+    /// computed, and every other activation is dropped after its last use.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer.
+    pub fn capture(&self, input: Tensor<4>, layers: &[impl AsRef<str>]) -> Result<Vec<Tensor<4>>> {
+        let wanted = layers
+            .iter()
+            .map(|name| self.graph.position(name.as_ref()))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(self.evaluate(input, &wanted))
+    }
+
+    /// The one forward pass.
+    fn evaluate(&self, input: Tensor<4>, wanted: &[usize]) -> Vec<Tensor<4>> {
+        let order = self.graph.ancestors(wanted);
+        let index: HashMap<&str, usize> = order
+            .iter()
+            .map(|&i| (self.graph.nodes[i].name.as_str(), i))
+            .collect();
+        let mut uses = vec![0usize; self.graph.nodes.len()];
+        for &i in &order {
+            for name in &self.graph.nodes[i].inputs {
+                uses[index[name.as_str()]] += 1;
+            }
+        }
+        for &w in wanted {
+            uses[w] += 1;
+        }
+        let mut values: Vec<Option<Tensor<4>>> = vec![None; self.graph.nodes.len()];
+        let mut take = |values: &mut Vec<Option<Tensor<4>>>, i: usize| {
+            uses[i] -= 1;
+            let value = if uses[i] == 0 { values[i].take() } else { values[i].clone() };
+            value.expect("evaluated in order and kept until its last use")
+        };
+        let mut input = Some(input);
+        for &i in &order {
+            let node = &self.graph.nodes[i];
+            values[i] = Some(match node.op {
+                Op::Input { .. } => input.take().expect("one input node"),
+                _ => {
+                    let inputs = node
+                        .inputs
+                        .iter()
+                        .map(|name| take(&mut values, index[name.as_str()]))
+                        .collect();
+                    self.layers[i].forward(inputs)
+                }
+            });
+        }
+        wanted.iter().map(|&w| take(&mut values, w)).collect()
+    }
+
+    /// The same network with every batch norm that follows a convolution folded into it (for inference).
+    ///
+    /// The merged layer keeps the batch norm's name, since it computes what the batch norm did; the
+    /// convolution's own name is gone. A convolution that anything else reads is left as it is.
+    pub fn fold_batch_norm(&self) -> Self {
+        let nodes = &self.graph.nodes;
+        let readers = |name: &str| {
+            nodes.iter().filter(|n| n.inputs.iter().any(|i| i == name)).count()
+                + usize::from(self.graph.output == name)
+        };
+        let mut folded = Self {
+            graph: Graph { nodes: vec![], ..self.graph.clone() },
+            channels: vec![],
+            layers: vec![],
+        };
+        for (i, node) in nodes.iter().enumerate() {
+            let mut node = node.clone();
+            let mut layer = self.layers[i].clone();
+            if let Layer::BatchNorm(norm) = &layer {
+                let before = folded.graph.nodes.iter().position(|n| n.name == node.inputs[0]);
+                let conv = before.and_then(|p| match &folded.layers[p] {
+                    Layer::Conv(conv) if readers(&node.inputs[0]) == 1 => Some((p, conv.clone())),
+                    _ => None,
+                });
+                if let Some((p, conv)) = conv {
+                    layer = Layer::Conv(layer::fold(&conv, norm));
+                    let conv_node = folded.graph.nodes.remove(p);
+                    folded.layers.remove(p);
+                    folded.channels.remove(p);
+                    node.inputs = conv_node.inputs;
+                    node.op = conv_node.op;
+                    if let Op::Conv { bias, .. } = &mut node.op {
+                        *bias = true;
+                    }
+                }
+            }
+            folded.graph.nodes.push(node);
+            folded.layers.push(layer);
+            folded.channels.push(self.channels[i]);
+        }
+        folded
+    }
+
+    /// Weight and bias of a convolution or linear layer, as `[out, in, kh, kw]` and `[out]`.
+    ///
+    /// # Errors
+    /// Usage, if the layer is neither.
+    pub fn filters(&self, layer: &str) -> Result<(Tensor<4>, Tensor<1>)> {
+        let position = self.graph.position(layer)?;
+        let (weight, bias) = match &self.layers[position] {
+            Layer::Conv(conv) => (conv.weight.val(), conv.bias.as_ref().map(|b| b.val())),
+            Layer::Linear(linear) => {
+                let weight = linear.weight.val().transpose();
+                let [o, i] = weight.dims();
+                (weight.reshape([o, i, 1, 1]), linear.bias.as_ref().map(|b| b.val()))
+            }
+            _ => {
+                return Err(Error::usage(format!(
+                    "layer \"{layer}\" of network {} has no filters: name a convolution or a linear layer",
+                    self.name()
+                )));
+            }
+        };
+        let [out, ..] = weight.dims();
+        let bias = bias.unwrap_or_else(|| Tensor::zeros([out], &weight.device()));
+        Ok((weight, bias))
+    }
+
+    /// Sets weight `[out, in, kh, kw]` and bias `[out]` of a convolution or linear layer.
+    ///
+    /// # Errors
+    /// Usage, if the layer is neither.
+    pub fn set_filters(&mut self, layer: &str, weight: TensorData, bias: TensorData) -> Result<()> {
+        let position = self.graph.position(layer)?;
+        let device = self.device();
+        match &mut self.layers[position] {
+            Layer::Conv(conv) => {
+                conv.weight = burn::module::Param::from_data(weight, &device);
+                conv.bias = Some(burn::module::Param::from_data(bias, &device));
+                if let Op::Conv { bias, .. } = &mut self.graph.nodes[position].op {
+                    *bias = true;
+                }
+            }
+            Layer::Linear(linear) => {
+                let weight: Tensor<4> = Tensor::from_data(weight, &device);
+                let weight: Tensor<2> = weight.flatten::<2>(1, 3).transpose();
+                linear.weight = burn::module::Param::from_tensor(weight);
+                linear.bias = Some(burn::module::Param::from_data(bias, &device));
+                if let Op::Linear { bias, .. } = &mut self.graph.nodes[position].op {
+                    *bias = true;
+                }
+            }
+            _ => {
+                self.filters(layer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The device the parameters are on.
+    pub fn device(&self) -> Device {
+        self.devices().into_iter().next().unwrap_or_default()
+    }
+}
+
+impl Module for Network {
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        self.layers.iter().fold(devices, |d, layer| layer.collect_devices(d))
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        self.map_layers(|_, layer| layer.fork(device))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        self.map_layers(|_, layer| layer.to_device(device))
+    }
+
+    fn train(self) -> Self {
+        self.map_layers(|_, layer| layer.train())
+    }
+
+    fn valid(&self) -> Self {
+        self.clone().map_layers(|_, layer| layer.valid())
+    }
+
+    fn materialize(self) -> Self {
+        self.map_layers(|_, layer| layer.materialize())
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        for (node, layer) in self.graph.nodes.iter().zip(&self.layers) {
+            visitor.enter_module(&node.name, "Struct:Network");
+            layer.visit(visitor);
+            visitor.exit_module(&node.name, "Struct:Network");
+        }
+    }
+
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        self.map_layers(|node, layer| {
+            mapper.enter_module(&node.name, "Struct:Network");
+            let layer = layer.map(mapper);
+            mapper.exit_module(&node.name, "Struct:Network");
+            layer
+        })
+    }
+}
+
+impl Network {
+    fn map_layers(mut self, mut f: impl FnMut(&Node, Layer) -> Layer) -> Self {
+        self.layers = self
+            .graph
+            .nodes
+            .iter()
+            .zip(self.layers)
+            .map(|(node, layer)| f(node, layer))
+            .collect();
+        self
+    }
+}

@@ -1,0 +1,43 @@
+//! Architectures: functions that give the graph of a network.
+
+mod resnet;
+mod small_cnn;
+mod squeezenet;
+
+pub use resnet::resnet_cifar;
+pub use small_cnn::small_cnn;
+pub use squeezenet::squeezenet1_0;
+
+use super::Graph;
+use crate::error::{Error, Result};
+
+/// The names that [`builder`] knows.
+pub const BUILDERS: [&str; 6] = [
+    "small-cnn",
+    "squeezenet1_0",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+];
+
+/// The graph of a named architecture with that many classes.
+///
+/// # Errors
+/// Usage, with the names there are, if it is none of [`BUILDERS`].
+pub fn builder(name: &str, classes: usize) -> Result<Graph> {
+    Ok(match name {
+        "small-cnn" => small_cnn(classes),
+        "squeezenet1_0" => squeezenet1_0(classes),
+        "resnet20" => resnet_cifar(20, classes),
+        "resnet32" => resnet_cifar(32, classes),
+        "resnet44" => resnet_cifar(44, classes),
+        "resnet56" => resnet_cifar(56, classes),
+        _ => {
+            return Err(Error::usage(format!(
+                "network.builder: no architecture \"{name}\"; there are {}",
+                BUILDERS.join(", ")
+            )));
+        }
+    })
+}

@@ -1,0 +1,12 @@
+//! Feature visualization by activation maximization (Olah et al., 2017): an objective, a parameterization of the
+//! image, transforms for robustness, and the optimization that ties them together.
+
+mod objective;
+mod optimize;
+mod parameterization;
+mod transform;
+
+pub use objective::{Direction, Focus, Objective, Unit};
+pub use optimize::{Request, Settings, Snapshot, Visualization, milestones, visualize};
+pub use parameterization::{Canvas, Parameterization};
+pub use transform::{Transform, Warp, standard};

@@ -1,0 +1,241 @@
+//! Activation maximization.
+
+use burn::module::{Module, Param};
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use image::{Rgb, RgbImage};
+use indicatif::ProgressBar;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Canvas, Objective, Parameterization, Transform, Warp, standard};
+use crate::data::Preprocessing;
+use crate::error::Result;
+use crate::interrupt;
+use crate::network::Network;
+use crate::seed;
+
+/// How images are optimized.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Side of the image in pixels.
+    pub size: usize,
+    /// Number of updates.
+    #[serde(default = "steps")]
+    pub steps: usize,
+    #[serde(default)]
+    pub parameterization: Parameterization,
+    /// Adam's step length.
+    #[serde(default = "learning_rate")]
+    pub learning_rate: f64,
+    /// Weight of the Euclidean distance from grey.
+    #[serde(default)]
+    pub l2: f32,
+    /// Weight of the total variation.
+    #[serde(default)]
+    pub total_variation: f32,
+    /// What is done to the image at each step.
+    #[serde(default = "standard")]
+    pub transforms: Vec<Transform>,
+}
+
+fn steps() -> usize {
+    512
+}
+
+fn learning_rate() -> f64 {
+    0.05
+}
+
+impl Settings {
+    /// The defaults for an image of this size.
+    pub fn new(size: usize) -> Self {
+        Self {
+            size,
+            steps: steps(),
+            parameterization: Parameterization::default(),
+            learning_rate: learning_rate(),
+            l2: 0.0,
+            total_variation: 0.0,
+            transforms: standard(),
+        }
+    }
+}
+
+/// One visualization to be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    pub objective: Objective,
+    /// Tells visualizations of the same unit apart; decides the noise it starts from and its transforms.
+    pub index: usize,
+}
+
+/// The state of a visualization after some steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    pub step: usize,
+    /// The unit's activation for this image, without transforms.
+    pub activation: f32,
+    pub image: RgbImage,
+}
+
+/// A finished visualization.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Visualization {
+    pub request: Request,
+    /// The images and activations at steps 1, 2, 4, … and at the last one.
+    pub trajectory: Vec<Snapshot>,
+}
+
+impl Visualization {
+    /// The finished picture.
+    pub fn image(&self) -> &RgbImage {
+        &self.last().image
+    }
+
+    /// The state after the last step.
+    pub fn last(&self) -> &Snapshot {
+        self.trajectory.last().expect("the last step is always kept")
+    }
+}
+
+/// The steps at which a trajectory is looked at: powers of two, and the last.
+pub fn milestones(steps: usize) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..)
+        .map(|i| 1 << i)
+        .take_while(|&step| step < steps)
+        .collect();
+    all.push(steps);
+    all
+}
+
+/// The values that the optimizer moves, as a module.
+#[derive(Module, Debug)]
+struct Values {
+    values: Param<Tensor<4>>,
+}
+
+/// Makes the requested visualizations, all of units of one layer, as one batch.
+///
+/// # Errors
+/// Usage, if the network has no such layer or unit; an interruption.
+pub fn visualize(
+    network: &Network,
+    preprocessing: &Preprocessing,
+    settings: &Settings,
+    requests: &[Request],
+    seed: u64,
+    bar: &ProgressBar,
+) -> Result<Vec<Visualization>> {
+    let Some(first) = requests.first() else {
+        return Ok(vec![]);
+    };
+    for request in requests {
+        request.objective.unit.check(network)?;
+    }
+    let layer = [&first.objective.unit.layer];
+    let device = network.device().autodiff();
+    let network = network.clone().to_device(&device).no_grad();
+    let canvas = Canvas::new(settings.parameterization, settings.size, settings.size, &device);
+    let mut rngs: Vec<ChaCha8Rng> = requests
+        .iter()
+        .map(|r| seed::rng(seed, &("visualization", r.objective.unit.to_string(), r.index)))
+        .collect();
+    let mut values = Values {
+        values: Param::from_tensor(canvas.noise(&mut rngs)),
+    };
+    let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+    let milestones = milestones(settings.steps);
+    let mut trajectories = vec![vec![]; requests.len()];
+    for step in 1..=settings.steps {
+        interrupt::check()?;
+        let image = canvas.image(values.values.val());
+        let common = seed::rng(seed, &("transform", step));
+        let warps: Vec<Warp> = rngs
+            .iter_mut()
+            .map(|rng| Warp::draw(&settings.transforms, [settings.size; 2], &mut common.clone(), rng))
+            .collect();
+        let seen = Warp::apply(&warps, image.clone());
+        let maps = network.capture(preprocessing.apply(seen), &layer)?.remove(0);
+        let mut loss = regularizer(settings, image);
+        for (i, request) in requests.iter().enumerate() {
+            loss = loss + request.objective.loss(maps.clone().narrow(0, i, 1));
+        }
+        let grads = GradientsParams::from_grads(loss.backward(), &values);
+        values = optimizer.step(settings.learning_rate, values, grads);
+        if milestones.contains(&step) {
+            let images = pictures(canvas.image(values.values.val()));
+            let activations = activations(&network, preprocessing, requests, &images, &device)?;
+            for (i, (image, activation)) in images.into_iter().zip(activations).enumerate() {
+                trajectories[i].push(Snapshot {
+                    step,
+                    activation,
+                    image,
+                });
+            }
+        }
+        bar.inc(requests.len() as u64);
+    }
+    Ok(requests
+        .iter()
+        .zip(trajectories)
+        .map(|(request, trajectory)| Visualization {
+            request: request.clone(),
+            trajectory,
+        })
+        .collect())
+}
+
+/// The activation of each request's unit for its picture.
+fn activations(
+    network: &Network,
+    preprocessing: &Preprocessing,
+    requests: &[Request],
+    images: &[RgbImage],
+    device: &Device,
+) -> Result<Vec<f32>> {
+    let layer = [&requests[0].objective.unit.layer];
+    let input = preprocessing.apply(Preprocessing::tensor(images, device));
+    let maps = network.capture(input, &layer)?.remove(0);
+    Ok(requests
+        .iter()
+        .enumerate()
+        .map(|(i, r)| r.objective.activation(maps.clone().narrow(0, i, 1)).into_scalar())
+        .collect())
+}
+
+/// Distance from grey and total variation, weighted, summed over the batch.
+fn regularizer(settings: &Settings, image: Tensor<4>) -> Tensor<1> {
+    let [_, _, h, w] = image.dims();
+    let mut sum = Tensor::zeros([1], &image.device());
+    if settings.l2 > 0.0 {
+        let square = (image.clone() - 0.5).powi_scalar(2).sum_dims(&[1, 2, 3]);
+        sum = sum + (square + 1e-8).sqrt().sum() * settings.l2;
+    }
+    if settings.total_variation > 0.0 {
+        let across = image.clone().narrow(3, 1, w - 1) - image.clone().narrow(3, 0, w - 1);
+        let down = image.clone().narrow(2, 1, h - 1) - image.narrow(2, 0, h - 1);
+        sum = sum + (across.abs().sum() + down.abs().sum()) * settings.total_variation;
+    }
+    sum
+}
+
+/// Images `[N, 3, H, W]` in 0..1 as 8-bit pictures.
+fn pictures(images: Tensor<4>) -> Vec<RgbImage> {
+    let [_, _, h, w] = images.dims();
+    let values: Vec<f32> = images
+        .without_autodiff()
+        .into_data()
+        .try_to_vec()
+        .expect("images are 32-bit floats");
+    values
+        .chunks(3 * h * w)
+        .map(|image| {
+            RgbImage::from_fn(w as u32, h as u32, |x, y| {
+                let at = y as usize * w + x as usize;
+                Rgb(std::array::from_fn(|c| (image[c * h * w + at] * 255.0).round() as u8))
+            })
+        })
+        .collect()
+}

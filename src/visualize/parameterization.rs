@@ -1,0 +1,216 @@
+//! How the image is represented while it is optimized.
+
+use std::f32::consts::TAU;
+
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+use serde::{Deserialize, Serialize};
+
+/// The square root of the covariance of ImageNet's colours (from lucid), scaled so that its longest column is 1.
+const COLOUR: [[f32; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]];
+
+/// The standard deviation of the noise that every image starts from.
+const NOISE: f32 = 0.01;
+
+/// The representations there are. Both are colour-decorrelated and squashed into 0..1 by a sigmoid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Parameterization {
+    /// The image's spectrum, each frequency scaled by 1/f, so that a step changes all scales alike.
+    #[default]
+    Fourier,
+    /// The pixels themselves.
+    Pixel,
+}
+
+/// Turns values that an optimizer moves freely into RGB images in 0..1.
+pub struct Canvas {
+    height: usize,
+    width: usize,
+    device: Device,
+    colour: Tensor<4>,
+    spectrum: Option<Spectrum>,
+}
+
+/// The constants of a two-dimensional inverse real Fourier transform, as matrices.
+struct Spectrum {
+    /// 1/f, `[1, 1, 2H, F]`, for the real and under them the imaginary parts.
+    scale: Tensor<4>,
+    /// The complex inverse transform along columns, `[1, 1, 2H, 2H]`.
+    columns: Tensor<4>,
+    /// Its continuation along rows to real values, `[1, 1, F, W]`, for real and imaginary parts.
+    rows: [Tensor<4>; 2],
+}
+
+impl Canvas {
+    /// A canvas for images of this size. All tensors live on `device`.
+    pub fn new(kind: Parameterization, height: usize, width: usize, device: &Device) -> Self {
+        let longest = (0..3)
+            .map(|c| COLOUR.iter().map(|row| row[c] * row[c]).sum::<f32>().sqrt())
+            .fold(0.0, f32::max);
+        let colour = COLOUR.iter().flatten().map(|v| v / longest).collect();
+        Self {
+            height,
+            width,
+            device: device.clone(),
+            colour: matrix(colour, 3, 3, device),
+            spectrum: match kind {
+                Parameterization::Fourier => Some(Spectrum::new(height, width, device)),
+                Parameterization::Pixel => None,
+            },
+        }
+    }
+
+    /// The shape of the values of one image.
+    fn shape(&self) -> [usize; 3] {
+        match self.spectrum {
+            Some(_) => [3, 2 * self.height, self.width / 2 + 1],
+            None => [3, self.height, self.width],
+        }
+    }
+
+    /// The values of nearly grey images, one drawn from each generator, `[N, …]`.
+    pub fn noise<R: Rng>(&self, rngs: &mut [R]) -> Tensor<4> {
+        let [c, h, w] = self.shape();
+        let n = rngs.len();
+        let values: Vec<f32> = rngs
+            .iter_mut()
+            .flat_map(|rng| {
+                let draw = || -> f32 { StandardNormal.sample(rng) };
+                std::iter::repeat_with(draw).take(c * h * w).collect::<Vec<_>>()
+            })
+            .map(|x| x * NOISE)
+            .collect();
+        Tensor::from_data(TensorData::new(values, [n, c, h, w]), &self.device)
+    }
+
+    /// The images `[N, 3, H, W]` in 0..1 that the values stand for.
+    pub fn image(&self, values: Tensor<4>) -> Tensor<4> {
+        let pixels = match &self.spectrum {
+            Some(spectrum) => spectrum.inverse(values) / 4.0,
+            None => values,
+        };
+        let [n, _, h, w] = pixels.dims();
+        let coloured = self
+            .colour
+            .clone()
+            .expand([n, 1, 3, 3])
+            .matmul(pixels.reshape([n, 1, 3, h * w]))
+            .reshape([n, 3, h, w]);
+        activation::sigmoid(coloured)
+    }
+}
+
+fn matrix(values: Vec<f32>, rows: usize, columns: usize, device: &Device) -> Tensor<4> {
+    Tensor::from_data(TensorData::new(values, [1, 1, rows, columns]), device)
+}
+
+impl Spectrum {
+    fn new(height: usize, width: usize, device: &Device) -> Self {
+        let half = width / 2 + 1;
+        // Frequencies in cycles per pixel; those of rows past the middle are negative.
+        let frequency = |y: usize, x: usize| {
+            let fy = y.min(height - y) as f32 / height as f32;
+            let fx = x as f32 / width as f32;
+            fy.hypot(fx)
+        };
+        let lowest = 1.0 / height.max(width) as f32;
+        let scale = (0..2 * height)
+            .flat_map(|y| (0..half).map(move |x| (y % height, x)))
+            .map(|(y, x)| 1.0 / frequency(y, x).max(lowest))
+            .collect();
+        let angle = |a: usize, b: usize, n: usize| TAU * ((a * b) % n) as f32 / n as f32;
+        // [cos, -sin; sin, cos] on the stacked real and imaginary parts.
+        let norm = (height as f32).sqrt();
+        let columns = (0..2 * height)
+            .flat_map(|i| (0..2 * height).map(move |j| (i, j)))
+            .map(|(i, j)| {
+                let a = angle(i % height, j % height, height);
+                let value = match (i < height, j < height) {
+                    (true, true) | (false, false) => a.cos(),
+                    (true, false) => -a.sin(),
+                    (false, true) => a.sin(),
+                };
+                value / norm
+            })
+            .collect();
+        // A real signal's negative frequencies mirror the positive ones, so those count twice.
+        let norm = (width as f32).sqrt();
+        let row = |wave: fn(f32) -> f32| {
+            let values = (0..half)
+                .flat_map(|k| (0..width).map(move |x| (k, x)))
+                .map(|(k, x)| {
+                    let twice = if k == 0 || 2 * k == width { 1.0 } else { 2.0 };
+                    twice * wave(angle(k, x, width)) / norm
+                })
+                .collect();
+            matrix(values, half, width, device)
+        };
+        Self {
+            scale: matrix(scale, 2 * height, half, device),
+            columns: matrix(columns, 2 * height, 2 * height, device),
+            rows: [row(f32::cos), row(|a| -a.sin())],
+        }
+    }
+
+    /// The real images `[N, C, H, W]` of scaled spectra `[N, C, 2H, F]`.
+    fn inverse(&self, values: Tensor<4>) -> Tensor<4> {
+        let [n, c, h2, _] = values.dims();
+        let columns = self.columns.clone().expand([n, c, h2, h2]);
+        let parts = columns.matmul(values * self.scale.clone());
+        let [re, im] = [0, h2 / 2].map(|from| parts.clone().narrow(2, from, h2 / 2));
+        let [cos, sin] = self.rows.clone().map(|row| {
+            let [_, _, f, w] = row.dims();
+            row.expand([n, c, f, w])
+        });
+        re.matmul(cos) + im.matmul(sin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A single frequency gives the cosine that the definition of the transform says it does.
+    #[test]
+    fn one_coefficient_is_one_wave() {
+        let (h, w) = (6, 8);
+        let device = Device::default();
+        let spectrum = Spectrum::new(h, w, &device);
+        for (ky, kx) in [(0, 0), (2, 3), (5, 1), (3, 4), (1, 0)] {
+            for imaginary in [false, true] {
+                let mut values = vec![0f32; 2 * h * (w / 2 + 1)];
+                let y = if imaginary { ky + h } else { ky };
+                values[y * (w / 2 + 1) + kx] = 1.0;
+                let image = spectrum.inverse(matrix(values, 2 * h, w / 2 + 1, &device));
+                let got = image.into_data().try_to_vec::<f32>().unwrap();
+                let fy = if ky > h / 2 { h - ky } else { ky } as f32 / h as f32;
+                let f = fy.hypot(kx as f32 / w as f32).max(1.0 / 8.0);
+                let twice = if kx == 0 || 2 * kx == w { 1.0 } else { 2.0 };
+                for py in 0..h {
+                    for px in 0..w {
+                        let phase = TAU * (ky * py) as f32 / h as f32 + TAU * (kx * px) as f32 / w as f32;
+                        let wave = if imaginary { -phase.sin() } else { phase.cos() };
+                        let want = twice * wave / f / ((h * w) as f32).sqrt();
+                        let error = (got[py * w + px] - want).abs();
+                        assert!(error < 1e-5, "({ky}, {kx}) at ({py}, {px}): off by {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_starts_nearly_grey() {
+        for kind in [Parameterization::Fourier, Parameterization::Pixel] {
+            let canvas = Canvas::new(kind, 16, 24, &Device::default());
+            let values = canvas.noise(&mut [crate::seed::rng(0, &1), crate::seed::rng(0, &2)]);
+            let image = canvas.image(values);
+            assert_eq!(image.dims(), [2, 3, 16, 24]);
+            let values = image.into_data().try_to_vec::<f32>().unwrap();
+            assert!(values.iter().all(|v| (v - 0.5).abs() < 0.1));
+            assert_ne!(values[..100], values[3 * 16 * 24..][..100]);
+        }
+    }
+}

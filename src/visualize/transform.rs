@@ -1,0 +1,273 @@
+//! What is done to the image at each step, so that only what survives it drives the unit.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+/// One transform.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Transform {
+    /// A grey margin.
+    Pad { pixels: usize },
+    /// A crop that is smaller by `pixels`, at a random place.
+    Jitter { pixels: usize },
+    /// One of these sizes, relative to the image's.
+    Scale { factors: Vec<f32> },
+    /// A turn about the centre by one of these angles.
+    Rotate { degrees: Vec<f32> },
+}
+
+/// lucid's standard schedule: pad 12, jitter 8, scale 0.9 to 1.1, rotate ±10° (0° more often), jitter 4.
+pub fn standard() -> Vec<Transform> {
+    vec![
+        Transform::Pad { pixels: 12 },
+        Transform::Jitter { pixels: 8 },
+        Transform::Scale {
+            factors: (0..11).map(|i| 1.0 + (i as f32 - 5.0) / 50.0).collect(),
+        },
+        Transform::Rotate {
+            degrees: (-10..=10).chain([0; 5]).map(|d| d as f32).collect(),
+        },
+        Transform::Jitter { pixels: 4 },
+    ]
+}
+
+/// What is outside the image.
+const GREY: f32 = 0.5;
+
+/// Transforms drawn for one image at one step, composed into one map, so that the image is resampled once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warp {
+    /// Rows (y, then x) of the affine map from a pixel of the result, as (y, x, 1), to a place in the image.
+    map: [[f32; 3]; 2],
+    /// Height and width of the result.
+    size: [usize; 2],
+}
+
+impl Warp {
+    /// The map that leaves an image as it is.
+    pub fn identity(size: [usize; 2]) -> Self {
+        Self {
+            map: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
+            size,
+        }
+    }
+
+    /// Draws the transforms for an image of this size. Sizes come from `common`, which all images of a step share,
+    /// so that they can be processed in a batch; everything else from the image's own generator.
+    pub fn draw(
+        transforms: &[Transform],
+        size: [usize; 2],
+        common: &mut impl Rng,
+        own: &mut impl Rng,
+    ) -> Self {
+        let mut warp = Self::identity(size);
+        for transform in transforms {
+            match transform {
+                Transform::Pad { pixels } => {
+                    let margin = *pixels as f32;
+                    warp.before([[1.0, 0.0, -margin], [0.0, 1.0, -margin]]);
+                    warp.size = warp.size.map(|s| s + 2 * pixels);
+                }
+                Transform::Jitter { pixels } => {
+                    let pixels = (*pixels).min(warp.size[0] - 1).min(warp.size[1] - 1);
+                    let [y, x] = [(); 2].map(|()| own.random_range(0..=pixels) as f32);
+                    warp.before([[1.0, 0.0, y], [0.0, 1.0, x]]);
+                    warp.size = warp.size.map(|s| s - pixels);
+                }
+                Transform::Scale { factors } => {
+                    let factor = factors[common.random_range(0..factors.len())];
+                    // Pixel centres are half a pixel from the border at any scale.
+                    let shift = 0.5 / factor - 0.5;
+                    warp.before([[1.0 / factor, 0.0, shift], [0.0, 1.0 / factor, shift]]);
+                    warp.size = warp.size.map(|s| ((s as f32 * factor).round() as usize).max(1));
+                }
+                Transform::Rotate { degrees } => {
+                    let angle = degrees[own.random_range(0..degrees.len())].to_radians();
+                    let (sin, cos) = angle.sin_cos();
+                    let [cy, cx] = warp.size.map(|s| (s as f32 - 1.0) / 2.0);
+                    warp.before([
+                        [cos, sin, cy - cos * cy - sin * cx],
+                        [-sin, cos, cx + sin * cy - cos * cx],
+                    ]);
+                }
+            }
+        }
+        warp
+    }
+
+    /// Puts `inner` between the result and the map so far.
+    fn before(&mut self, inner: [[f32; 3]; 2]) {
+        self.map = self.map.map(|row| {
+            std::array::from_fn(|j| {
+                let constant = if j == 2 { row[2] } else { 0.0 };
+                row[0] * inner[0][j] + row[1] * inner[1][j] + constant
+            })
+        });
+    }
+
+    /// Height and width of the result.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
+    /// Applies one warp to each image of `[N, C, H, W]`, bilinearly, with grey outside; all must have the same size.
+    /// Differentiable.
+    pub fn apply(warps: &[Self], images: Tensor<4>) -> Tensor<4> {
+        let [n, c, h, w] = images.dims();
+        let device = images.device();
+        assert_eq!(n, warps.len(), "one warp for each image");
+        let [oh, ow] = warps[0].size;
+        if warps.iter().all(|warp| *warp == Self::identity([h, w])) {
+            return images;
+        }
+        let mut corners = [(); 4].map(|()| Vec::with_capacity(n * oh * ow));
+        let mut weights = [(); 4].map(|()| Vec::with_capacity(n * oh * ow));
+        let mut outside = Vec::with_capacity(n * oh * ow);
+        for (i, warp) in warps.iter().enumerate() {
+            assert_eq!(warp.size, [oh, ow], "one size for all images of a batch");
+            for oy in 0..oh {
+                for ox in 0..ow {
+                    let [y, x] = warp.map.map(|r| r[0] * oy as f32 + r[1] * ox as f32 + r[2]);
+                    let (y0, x0) = (y.floor(), x.floor());
+                    let (ty, tx) = (y - y0, x - x0);
+                    let mut missing = 1.0;
+                    for corner in 0..4 {
+                        let (dy, dx) = (corner / 2, corner % 2);
+                        let (cy, cx) = (y0 as i64 + dy, x0 as i64 + dx);
+                        let inside = (0..h as i64).contains(&cy) && (0..w as i64).contains(&cx);
+                        let weight = [1.0 - ty, ty][dy as usize] * [1.0 - tx, tx][dx as usize];
+                        let place = if inside { i as i64 * (h * w) as i64 + cy * w as i64 + cx } else { 0 };
+                        let weight = if inside { weight } else { 0.0 };
+                        missing -= weight;
+                        corners[corner as usize].push(place as i32);
+                        weights[corner as usize].push(weight);
+                    }
+                    outside.push(GREY * missing);
+                }
+            }
+        }
+        let column = |values: Vec<f32>| -> Tensor<2> {
+            Tensor::from_data(TensorData::new(values, [n * oh * ow, 1]), &device)
+        };
+        // One row a pixel, so that picking pixels copies whole rows.
+        let rows: Tensor<2> = images.permute([0, 2, 3, 1]).reshape([n * h * w, c]);
+        let mut sum = column(outside).expand([n * oh * ow, c]);
+        for (places, weights) in corners.into_iter().zip(weights) {
+            sum = sum + pick(&rows, places, &device) * column(weights);
+        }
+        sum.reshape([n, oh, ow, c]).permute([0, 3, 1, 2])
+    }
+}
+
+fn pick(rows: &Tensor<2>, places: Vec<i32>, device: &Device) -> Tensor<2> {
+    let length = places.len();
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [length]), device);
+    rows.clone().select(0, places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed;
+
+    fn image(h: usize, w: usize) -> Tensor<4> {
+        let values: Vec<f32> = (0..h * w).map(|i| i as f32).collect();
+        Tensor::from_data(TensorData::new(values, [1, 1, h, w]), &Device::default())
+    }
+
+    fn apply(transforms: &[Transform], h: usize, w: usize, seed: u64) -> (Vec<f32>, [usize; 2]) {
+        let warp = Warp::draw(
+            transforms,
+            [h, w],
+            &mut seed::rng(seed, &"common"),
+            &mut seed::rng(seed, &"own"),
+        );
+        let out = Warp::apply(std::slice::from_ref(&warp), image(h, w));
+        (out.into_data().try_to_vec().unwrap(), warp.size)
+    }
+
+    #[test]
+    fn padding_surrounds_with_grey() {
+        let (out, size) = apply(&[Transform::Pad { pixels: 1 }], 2, 2, 0);
+        assert_eq!(size, [4, 4]);
+        let g = GREY;
+        #[rustfmt::skip]
+        assert_eq!(out, [
+            g, g, g, g,
+            g, 0., 1., g,
+            g, 2., 3., g,
+            g, g, g, g,
+        ]);
+    }
+
+    #[test]
+    fn jitter_crops_without_changing_pixels() {
+        for seed in 0..20 {
+            let (out, size) = apply(&[Transform::Jitter { pixels: 2 }], 5, 6, seed);
+            assert_eq!(size, [3, 4]);
+            let first = out[0];
+            assert_eq!(out, (0..12).map(|i| first + (i / 4 * 6 + i % 4) as f32).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_quarter_turn_moves_rows_to_columns() {
+        let (out, size) = apply(&[Transform::Rotate { degrees: vec![90.0] }], 3, 3, 0);
+        assert_eq!(size, [3, 3]);
+        let want = [2., 5., 8., 1., 4., 7., 0., 3., 6.];
+        for (a, b) in out.iter().zip(want) {
+            assert!((a - b).abs() < 1e-4, "{out:?}");
+        }
+    }
+
+    #[test]
+    fn doubling_puts_values_between_the_old_ones() {
+        let (out, size) = apply(&[Transform::Scale { factors: vec![2.0] }], 1, 3, 0);
+        assert_eq!(size, [2, 6]);
+        // Row 0 of the result lies a quarter pixel outside of the image's only row.
+        let inner: Vec<f32> = out[1..5].iter().map(|v| (v - 0.25 * GREY) / 0.75).collect();
+        for (a, b) in inner.iter().zip([0.25, 0.75, 1.25, 1.75]) {
+            assert!((a - b).abs() < 1e-5, "{inner:?}");
+        }
+    }
+
+    #[test]
+    fn the_standard_schedule_keeps_the_size_within_its_bounds() {
+        for seed in 0..50 {
+            let (_, [h, w]) = apply(&standard(), 224, 224, seed);
+            assert_eq!(h, w);
+            assert!((212..=261).contains(&h), "{h}");
+        }
+    }
+
+    #[test]
+    fn the_gradient_is_the_transpose_of_the_sampling() {
+        let device = Device::default().autodiff();
+        let x = image(6, 5).to_device(&device).require_grad();
+        let warp = Warp::draw(
+            &[Transform::Pad { pixels: 2 }, Transform::Rotate { degrees: vec![7.0] }],
+            [6, 5],
+            &mut seed::rng(0, &0),
+            &mut seed::rng(0, &1),
+        );
+        let y = Warp::apply(&[warp.clone()], x.clone());
+        let grads = y.clone().powi_scalar(2).sum().backward();
+        let grad: Vec<f32> = x.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
+        // Against differences: raise one pixel a little.
+        let value = |values: Vec<f32>| -> f32 {
+            let t = Tensor::from_data(TensorData::new(values, [1, 1, 6, 5]), &Device::default());
+            Warp::apply(&[warp.clone()], t).powi_scalar(2).sum().into_scalar()
+        };
+        let base: Vec<f32> = (0..30).map(|i| i as f32).collect();
+        for pixel in [0, 7, 14, 29] {
+            let [up, down] = [0.5, -0.5].map(|d| {
+                let mut values = base.clone();
+                values[pixel] += d;
+                value(values)
+            });
+            assert!(((up - down) - grad[pixel]).abs() < 0.05 * grad[pixel].abs().max(1.0));
+        }
+    }
+}
