@@ -4,12 +4,19 @@
 //! how they lie, and measures how far the visualizations of honest networks can be believed.
 
 pub mod cache;
+pub mod circuit;
+pub mod cli;
+pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
 pub mod executor;
 pub mod interrupt;
 pub mod network;
+pub mod path;
 pub mod progress;
+pub mod report;
+pub mod sanity_check;
 pub mod seed;
+pub mod training;
 pub mod visualize;

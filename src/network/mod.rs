@@ -2,6 +2,7 @@
 
 mod graph;
 mod layer;
+mod rewrite;
 mod weights;
 pub mod zoo;
 
@@ -14,6 +15,7 @@ use rand::Rng;
 
 pub use graph::{Graph, INPUT, Node, Op};
 use layer::Layer;
+pub use rewrite::Insertion;
 
 use crate::error::{Error, Result};
 

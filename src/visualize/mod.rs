@@ -4,6 +4,7 @@
 mod objective;
 mod optimize;
 mod parameterization;
+mod store;
 mod transform;
 
 pub use objective::{Direction, Focus, Objective, Unit};

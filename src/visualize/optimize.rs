@@ -61,6 +61,36 @@ impl Settings {
             transforms: standard(),
         }
     }
+
+    /// Refuses what can't be optimized, naming the key.
+    ///
+    /// # Errors
+    /// A message that starts with the key.
+    pub fn check(&self) -> Result<(), String> {
+        if self.size < 8 {
+            return Err(format!("size is {}; it must be at least 8 pixels", self.size));
+        }
+        if self.steps == 0 {
+            return Err("steps is 0; it must be at least 1".into());
+        }
+        if self.learning_rate.is_nan() || self.learning_rate <= 0.0 {
+            return Err(format!("learning_rate is {}; it must be above 0", self.learning_rate));
+        }
+        for transform in &self.transforms {
+            match transform {
+                Transform::Scale { factors: list } if !list.iter().all(|f| (0.1..=10.0).contains(f)) => {
+                    return Err("transforms: a scale's factors are between 0.1 and 10".into());
+                }
+                Transform::Scale { factors: list } | Transform::Rotate { degrees: list }
+                    if list.is_empty() =>
+                {
+                    return Err("transforms: a scale or rotation needs at least one value".into());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One visualization to be made.
@@ -136,7 +166,7 @@ pub fn visualize(
     }
     let layer = [&first.objective.unit.layer];
     let device = network.device().autodiff();
-    let network = network.clone().to_device(&device).no_grad();
+    let network = network.clone().train().freeze();
     let canvas = Canvas::new(settings.parameterization, settings.size, settings.size, &device);
     let mut rngs: Vec<ChaCha8Rng> = requests
         .iter()

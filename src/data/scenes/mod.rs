@@ -71,7 +71,7 @@ impl Scene {
         let mut rng = seed::rng(seed, &("scene", split, index));
         let class = index % CLASSES.len();
         let object = object(class, &mut rng);
-        let mut surfaces: Vec<Surface> = (0..rng.random_range(1..=3))
+        let mut surfaces: Vec<Surface> = (0..rng.random_range(1..=2))
             .map(|_| clutter(&mut rng, None))
             .collect();
         let (x, y, scale) = (object.pose.x, object.pose.y, object.pose.scale);
@@ -83,11 +83,22 @@ impl Scene {
     }
 }
 
+/// How far an object may be turned from upright, in radians: things stand on the ground.
+const TILT: f32 = 0.45;
+
+/// How often an object has its class's own texture, and its own colour.
+const TYPICAL: f64 = 0.95;
+
+/// How saturated other surfaces are, and the background: subjects stand out, as in photographs that someone took of
+/// them.
+const CLUTTER_SATURATION: f32 = 0.5;
+const BACKDROP_SATURATION: f32 = 0.4;
+
 /// The object of a class, anywhere in the picture, turned and scaled at random.
 fn object(class: usize, rng: &mut ChaCha8Rng) -> Surface {
-    let scale = rng.random_range(0.42..0.78);
-    let room = (0.95f32 - scale).max(0.05);
-    let typical = |rng: &mut ChaCha8Rng| rng.random_bool(0.6);
+    let scale = rng.random_range(0.55..0.88);
+    let room = (0.98f32 - scale).max(0.05);
+    let typical = |rng: &mut ChaCha8Rng| rng.random_bool(TYPICAL);
     let pattern = if typical(rng) {
         Pattern::typical(class)
     } else {
@@ -105,7 +116,7 @@ fn object(class: usize, rng: &mut ChaCha8Rng) -> Surface {
             rng.random_range(-room..room),
             scale,
             rng.random_range(0.85..1.18),
-            rng,
+            rng.random_range(-TILT..TILT),
         ),
         texture: Texture::new(pattern, colour, rng),
         object: 1 + class as u8,
@@ -139,8 +150,14 @@ fn clutter(rng: &mut ChaCha8Rng, in_front_of: Option<(f32, f32, f32)>) -> Surfac
     };
     Surface {
         shape,
-        pose: Pose::new(x, y, scale, rng.random_range(0.6..1.6), rng),
-        texture: Texture::new(Pattern::any(rng), Colour::any(rng), rng),
+        pose: Pose::new(
+            x,
+            y,
+            scale,
+            rng.random_range(0.6..1.6),
+            rng.random_range(0.0..std::f32::consts::TAU),
+        ),
+        texture: Texture::new(Pattern::rough(rng), Colour::any(rng), rng).muted(CLUTTER_SATURATION),
         object: 1 + CLASSES.len() as u8,
         relief: rng.random_range(0.0..0.5),
     }
@@ -155,7 +172,7 @@ fn render(class: usize, surfaces: &[Surface], rng: &mut ChaCha8Rng) -> Scene {
         direction.sin() * elevation.cos(),
         elevation.sin(),
     ];
-    let backdrop = Texture::new(Pattern::Cloudy, Colour::any(rng), rng);
+    let backdrop = Texture::new(Pattern::Cloudy, Colour::any(rng), rng).muted(BACKDROP_SATURATION);
     let ramp = [rng.random_range(-0.15..0.15), rng.random_range(-0.15f32..0.15)];
     let grain = Noise::new(rng);
     let vignette = rng.random_range(0.0..0.25);
@@ -182,11 +199,13 @@ fn render(class: usize, surfaces: &[Surface], rng: &mut ChaCha8Rng) -> Scene {
                     continue;
                 }
                 let distance = surface.shape.distance(u, v) * surface.pose.scale;
-                let (su, sv) = surface.pose.local(x - 0.12 * light[0], y - 0.12 * light[1]);
-                let shadow = surface.shape.distance(su, sv) * surface.pose.scale;
-                let dark = 0.45 * smooth(0.06, -0.06, shadow) * (0.4 + 0.6 * surface.relief);
-                rgb = rgb.map(|c| c * (1.0 - dark));
                 let cover = (0.5 - distance / pixel).clamp(0.0, 1.0);
+                if cover < 1.0 {
+                    let (su, sv) = surface.pose.local(x - 0.12 * light[0], y - 0.12 * light[1]);
+                    let shadow = surface.shape.distance(su, sv) * surface.pose.scale;
+                    let dark = 0.45 * smooth(0.06, -0.06, shadow) * (0.4 + 0.6 * surface.relief);
+                    rgb = rgb.map(|c| c * (1.0 - dark));
+                }
                 if cover > 0.0 {
                     let normal = surface.normal(u, v);
                     let lambert = (0..3).map(|i| normal[i] * light[i]).sum::<f32>().max(0.0);

@@ -14,10 +14,15 @@ pub struct Pose {
 }
 
 impl Pose {
-    /// A pose with a random rotation.
-    pub fn new(x: f32, y: f32, scale: f32, aspect: f32, rng: &mut impl Rng) -> Self {
-        let turn = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
-        Self { x, y, scale, turn, aspect }
+    /// A pose with the given rotation in radians.
+    pub fn new(x: f32, y: f32, scale: f32, aspect: f32, angle: f32) -> Self {
+        Self {
+            x,
+            y,
+            scale,
+            turn: angle.sin_cos(),
+            aspect,
+        }
     }
 
     /// A point of the picture in the shape's own coordinates, where the shape spans about -1..1.
@@ -92,7 +97,7 @@ impl Shape {
             Self::Star => star(x, y),
             Self::Cross => rectangle(x, y, 0.92, 0.29).min(rectangle(x, y, 0.29, 0.92)),
             Self::Crescent => (r - 0.9).max(0.72 - (x - 0.42).hypot(y)),
-            Self::Pillar => rectangle(x, y, 0.3, 0.95),
+            Self::Pillar => rectangle(x, y, 0.36, 0.95),
             Self::Gear => {
                 let teeth = (y.atan2(x) * 8.0).sin();
                 ((r - 0.78 - 0.13 * (3.0 * teeth).tanh()) * 0.75).max(0.22 - r)

@@ -34,6 +34,11 @@ impl Pattern {
         Self::SURFACES[rng.random_range(0..Self::SURFACES.len())]
     }
 
+    /// What stones, boards and bushes are covered with.
+    pub fn rough(rng: &mut impl Rng) -> Self {
+        if rng.random_bool(0.5) { Self::Plain } else { Self::Mottled }
+    }
+
     /// What a class's objects are mostly covered with.
     pub fn typical(class: usize) -> Self {
         [
@@ -95,8 +100,8 @@ impl Colour {
             Self::Yellow,
             Self::Blue,
             Self::Purple,
-            Self::Grey,
-            Self::Grey,
+            Self::Red,
+            Self::Orange,
             Self::Green,
         ][class]
     }
@@ -122,7 +127,8 @@ pub struct Texture {
     base: [f32; 3],
     other: [f32; 3],
     frequency: f32,
-    angle: f32,
+    /// Sine and cosine of the pattern's direction.
+    turn: (f32, f32),
     noise: Noise,
     roughness: f32,
 }
@@ -142,15 +148,24 @@ impl Texture {
             base,
             other,
             frequency: rng.random_range(2.2..4.2),
-            angle: rng.random_range(0.0..std::f32::consts::PI),
+            turn: rng.random_range(0.0..std::f32::consts::PI).sin_cos(),
             noise: Noise::new(rng),
             roughness: rng.random_range(0.12..0.3),
         }
     }
 
+    /// The same texture in a paler colour: `saturation` 0 is grey.
+    pub fn muted(mut self, saturation: f32) -> Self {
+        for rgb in [&mut self.base, &mut self.other] {
+            let grey = rgb.iter().sum::<f32>() / 3.0;
+            *rgb = rgb.map(|v| grey + saturation * (v - grey));
+        }
+        self
+    }
+
     /// The colour at a place, before any light falls on it.
     pub fn at(&self, x: f32, y: f32) -> [f32; 3] {
-        let (sin, cos) = self.angle.sin_cos();
+        let (sin, cos) = self.turn;
         let (u, v) = (
             (x * cos + y * sin) * self.frequency,
             (-x * sin + y * cos) * self.frequency,
@@ -169,11 +184,10 @@ impl Texture {
             Pattern::Mottled => soft(2.5 * self.noise.smooth(u * 1.6, v * 1.6)),
             Pattern::Cloudy => 0.5 + 0.5 * self.noise.pink(x * 1.2 + 7.0, y * 1.2 - 3.0),
         };
-        let rough = match self.pattern {
-            Pattern::Cloudy => 0.7,
-            _ => self.roughness,
+        let wear = match self.pattern {
+            Pattern::Cloudy => 1.0 + 0.7 * self.noise.pink(x * 2.0, y * 2.0),
+            _ => 1.0 + self.roughness * self.noise.smooth(x * 9.0, y * 9.0),
         };
-        let wear = 1.0 + rough * self.noise.pink(x * 2.0, y * 2.0);
         std::array::from_fn(|c| ((1.0 - other) * self.base[c] + other * self.other[c]) * wear)
     }
 }

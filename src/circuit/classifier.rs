@@ -1,0 +1,183 @@
+//! The natural-vs-synthetic classifier inside a gate (Geirhos et al., 2024, section 2.1): a plain six-layer CNN.
+
+use burn::tensor::TensorData;
+use image::RgbImage;
+use indicatif::ProgressBar;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Preprocessing;
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::network::{Graph, Network, Op};
+use crate::progress;
+use crate::seed;
+use crate::training::{Batch, Shuffle, fit};
+use crate::visualize::{Transform, Warp};
+
+/// The layer that gives the classifier's logit, `[N, 1, 1, 1]`, positive for synthetic images.
+pub const LOGIT: &str = "logit";
+
+/// How the classifier is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The classes whose visualizations it is trained on. It is tested on those of all other classes.
+    pub classes: Vec<usize>,
+    /// Visualizations of each of these classes.
+    pub visualizations_per_class: usize,
+    /// Adam steps, each on a batch of half natural and half synthetic images.
+    pub steps: usize,
+    #[serde(default = "batch")]
+    pub batch: usize,
+    #[serde(default = "learning_rate")]
+    pub learning_rate: f64,
+}
+
+fn batch() -> usize {
+    16
+}
+
+fn learning_rate() -> f64 {
+    2e-3
+}
+
+/// The plain CNN: six convolutions, a 1x1 convolution to two scores, and their mean over the map.
+fn graph() -> Graph {
+    let mut g = Graph::new("natural-vs-synthetic", 3);
+    let mut input = 3;
+    for (i, (output, kernel, stride)) in
+        [(8, 5, 2), (16, 3, 2), (16, 3, 1), (32, 3, 2), (32, 3, 1), (48, 3, 2)].into_iter().enumerate()
+    {
+        let i = i + 1;
+        let conv = Op::conv(input, output, kernel, stride, kernel / 2).without_bias();
+        g.then(format!("conv{i}"), conv);
+        g.then(format!("bn{i}"), Op::BatchNorm { channels: output });
+        g.then(format!("relu{i}"), Op::Relu);
+        input = output;
+    }
+    g.then("scores", Op::conv(input, 2, 1, 1, 0));
+    g.then(LOGIT, Op::GlobalAvgPool);
+    g
+}
+
+/// Trains the classifier. Half of the images of either kind are shown as they are, half as the visualization's own
+/// transforms leave them, so that the gate holds while a picture is being made. Batch norms are folded, the two
+/// scores are merged into one logit, and its threshold is set on the training images.
+///
+/// # Errors
+/// An interruption, or a diverging training.
+pub fn train(
+    settings: &Settings,
+    natural: &[&RgbImage],
+    synthetic: &[&RgbImage],
+    transforms: &[Transform],
+    preprocessing: &Preprocessing,
+    executor: &Executor,
+    seed: u64,
+) -> Result<Network> {
+    let device = executor.device();
+    let network = Network::new(graph(), &mut seed::rng(seed, &"gate weights"), device)?;
+    let kinds = [natural, synthetic];
+    let mut shuffles = [0, 1].map(|k| Shuffle::new(kinds[k].len(), seed::rng(seed, &("gate order", k))));
+    let mut rng = seed::rng(seed, &"gate transforms");
+    let bar = progress::bar("training the gate's classifier", settings.steps);
+    let trained = fit(network, settings.steps, settings.learning_rate, &bar, || {
+        let labels: Vec<usize> = (0..settings.batch).map(|i| i % 2).collect();
+        let images: Vec<&RgbImage> =
+            labels.iter().map(|&k| kinds[k][shuffles[k].draw()]).collect();
+        let size = [images[0].height() as usize, images[0].width() as usize];
+        let mut rgb = Preprocessing::tensor(images.iter().copied(), device);
+        // All images of a batch have one size, so a whole batch is transformed or none of it.
+        if rng.random_bool(0.5) {
+            let common = seed::rng(rng.random(), &"size");
+            let warps: Vec<Warp> = images
+                .iter()
+                .map(|_| Warp::draw(transforms, size, &mut common.clone(), &mut rng))
+                .collect();
+            rgb = Warp::apply(&warps, rgb);
+        }
+        Batch { input: preprocessing.apply(rgb), labels }
+    })?;
+    bar.finish_and_clear();
+    let trained = trained.fold_batch_norm();
+    let merged = merge(&trained, 0.0)?;
+    let hidden = ProgressBar::hidden();
+    let [on_natural, on_synthetic] = kinds.map(|k| logits(&merged, k, preprocessing, executor, &hidden));
+    let threshold = threshold(&on_natural?, &on_synthetic?);
+    merge(&trained, threshold)
+}
+
+/// The classifier with its two scores merged into `synthetic − natural − threshold`.
+fn merge(trained: &Network, threshold: f32) -> Result<Network> {
+    let (weight, bias) = trained.filters("scores")?;
+    let [_, width, ..] = weight.dims();
+    let weight: Vec<f32> = weight.into_data().try_to_vec().expect("weights are 32-bit floats");
+    let bias: Vec<f32> = bias.into_data().try_to_vec().expect("weights are 32-bit floats");
+    let merged: Vec<f32> = (0..width).map(|i| weight[width + i] - weight[i]).collect();
+    let bias = bias[1] - bias[0] - threshold;
+    let mut network = trained.clone();
+    let mut insert = network.insert_before("scores")?;
+    let inputs = vec!["relu6".into()];
+    let weight = TensorData::new(merged, [1, width, 1, 1]);
+    let bias = TensorData::new(vec![bias], [1]);
+    insert.filters("score".into(), Op::conv(width, 1, 1, 1, 0), inputs, weight, bias)?;
+    insert.remove("scores", "score");
+    Ok(network)
+}
+
+/// The threshold with the fewest errors, the two kinds of error counting by their shares; the middle of it where
+/// several are as good.
+fn threshold(natural: &[f32], synthetic: &[f32]) -> f32 {
+    let mut all: Vec<f32> = natural.iter().chain(synthetic).copied().collect();
+    all.sort_by(f32::total_cmp);
+    let errors = |t: f32| {
+        let wrong = |values: &[f32], bad: &dyn Fn(f32) -> bool| {
+            values.iter().filter(|&&v| bad(v)).count() as f64 / values.len().max(1) as f64
+        };
+        wrong(natural, &|v| v > t) + wrong(synthetic, &|v| v <= t)
+    };
+    let mut best = (f64::INFINITY, 0.0, f32::NEG_INFINITY);
+    for pair in all.windows(2) {
+        let middle = (pair[0] + pair[1]) / 2.0;
+        let (error, gap) = (errors(middle), pair[1] - pair[0]);
+        if error < best.0 || (error == best.0 && gap > best.2) {
+            best = (error, middle, gap);
+        }
+    }
+    best.1
+}
+
+/// The logit of each image.
+///
+/// # Errors
+/// An interruption.
+pub fn logits(
+    classifier: &Network,
+    images: &[&RgbImage],
+    preprocessing: &Preprocessing,
+    executor: &Executor,
+    bar: &ProgressBar,
+) -> Result<Vec<f32>> {
+    let Some(first) = images.first() else {
+        return Ok(vec![]);
+    };
+    let size = executor.batch(first.height() as usize, first.width() as usize);
+    executor.run(images, size, bar, |chunk| {
+        let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
+        let logits = classifier.logits(preprocessing.apply(input));
+        Ok(logits.into_data().try_to_vec().expect("logits are 32-bit floats"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threshold_is_in_the_middle_of_the_widest_best_gap() {
+        assert_eq!(threshold(&[-3.0, -2.0, -1.0], &[2.0, 3.0]), 0.5);
+        // One natural image among the synthetic ones: still between the bulks.
+        assert_eq!(threshold(&[-3.0, -2.0, -1.0, 2.5], &[2.0, 3.0, 4.0, 5.0, 6.0]), 0.5);
+    }
+}

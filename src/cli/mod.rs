@@ -1,0 +1,70 @@
+//! The command line: one file a subcommand.
+
+mod plots;
+mod sanity_check;
+mod train;
+mod visualize;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cache::Cache;
+use crate::device::Kind;
+use crate::error::Result;
+
+/// Can feature visualizations be trusted? Builds networks whose visualizations lie, and measures how far those of
+/// honest networks can be believed.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run an experiment: a network, its circuits, their visualizations, and the path-similarity curve
+    SanityCheck(sanity_check::Arguments),
+    /// Make feature visualizations of single units
+    Visualize(visualize::Arguments),
+    /// Train an experiment's network and save it
+    Train(train::Arguments),
+    /// Draw the figures and the report of a results folder again, from its tables
+    Plots(plots::Arguments),
+}
+
+/// What every command that computes takes.
+#[derive(Args)]
+struct Common {
+    /// Folder that data sets and weights are relative to
+    #[arg(long, value_name = "DIR", env = "TROMPE_DATA", default_value = "data")]
+    data: PathBuf,
+    /// Where to compute; devices other than flex need a build with the cargo feature of that name
+    #[arg(long, value_enum, default_value = "flex")]
+    device: Kind,
+    /// Where trained networks and finished pictures are kept between runs
+    #[arg(long, value_name = "DIR", env = "TROMPE_CACHE", default_value = "results/.cache")]
+    cache: PathBuf,
+}
+
+impl Common {
+    fn cache(&self) -> Cache {
+        Cache::new(&self.cache)
+    }
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The command's own.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::SanityCheck(arguments) => arguments.run(),
+            Command::Visualize(arguments) => arguments.run(),
+            Command::Train(arguments) => arguments.run(),
+            Command::Plots(arguments) => arguments.run(),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Common;
+use crate::config::Experiment;
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::report::figures::Data;
+use crate::report::html::{by_third, curve, fooling};
+use crate::report::tables::CLEAN;
+use crate::sanity_check::{Setting, run};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The experiment file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    common: Common,
+    /// Seed of every random draw, instead of the experiment file's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Results folder [default: results/<name of the experiment>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let mut experiment = Experiment::read(&self.config)?;
+        if let Some(seed) = self.seed {
+            experiment.seed = seed;
+        }
+        let circuits = experiment.circuits(&self.config)?;
+        let out = self.out.unwrap_or_else(|| Path::new("results").join(&experiment.name));
+        let setting = Setting {
+            out: out.clone(),
+            cache: self.common.cache(),
+            executor: Executor::new(self.common.device)?,
+            data: self.common.data,
+        };
+        let manifest = run(&experiment, &circuits, &setting)?;
+        for file in &manifest.skipped_files {
+            eprintln!("left out: {file}");
+        }
+        for warning in &manifest.warnings {
+            eprintln!("note: {warning}");
+        }
+        print_summary(&Data::read(&out)?);
+        println!("\nreport: {}", out.join("report.html").display());
+        Ok(())
+    }
+}
+
+/// The result in a few lines.
+fn print_summary(data: &Data) {
+    println!("{:<12} {:<24} {:>7} {:>9} {:>9}", "circuit", "data set", "images", "top-1", "top-5");
+    for a in &data.accuracy {
+        println!(
+            "{:<12} {:<24} {:>7} {:>7.2} % {:>7.2} %",
+            a.circuit,
+            a.dataset,
+            a.images,
+            100.0 * a.top1,
+            100.0 * a.top5
+        );
+    }
+    for circuit in data.circuits().iter().filter(|c| *c != CLEAN) {
+        let f = fooling(data, circuit);
+        let gate = |kind: &str| {
+            let rows: Vec<_> = data.gate.iter().filter(|g| g.circuit == *circuit && g.kind == kind).collect();
+            let images: usize = rows.iter().map(|g| g.images).sum();
+            let right: f64 = rows.iter().map(|g| g.correct * g.images as f64).sum();
+            100.0 * right / images.max(1) as f64
+        };
+        println!(
+            "\n{circuit}: {} of {} visualizations are seen as the target, {} as their own class; the gate recognizes \
+             {:.2} % of natural images and {:.2} % of held-out visualizations",
+            f.target,
+            f.pictures,
+            f.own,
+            gate("natural"),
+            gate("visualization")
+        );
+    }
+    println!("\n{:<12} {:<22} {:>8} {:>8} {:>8}", "circuit", "normalized similarity", "early", "middle", "late");
+    for comparison in data.comparisons() {
+        for circuit in data.circuits() {
+            let show = |v: Option<f64>| v.map_or("undefined".into(), |v| format!("{v:.2}"));
+            let [early, middle, late] = by_third(&curve(data, &circuit, &comparison)).map(show);
+            let measure = format!("{} {}", comparison.1, comparison.0);
+            println!("{circuit:<12} {measure:<22} {early:>8} {middle:>8} {late:>8}");
+        }
+    }
+}

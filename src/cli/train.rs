@@ -1,0 +1,59 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Common;
+use crate::config::Experiment;
+use crate::data::Dataset;
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::progress;
+use crate::sanity_check::{Setting, network};
+use crate::training::{logits, top_k};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The experiment file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    common: Common,
+    /// Seed of every random draw, instead of the experiment file's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Where to save the network: one safetensors file with its graph and its weights
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let mut experiment = Experiment::read(&self.config)?;
+        if let Some(seed) = self.seed {
+            experiment.seed = seed;
+        }
+        let setting = Setting {
+            out: self.out.clone(),
+            cache: self.common.cache(),
+            executor: Executor::new(self.common.device)?,
+            data: self.common.data,
+        };
+        let network = network(&experiment, &setting)?;
+        network.save(&self.out)?;
+        let Experiment { data, preprocessing, seed, .. } = &experiment;
+        let validation = Dataset::load(&data.validation, preprocessing, &setting.data, *seed)?;
+        let bar = progress::bar("accuracy", validation.samples.len());
+        let logits = logits(&network, &validation.samples, preprocessing, &setting.executor, &bar)?;
+        bar.finish_and_clear();
+        let [top1, top5] = [1, 5].map(|k| top_k(&logits, &validation.samples, k));
+        println!(
+            "{}: top-1 {:.2} %, top-5 {:.2} % on {}",
+            network.name(),
+            100.0 * top1,
+            100.0 * top5,
+            validation.name
+        );
+        println!("saved {}", self.out.display());
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+//! The experiment file.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::circuit;
+use crate::data::{Preprocessing, Source};
+use crate::error::{Context, Error, Result};
+use crate::path;
+use crate::training;
+use crate::visualize::{self, Direction, Focus};
+
+/// One experiment. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// The name of the results folder.
+    pub name: String,
+    /// Every random draw comes from it.
+    #[serde(default)]
+    pub seed: u64,
+    pub network: Network,
+    pub data: Data,
+    pub preprocessing: Preprocessing,
+    /// Needed where the network has no weights file.
+    pub training: Option<training::Settings>,
+    pub visualization: Visualization,
+    /// Circuit files, relative to the experiment file.
+    #[serde(default)]
+    pub circuits: Vec<PathBuf>,
+    pub paths: path::Settings,
+}
+
+/// Which network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// An architecture's name.
+    pub builder: String,
+    pub classes: usize,
+    /// A safetensors file in the data root; without it the network is trained.
+    pub weights: Option<PathBuf>,
+}
+
+/// Which natural images, for what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// What the network, and a circuit's classifier, is trained on.
+    pub train: Option<Source>,
+    /// What everything is measured on.
+    pub validation: Source,
+    /// Further sets on which accuracy is reported.
+    #[serde(default)]
+    pub evaluation: Vec<Source>,
+}
+
+/// Which units are visualized, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Visualization {
+    /// The layer whose channel of a class's index is visualized; by default the network's output.
+    pub layer: Option<String>,
+    /// Class indices; by default all classes of the validation set.
+    pub classes: Option<Vec<usize>>,
+    /// Visualizations of each class.
+    #[serde(default = "one")]
+    pub per_class: usize,
+    #[serde(default)]
+    pub focus: Focus,
+    #[serde(default)]
+    pub direction: Direction,
+    /// How they are optimized.
+    pub optimization: visualize::Settings,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Reads a TOML file.
+///
+/// # Errors
+/// Usage, naming the file, the line and the key, if it is not there or does not say what it should.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path)
+        .on("read", path)
+        .map_err(|e| Error::usage(e.to_string()))?;
+    toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
+}
+
+impl Experiment {
+    /// Reads and checks an experiment file.
+    ///
+    /// # Errors
+    /// Usage, naming the file and the key.
+    pub fn read(path: &Path) -> Result<Self> {
+        let experiment: Self = read(path)?;
+        experiment
+            .check()
+            .map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
+        Ok(experiment)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let positive = |value: usize, key: &str| match value {
+            0 => Err(format!("{key} is 0; it must be at least 1")),
+            _ => Ok(()),
+        };
+        positive(self.network.classes, "network.classes")?;
+        positive(self.visualization.per_class, "visualization.per_class")?;
+        positive(self.paths.images_per_class, "paths.images_per_class")?;
+        self.visualization.optimization.check().map_err(|e| format!("visualization.optimization.{e}"))?;
+        if self.name.is_empty() || self.name.contains(['/', '\\']) || self.name.starts_with('.') {
+            return Err("name is the results folder's: letters, digits, - and _".into());
+        }
+        if let Some(training) = &self.training {
+            positive(training.epochs, "training.epochs")?;
+            positive(training.batch, "training.batch")?;
+        }
+        if self.network.weights.is_none() && (self.training.is_none() || self.data.train.is_none()) {
+            return Err("the network has no `weights`: give a file in [network], or [training] and [data.train]".into());
+        }
+        if self.paths.layers.is_empty() {
+            return Err("paths.layers is empty; name the layers to compare, first to last".into());
+        }
+        if !self.circuits.is_empty() && self.data.train.is_none() {
+            return Err("a circuit's classifier is trained on natural images: give [data.train]".into());
+        }
+        Ok(())
+    }
+
+    /// The circuits that the experiment names; `path` is the experiment's file.
+    ///
+    /// # Errors
+    /// Usage, as for [`read`].
+    pub fn circuits(&self, path: &Path) -> Result<Vec<circuit::Circuit>> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        self.circuits.iter().map(|file| circuit::Circuit::read(&folder.join(file))).collect()
+    }
+}

@@ -1,0 +1,121 @@
+//! Changing a network's graph: what circuits are made with.
+
+use burn::tensor::TensorData;
+
+use super::{Network, Node, Op};
+use crate::error::Result;
+use crate::network::layer::Layer;
+use crate::seed;
+
+/// A place in a network, before one of its layers, where others are put in.
+pub struct Insertion<'a> {
+    network: &'a mut Network,
+    at: usize,
+}
+
+impl Network {
+    /// The place before a layer.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer.
+    pub fn insert_before(&mut self, layer: &str) -> Result<Insertion<'_>> {
+        let at = self.graph.position(layer)?;
+        Ok(Insertion { network: self, at })
+    }
+}
+
+impl Insertion<'_> {
+    fn put(&mut self, node: Node, layer: Layer) -> Result<()> {
+        self.network.graph.nodes.insert(self.at, node);
+        self.network.layers.insert(self.at, layer);
+        self.at += 1;
+        self.network.channels = self.network.graph.channels()?;
+        Ok(())
+    }
+
+    /// A layer whose parameters, if it has any, are still to be set.
+    fn fresh(&mut self, name: String, op: Op, inputs: Vec<String>) -> Result<()> {
+        let layer = Layer::new(&op, &mut seed::rng(0, &name), &self.network.device());
+        self.put(Node { name, op, inputs }, layer)
+    }
+
+    /// Puts in a layer without parameters.
+    ///
+    /// # Errors
+    /// Failure, if it does not fit the graph.
+    pub fn plain(&mut self, name: String, op: Op, inputs: &[String]) -> Result<()> {
+        self.fresh(name, op, inputs.to_vec())
+    }
+
+    /// Puts in a convolution or linear layer with this weight `[out, in, kh, kw]` and bias `[out]`.
+    ///
+    /// # Errors
+    /// Failure, if it does not fit the graph.
+    pub fn filters(
+        &mut self,
+        name: String,
+        op: Op,
+        inputs: Vec<String>,
+        weight: TensorData,
+        bias: TensorData,
+    ) -> Result<()> {
+        self.fresh(name.clone(), op, inputs)?;
+        self.network.set_filters(&name, weight, bias)
+    }
+
+    /// Puts in a 1x1 convolution that turns the one channel x of `from` into `n` times `weight`·x + `bias`.
+    ///
+    /// # Errors
+    /// Failure, if it does not fit the graph.
+    pub fn spread(&mut self, name: String, from: &str, n: usize, weight: f32, bias: f32) -> Result<()> {
+        self.filters(
+            name,
+            Op::conv(1, n, 1, 1, 0),
+            vec![from.into()],
+            TensorData::new(vec![weight; n], [n, 1, 1, 1]),
+            TensorData::new(vec![bias; n], [n]),
+        )
+    }
+
+    /// Puts in a copy, weights and all, of a layer of some network.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer; failure, if it does not fit the graph.
+    pub fn copy(&mut self, of: &Network, layer: &str, name: String, inputs: Vec<String>) -> Result<()> {
+        let position = of.graph.position(layer)?;
+        let op = of.graph.nodes[position].op.clone();
+        self.put(Node { name, op, inputs }, of.layers[position].clone())
+    }
+
+    /// Exchanges the layer called `name` for one without parameters that reads other layers.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer; failure, if the new one does not fit the graph.
+    pub fn replace(&mut self, name: &str, op: Op, inputs: &[String]) -> Result<()> {
+        let position = self.network.graph.position(name)?;
+        self.network.graph.nodes.remove(position);
+        self.network.layers.remove(position);
+        if position < self.at {
+            self.at -= 1;
+        }
+        self.plain(name.into(), op, inputs)
+    }
+
+    /// Takes the layer called `name` out; what read it reads `instead`.
+    pub fn remove(&mut self, name: &str, instead: &str) {
+        let graph = &mut self.network.graph;
+        if let Some(position) = graph.nodes.iter().position(|n| n.name == name) {
+            graph.nodes.remove(position);
+            self.network.layers.remove(position);
+            self.network.channels.remove(position);
+        }
+        for input in graph.nodes.iter_mut().flat_map(|n| &mut n.inputs) {
+            if input == name {
+                *input = instead.into();
+            }
+        }
+        if graph.output == name {
+            graph.output = instead.into();
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The activations of many images at many layers.
+
+use image::RgbImage;
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Preprocessing;
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::network::Network;
+
+/// What of a layer's `[C, H, W]` activations is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reduction {
+    /// The spatial mean of each channel: C values.
+    ChannelMean,
+    /// Every activation: C·H·W values.
+    Full,
+}
+
+impl Reduction {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ChannelMean => "channel-mean",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// For each layer the activation vector of each image, in order.
+///
+/// # Errors
+/// Usage, if a layer is unknown; an interruption.
+pub fn capture(
+    network: &Network,
+    preprocessing: &Preprocessing,
+    images: &[&RgbImage],
+    layers: &[String],
+    reduction: Reduction,
+    executor: &Executor,
+    bar: &ProgressBar,
+) -> Result<Vec<Vec<Vec<f32>>>> {
+    let mut all = vec![Vec::with_capacity(images.len()); layers.len()];
+    let Some(first) = images.first() else {
+        return Ok(all);
+    };
+    let (w, h) = first.dimensions();
+    let size = executor.batch(h as usize, w as usize);
+    let rows = executor.run(images, size, bar, |chunk| {
+        let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
+        let maps = network.capture(preprocessing.apply(input), layers)?;
+        let mut rows = vec![Vec::with_capacity(layers.len()); chunk.len()];
+        for map in maps {
+            let map = match reduction {
+                Reduction::ChannelMean => map.mean_dims(&[2, 3]),
+                Reduction::Full => map,
+            };
+            let values: Vec<f32> = map.into_data().try_to_vec().expect("activations are 32-bit floats");
+            for (row, values) in rows.iter_mut().zip(values.chunks(values.len() / chunk.len())) {
+                row.push(values.to_vec());
+            }
+        }
+        Ok(rows)
+    })?;
+    for row in rows {
+        for (layer, values) in all.iter_mut().zip(row) {
+            layer.push(values);
+        }
+    }
+    Ok(all)
+}

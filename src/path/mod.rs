@@ -1,0 +1,10 @@
+//! Processing paths (Geirhos et al., 2024, section 3): are visualizations processed along the same path through a
+//! network as natural images of the class they stand for?
+
+mod activations;
+mod curve;
+pub mod similarity;
+
+pub use activations::{Reduction, capture};
+pub use curve::{Interval, PathSimilarity, Settings, Third, measure, thirds};
+pub use similarity::Metric;

@@ -1,0 +1,217 @@
+//! The path-similarity curves (Geirhos et al., 2024, Fig. 5 and 6).
+
+use std::path::Path;
+
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::canvas::{Area, Axis, Draw, Drawn, Entry, INK, PALETTE, bold, chart, legend, save, series, spread, style, text};
+use super::{Data, Figure, label};
+use crate::error::Result;
+use crate::path::{Third, thirds};
+use crate::report::tables::PathSimilarity;
+
+/// One line of a curve figure.
+struct Line {
+    entry: Entry,
+    /// One value a layer; `None` where it is undefined.
+    values: Vec<Option<f64>>,
+    bounds: Vec<Option<(f64, f64)>>,
+}
+
+/// Lines over the layers of a network.
+struct Curve {
+    title: String,
+    y: String,
+    layers: Vec<String>,
+    lines: Vec<Line>,
+    /// Heights that mean something, with what they mean.
+    references: Vec<(f64, String)>,
+}
+
+impl Draw for Curve {
+    fn size(&self) -> (u32, u32) {
+        (1200, 660)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn
+    where
+        DB::ErrorType: 'static,
+    {
+        let n = self.layers.len();
+        let x = Axis {
+            range: -0.5..n as f64 - 0.5,
+            name: "layer, from input to output".into(),
+            ticks: layer_ticks(&self.layers, 880),
+        };
+        // Intervals may reach far out where natural images hardly differ; the lines decide what is shown.
+        let values = self.lines.iter().flat_map(|l| l.values.iter().flatten().copied());
+        let mut range = spread(values.chain(self.references.iter().map(|r| r.0)));
+        let bounds = self.lines.iter().flat_map(|l| l.bounds.iter().flatten());
+        let reach = spread(bounds.flat_map(|&(l, h)| [l, h]).chain([range.start, range.end]));
+        let span = range.end - range.start;
+        range = reach.start.max(range.start - 0.5 * span)..reach.end.min(range.end + 0.5 * span);
+        let y = Axis::numbers(range.clone(), &self.y);
+        text(area, &self.title, (20, 16), &bold(22.0, HPos::Left, VPos::Top))?;
+        let entries: Vec<Entry> = self
+            .lines
+            .iter()
+            .map(|l| Entry { label: l.entry.label.clone(), ..l.entry })
+            .collect();
+        legend(area, &entries, 90, 66)?;
+        let right = if self.references.is_empty() { 24 } else { 190 };
+        let margins = [90, 100, right, 96];
+        let mut chart = chart(area, &x, &y, margins)?;
+        let (_, height) = area.dim_in_pixel();
+        let to_y = |v: f64| {
+            let inner = f64::from(height as i32 - margins[1] - margins[3]);
+            height as i32 - margins[3] - ((v - range.start) / (range.end - range.start) * inner) as i32
+        };
+        // Early, middle and late layers.
+        let thirds = thirds(n);
+        for (third, name) in [(Third::Early, "early"), (Third::Middle, "middle"), (Third::Late, "late")] {
+            let members: Vec<usize> = (0..n).filter(|&i| thirds[i] == third).collect();
+            let (Some(&first), Some(&last)) = (members.first(), members.last()) else {
+                continue;
+            };
+            if first > 0 {
+                let at = first as f64 - 0.5;
+                let line = [(at, range.start), (at, range.end)];
+                let stroke = PALETTE[6].mix(0.6).stroke_width(1);
+                chart
+                    .draw_series(std::iter::once(DashedPathElement::new(line, 3, 4, stroke)))
+                    .map_err(|e| e.to_string())?;
+            }
+            let middle = (first + last) as f64 / 2.0;
+            let inner = f64::from(1200 - margins[0] - margins[2]);
+            let at = margins[0] + ((middle + 0.5) / n as f64 * inner) as i32;
+            text(area, name, (at, margins[1] - 4), &style(15.0, PALETTE[6], HPos::Center, VPos::Bottom))?;
+        }
+        for (value, meaning) in &self.references {
+            let line = [(-0.5, *value), (n as f64 - 0.5, *value)];
+            chart
+                .draw_series(std::iter::once(PathElement::new(line, INK.stroke_width(2))))
+                .map_err(|e| e.to_string())?;
+            for (row, words) in meaning.lines().enumerate() {
+                let at = (1200 - right + 10, to_y(*value) + 18 * row as i32 - 9);
+                text(area, words, at, &style(15.0, INK, HPos::Left, VPos::Center))?;
+            }
+        }
+        for line in &self.lines {
+            // A gap where a value is undefined.
+            let points: Vec<Option<(f64, f64)>> =
+                line.values.iter().enumerate().map(|(i, v)| v.map(|v| (i as f64, v))).collect();
+            let clip = |v: f64| v.clamp(range.start, range.end);
+            for run in points.split(Option::is_none).filter(|r| !r.is_empty()) {
+                let run: Vec<(f64, f64)> = run.iter().flatten().copied().collect();
+                let band: Vec<(f64, f64, f64)> = run
+                    .iter()
+                    .filter_map(|&(x, _)| line.bounds[x as usize].map(|(l, h)| (x, clip(l), clip(h))))
+                    .collect();
+                series(&mut chart, &run, &band, &line.entry, 3)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Layer names under the axis, in two alternating rows where they would touch, and only every so many where even
+/// that is too tight.
+fn layer_ticks(layers: &[String], width: usize) -> Vec<(f64, String)> {
+    let longest = layers.iter().map(String::len).max().unwrap_or(1) * 10;
+    let space = width / layers.len().max(1);
+    let rows = if longest > space { 2 } else { 1 };
+    let every = longest.div_ceil(space * rows).max(1);
+    layers
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| i % every == 0)
+        .map(|(i, name)| {
+            let drop = rows == 2 && (i / every) % 2 == 1;
+            (i as f64, if drop { format!("\n{name}") } else { name.clone() })
+        })
+        .collect()
+}
+
+/// The normalized and the raw curve for every comparison.
+pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
+    let mut figures = vec![];
+    for (reduction, metric) in data.comparisons() {
+        let of = |circuit: &str| -> Vec<&PathSimilarity> {
+            data.paths
+                .iter()
+                .filter(|r| r.circuit == circuit && r.reduction == reduction && r.metric == metric)
+                .collect()
+        };
+        let circuits = data.circuits();
+        let layers: Vec<String> = of(&circuits[0]).iter().map(|r| r.layer.clone()).collect();
+        let what = match reduction.as_str() {
+            "channel-mean" => "channel means",
+            _ => "full maps",
+        };
+        let measure = format!("{metric}, {what}");
+        let name = |kind: &str| format!("{kind}_{reduction}_{metric}");
+
+        let lines = circuits
+            .iter()
+            .zip(PALETTE)
+            .map(|(circuit, colour)| Line {
+                entry: Entry { label: label(circuit), colour, dashed: false },
+                values: of(circuit).iter().map(|r| r.normalized).collect(),
+                bounds: of(circuit).iter().map(|r| r.lower.zip(r.upper)).collect(),
+            })
+            .collect();
+        let normalized = Curve {
+            title: format!("Path similarity of visualizations and natural images ({measure})"),
+            y: "normalized similarity".into(),
+            layers: layers.clone(),
+            lines,
+            references: vec![
+                (1.0, "natural images of\nthe same class".into()),
+                (0.0, "natural images of\ndifferent classes".into()),
+            ],
+        };
+        save(folder, &name("path_normalized"), &normalized)?;
+        figures.push(Figure {
+            name: name("path_normalized"),
+            caption: format!(
+                "Normalized path similarity by layer ({measure}): 1 means that visualizations are processed as like \
+                 natural images of their class as those are to one another, 0 as like as natural images of different \
+                 classes. Bands: bootstrap 95 % intervals over images. Corresponds to Fig. 6 of Geirhos et al."
+            ),
+        });
+
+        for (k, circuit) in circuits.iter().enumerate() {
+            let rows = of(circuit);
+            let line = |words: &str, colour, dashed, value: fn(&PathSimilarity) -> Option<f64>| Line {
+                entry: Entry { label: words.into(), colour, dashed },
+                values: rows.iter().map(|r| value(r)).collect(),
+                bounds: vec![None; rows.len()],
+            };
+            let raw = Curve {
+                title: format!("Similarity of activations, {} ({measure})", label(circuit)),
+                y: format!("{metric} similarity"),
+                layers: layers.clone(),
+                lines: vec![
+                    line("natural, same class", PALETTE[2], false, |r| r.natural_same_class),
+                    line("natural, different class", PALETTE[4], false, |r| r.natural_different_class),
+                    line("visualization, same class", PALETTE[0], false, |r| r.visualization_same_class),
+                    line("visualization, different class", PALETTE[5], true, |r| r.visualization_different_class),
+                ],
+                references: vec![],
+            };
+            let name = format!("{}_{k}", name("path_raw"));
+            save(folder, &name, &raw)?;
+            figures.push(Figure {
+                name,
+                caption: format!(
+                    "Mean similarity of activations by layer, {} ({measure}), between pairs of natural images and \
+                     between visualizations and natural images.",
+                    label(circuit)
+                ),
+            });
+        }
+    }
+    Ok(figures)
+}

@@ -1,0 +1,134 @@
+//! Activation, and the gate's answer, along the trajectories.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::canvas::{Area, Axis, Draw, Drawn, Entry, PALETTE, bold, chart, legend, save, series, spread, text};
+use super::{Data, Figure, label};
+use crate::error::Result;
+use crate::report::tables::Trajectory;
+
+/// One thin line a visualization and a thick one for their mean, for each group.
+struct Trajectories {
+    title: String,
+    y: String,
+    groups: Vec<(Entry, Vec<Vec<(f64, f64)>>)>,
+    steps: Vec<usize>,
+}
+
+impl Draw for Trajectories {
+    fn size(&self) -> (u32, u32) {
+        (1000, 580)
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &Area<DB>) -> Drawn
+    where
+        DB::ErrorType: 'static,
+    {
+        let log = |step: usize| (step as f64).log2();
+        let (first, last) = (self.steps[0], self.steps[self.steps.len() - 1]);
+        let x = Axis {
+            range: log(first) - 0.2..log(last) + 0.2,
+            name: "optimization step (logarithmic)".into(),
+            ticks: self.steps.iter().map(|&s| (log(s), s.to_string())).collect(),
+        };
+        let all = self.groups.iter().flat_map(|g| g.1.iter().flatten().map(|p| p.1));
+        let y = Axis::numbers(spread(all), &self.y);
+        text(area, &self.title, (20, 16), &bold(22.0, HPos::Left, VPos::Top))?;
+        let entries: Vec<Entry> =
+            self.groups.iter().map(|(e, _)| Entry { label: e.label.clone(), ..*e }).collect();
+        legend(area, &entries, 100, 66)?;
+        let mut chart = chart(area, &x, &y, [100, 92, 24, 72])?;
+        for (entry, lines) in &self.groups {
+            let faint = Entry { label: String::new(), colour: mix(entry.colour, 0.35), dashed: false };
+            for line in lines {
+                let line: Vec<(f64, f64)> = line.iter().map(|&(s, v)| (s.log2(), v)).collect();
+                series(&mut chart, &line, &[], &faint, 1)?;
+            }
+        }
+        for (entry, lines) in &self.groups {
+            let mean: Vec<(f64, f64)> = self
+                .steps
+                .iter()
+                .filter_map(|&s| {
+                    let values: Vec<f64> =
+                        lines.iter().flatten().filter(|p| p.0 == s as f64).map(|p| p.1).collect();
+                    (!values.is_empty()).then(|| (log(s), values.iter().sum::<f64>() / values.len() as f64))
+                })
+                .collect();
+            series(&mut chart, &mean, &[], entry, 3)?;
+        }
+        Ok(())
+    }
+}
+
+fn mix(colour: RGBColor, share: f64) -> RGBColor {
+    let blend = |c: u8| (f64::from(c) * share + 255.0 * (1.0 - share)) as u8;
+    RGBColor(blend(colour.0), blend(colour.1), blend(colour.2))
+}
+
+/// The lines of one circuit, one a visualization.
+fn lines(data: &Data, circuit: &str, value: fn(&Trajectory) -> Option<f64>) -> Vec<Vec<(f64, f64)>> {
+    let mut all: Vec<((usize, usize), Vec<(f64, f64)>)> = vec![];
+    for row in data.trajectories.iter().filter(|r| r.circuit == circuit) {
+        let Some(v) = value(row) else { continue };
+        let key = (row.class, row.index);
+        let point = (row.step as f64, v);
+        match all.iter_mut().find(|(k, _)| *k == key) {
+            Some((_, line)) => line.push(point),
+            None => all.push((key, vec![point])),
+        }
+    }
+    all.into_iter().map(|(_, line)| line).collect()
+}
+
+/// The activation along the trajectories of all networks, and the answers of their gates.
+pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
+    let mut steps: Vec<usize> = data.trajectories.iter().map(|r| r.step).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    if steps.is_empty() {
+        return Ok(vec![]);
+    }
+    let groups = |value: fn(&Trajectory) -> Option<f64>| -> Vec<_> {
+        data.circuits()
+            .iter()
+            .zip(PALETTE)
+            .map(|(c, colour)| (Entry { label: label(c), colour, dashed: false }, lines(data, c, value)))
+            .filter(|(_, lines)| !lines.is_empty())
+            .collect()
+    };
+    let mut figures = vec![];
+    let activation = Trajectories {
+        title: "Activation of the visualized unit along its trajectory".into(),
+        y: "activation".into(),
+        groups: groups(|r| Some(r.activation)),
+        steps: steps.clone(),
+    };
+    save(folder, "trajectories", &activation)?;
+    figures.push(Figure {
+        name: "trajectories".into(),
+        caption: "The unit's activation for the image at each step, without transforms: one thin line for each \
+                  visualization, a thick one for the mean."
+            .into(),
+    });
+    let gates = groups(|r| r.gate);
+    if !gates.is_empty() {
+        let gate = Trajectories {
+            title: "The gate's answer along the trajectory".into(),
+            y: "answer (0 natural, 1 synthetic)".into(),
+            groups: gates,
+            steps,
+        };
+        save(folder, "gate", &gate)?;
+        figures.push(Figure {
+            name: "gate".into(),
+            caption: "What the gate makes of the image at each step of the fooled network's trajectories: 1 sends it \
+                      down the fooled path."
+                .into(),
+        });
+    }
+    Ok(figures)
+}

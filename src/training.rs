@@ -1,0 +1,184 @@
+//! Training a classifier with Adam, and its accuracy.
+
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::{Int, Tensor, TensorData};
+use indicatif::ProgressBar;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Dataset, Preprocessing, Sample};
+use crate::error::{Error, Result};
+use crate::executor::Executor;
+use crate::interrupt;
+use crate::network::Network;
+use crate::progress;
+use crate::seed;
+
+/// How a network is trained. The rate rises over the first tenth of the steps and falls to zero as a cosine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images a step.
+    #[serde(default = "batch")]
+    pub batch: usize,
+    /// Adam's largest step length.
+    #[serde(default = "learning_rate")]
+    pub learning_rate: f64,
+}
+
+fn batch() -> usize {
+    32
+}
+
+fn learning_rate() -> f64 {
+    4e-3
+}
+
+/// Images as the network takes them, `[N, C, H, W]`, and their classes.
+pub struct Batch {
+    pub input: Tensor<4>,
+    pub labels: Vec<usize>,
+}
+
+/// Minimizes the cross-entropy over `steps` batches and gives back the trained network, for inference.
+///
+/// # Errors
+/// An interruption; failure, if the loss is no longer a number.
+pub fn fit(
+    network: Network,
+    steps: usize,
+    learning_rate: f64,
+    bar: &ProgressBar,
+    mut next: impl FnMut() -> Batch,
+) -> Result<Network> {
+    let device = network.device();
+    let autodiff = device.clone().autodiff();
+    let name = network.name().to_string();
+    let mut network = network.to_device(&autodiff).train();
+    let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+    let cross_entropy = CrossEntropyLossConfig::new().init(&autodiff);
+    for step in 0..steps {
+        interrupt::check()?;
+        let batch = next();
+        let labels: Vec<i64> = batch.labels.iter().map(|&l| l as i64).collect();
+        let n = labels.len();
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [n]), &autodiff);
+        let input = batch.input.to_device(&autodiff);
+        let loss = cross_entropy.forward(network.logits(input), labels);
+        let grads = loss.backward();
+        if step % 32 == 0 || step + 1 == steps {
+            let value: f32 = loss.into_scalar();
+            if !value.is_finite() {
+                return Err(Error::failure(format!(
+                    "training {name} diverged at step {step}: lower the learning rate"
+                )));
+            }
+        }
+        let grads = GradientsParams::from_grads(grads, &network);
+        network = optimizer.step(rate(learning_rate, step, steps), network, grads);
+        bar.inc(1);
+    }
+    Ok(network.valid().to_device(&device))
+}
+
+/// Linear warm-up over a tenth of the steps, then a half cosine to zero.
+fn rate(peak: f64, step: usize, steps: usize) -> f64 {
+    let done = (step as f64 + 1.0) / steps as f64;
+    match done {
+        d if d < 0.1 => peak * d / 0.1,
+        d => peak * 0.5 * (1.0 + (std::f64::consts::PI * (d - 0.1) / 0.9).cos()),
+    }
+}
+
+/// Sample positions in random order, reshuffled whenever they run out.
+pub struct Shuffle {
+    order: Vec<usize>,
+    next: usize,
+    rng: ChaCha8Rng,
+}
+
+impl Shuffle {
+    /// Positions 0 to `n` - 1.
+    pub fn new(n: usize, rng: ChaCha8Rng) -> Self {
+        Self { order: (0..n).collect(), next: n, rng }
+    }
+
+    /// The next position.
+    pub fn draw(&mut self) -> usize {
+        if self.next >= self.order.len() {
+            self.order.shuffle(&mut self.rng);
+            self.next = 0;
+        }
+        self.next += 1;
+        self.order[self.next - 1]
+    }
+}
+
+/// Trains a network on a data set; batch norms are folded in the result.
+///
+/// # Errors
+/// Those of [`fit`].
+pub fn train(
+    network: Network,
+    data: &Dataset,
+    preprocessing: &Preprocessing,
+    settings: &Settings,
+    seed: u64,
+) -> Result<Network> {
+    let steps = (data.samples.len() * settings.epochs).div_ceil(settings.batch);
+    let bar = progress::bar(&format!("training {}", network.name()), steps);
+    let mut shuffle = Shuffle::new(data.samples.len(), seed::rng(seed, &"training order"));
+    let device = network.device();
+    let trained = fit(network, steps, settings.learning_rate, &bar, || {
+        let samples: Vec<&Sample> = (0..settings.batch)
+            .map(|_| &data.samples[shuffle.draw()])
+            .collect();
+        Batch {
+            input: preprocessing.apply(Preprocessing::tensor(samples.iter().map(|s| &s.image), &device)),
+            labels: samples.iter().map(|s| s.label).collect(),
+        }
+    })?;
+    bar.finish_and_clear();
+    Ok(trained.fold_batch_norm())
+}
+
+/// The logits of every sample, in order.
+///
+/// # Errors
+/// An interruption.
+pub fn logits(
+    network: &Network,
+    samples: &[Sample],
+    preprocessing: &Preprocessing,
+    executor: &Executor,
+    bar: &ProgressBar,
+) -> Result<Vec<Vec<f32>>> {
+    let Some(first) = samples.first() else {
+        return Ok(vec![]);
+    };
+    let (w, h) = first.image.dimensions();
+    executor.run(samples, executor.batch(h as usize, w as usize), bar, |chunk| {
+        let input = Preprocessing::tensor(chunk.iter().map(|s| &s.image), executor.device());
+        let scores = network.logits(preprocessing.apply(input));
+        let [_, classes] = scores.dims();
+        let values: Vec<f32> = scores.into_data().try_to_vec().expect("logits are 32-bit floats");
+        Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())
+    })
+}
+
+/// The share of samples whose class is among the `k` highest logits. Among equal logits the class counts as ranked
+/// after half of them, rounded down.
+pub fn top_k(logits: &[Vec<f32>], samples: &[Sample], k: usize) -> f64 {
+    let hits = logits.iter().zip(samples).filter(|(row, sample)| {
+        let own = row[sample.label];
+        let above = row.iter().filter(|&&v| v > own).count();
+        let equal = row.iter().filter(|&&v| v == own).count() - 1;
+        above + equal / 2 < k
+    });
+    hits.count() as f64 / samples.len().max(1) as f64
+}
