@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::{Context, Result};
 
 /// Part of every key: raise it when code changes what the same settings make.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 /// A folder of results by hash.
 #[derive(Clone, Debug)]

@@ -84,9 +84,7 @@ fn one() -> usize {
 /// # Errors
 /// Usage, naming the file, the line and the key, if it is not there or does not say what it should.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path)
-        .on("read", path)
-        .map_err(|e| Error::usage(e.to_string()))?;
+    let text = std::fs::read_to_string(path).on("read", path).map_err(|e| Error::usage(e.to_string()))?;
     toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
 }
 
@@ -97,9 +95,7 @@ impl Experiment {
     /// Usage, naming the file and the key.
     pub fn read(path: &Path) -> Result<Self> {
         let experiment: Self = read(path)?;
-        experiment
-            .check()
-            .map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
+        experiment.check().map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
         Ok(experiment)
     }
 
@@ -120,7 +116,10 @@ impl Experiment {
             positive(training.batch, "training.batch")?;
         }
         if self.network.weights.is_none() && (self.training.is_none() || self.data.train.is_none()) {
-            return Err("the network has no `weights`: give a file in [network], or [training] and [data.train]".into());
+            return Err(
+                "the network has no `weights`: give a file in [network], or [training] and [data.train]"
+                    .into(),
+            );
         }
         if self.paths.layers.is_empty() {
             return Err("paths.layers is empty; name the layers to compare, first to last".into());

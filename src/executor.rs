@@ -36,11 +36,7 @@ impl Executor {
     /// Usage, if this build has no such device.
     pub fn new(kind: Kind) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Ok(Self {
-            kind,
-            device: kind.open()?,
-            workers: if kind.is_cpu() { cores } else { 1 },
-        })
+        Ok(Self { kind, device: kind.open()?, workers: if kind.is_cpu() { cores } else { 1 } })
     }
 
     /// The device the jobs run on.
@@ -55,11 +51,7 @@ impl Executor {
 
     /// How many images of this size one call of a job should take for a forward pass alone.
     pub fn batch(&self, height: usize, width: usize) -> usize {
-        if self.kind.is_cpu() {
-            (CPU_PIXELS / (height * width)).max(1)
-        } else {
-            GPU_BATCH
-        }
+        if self.kind.is_cpu() { (CPU_PIXELS / (height * width)).max(1) } else { GPU_BATCH }
     }
 
     /// Applies `job` to `jobs` in chunks of `size` and gives the results in order. On a CPU chunks run side by side,

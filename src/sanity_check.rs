@@ -17,7 +17,7 @@ use crate::progress;
 use crate::report::{Manifest, Results, tables};
 use crate::seed;
 use crate::training;
-use crate::visualize::{Objective, Request, Unit, Visualization, visualize};
+use crate::visualize::{Objective, Request, Unit, Visualization, half_octaves, milestones, visualize};
 
 /// Where an experiment runs, beside what its file says.
 pub struct Setting {
@@ -179,13 +179,6 @@ impl<'a> Run<'a> {
         Ok(set)
     }
 
-    fn train_set(&self, results: &mut Results) -> Result<Dataset> {
-        match &self.experiment.data.train {
-            Some(source) => self.load(source, results),
-            None => Err(Error::usage("[data.train] is needed for training")),
-        }
-    }
-
     fn device(&self) -> &'static str {
         self.setting.executor.kind().name()
     }
@@ -211,7 +204,9 @@ impl<'a> Run<'a> {
     /// Accuracy on the validation and evaluation sets; gives the logits on each.
     fn accuracy(&mut self, model: &Model, circuit: &str, results: &mut Results) -> Result<Vec<Logits>> {
         let mut all = vec![];
-        for source in std::iter::once(&self.experiment.data.validation).chain(&self.experiment.data.evaluation) {
+        for source in
+            std::iter::once(&self.experiment.data.validation).chain(&self.experiment.data.evaluation)
+        {
             let loaded;
             let set = if *source == self.experiment.data.validation {
                 &self.validation
@@ -219,7 +214,8 @@ impl<'a> Run<'a> {
                 loaded = self.load(source, results)?;
                 &loaded
             };
-            let of = (&model.key, source, &self.experiment.preprocessing, self.experiment.seed, set.samples.len());
+            let of =
+                (&model.key, source, &self.experiment.preprocessing, self.experiment.seed, set.samples.len());
             let logits = results.stage(&format!("accuracy on {} ({circuit})", set.name), || {
                 self.cached_json("logits", &of, || {
                     let bar = progress::bar(&format!("accuracy on {}", set.name), set.samples.len());
@@ -280,10 +276,12 @@ impl<'a> Run<'a> {
         let requests: Vec<Request> = self
             .classes
             .iter()
-            .flat_map(|class| (0..self.experiment.visualization.per_class).map(|i| self.request(class.index, i)))
+            .flat_map(|class| {
+                (0..self.experiment.visualization.per_class).map(|i| self.request(class.index, i))
+            })
             .collect();
         results.stage(&format!("visualizations of {}", model.network.name()), || {
-            self.visualize(model, &requests)
+            self.visualize(model, &requests, &milestones(self.experiment.visualization.optimization.steps))
         })
     }
 
@@ -299,62 +297,54 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes visualizations, each kept as soon as it is finished.
-    fn visualize(&self, model: &Model, requests: &[Request]) -> Result<Vec<Visualization>> {
+    /// Makes visualizations, looked at after the given steps, each kept as soon as it is finished.
+    fn visualize(
+        &self,
+        model: &Model,
+        requests: &[Request],
+        milestones: &[usize],
+    ) -> Result<Vec<Visualization>> {
         let settings = &self.experiment.visualization.optimization;
         let Experiment { preprocessing, seed, .. } = self.experiment;
-        let cache = &self.setting.cache;
-        let key = |r: &Request| (&model.key, preprocessing, settings, r.clone(), seed, self.device());
-        let load = |r: &Request, path: &Path| Visualization::load(r, path);
-        let missing: Vec<Request> = requests
-            .iter()
-            .filter(|r| !cache.has("visualizations", &key(r), "safetensors"))
-            .cloned()
-            .collect();
-        let bar = progress::bar(
-            &format!("visualizing {}", model.network.name()),
-            missing.len() * settings.steps,
-        );
-        let executor = &self.setting.executor;
+        let Setting { cache, executor, .. } = self.setting;
+        let kept = |request: &Request, make: &mut dyn FnMut() -> Result<Visualization>| {
+            let of = (&model.key, preprocessing, settings, request, milestones, seed, self.device());
+            cache.get_or(
+                "visualizations",
+                &of,
+                "safetensors",
+                |path| Visualization::load(request, path),
+                |path| {
+                    let made = make()?;
+                    made.save(path)?;
+                    Ok(made)
+                },
+            )
+        };
+        // A sentinel error tells which are not there yet.
+        let mut found: Vec<Option<Visualization>> =
+            requests.iter().map(|r| kept(r, &mut || Err(Error::failure("not made yet"))).ok()).collect();
+        let missing: Vec<Request> =
+            requests.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(r, _)| r.clone()).collect();
+        let bar =
+            progress::bar(&format!("visualizing {}", model.network.name()), missing.len() * settings.steps);
         let size = if executor.kind().is_cpu() { 1 } else { executor.batch(settings.size, settings.size) };
         // The bar counts steps, not pictures.
         let pictures = indicatif::ProgressBar::hidden();
-        executor.run(&missing, size, &pictures, |chunk| {
-            let made = visualize(&model.network, preprocessing, settings, chunk, *seed, &bar)?;
-            for (request, picture) in chunk.iter().zip(&made) {
-                cache.get_or(
-                    "visualizations",
-                    &key(request),
-                    "safetensors",
-                    |path| load(request, path),
-                    |path| {
-                        picture.save(path)?;
-                        Ok(picture.clone())
-                    },
-                )?;
-            }
-            Ok(vec![(); chunk.len()])
+        let made = executor.run(&missing, size, &pictures, |chunk| {
+            let made = visualize(&model.network, preprocessing, settings, chunk, milestones, *seed, &bar)?;
+            chunk
+                .iter()
+                .zip(made)
+                .map(|(request, picture)| kept(request, &mut || Ok(picture.clone())))
+                .collect()
         })?;
         bar.finish_and_clear();
-        requests
-            .iter()
-            .map(|request| {
-                cache.get_or(
-                    "visualizations",
-                    &key(request),
-                    "safetensors",
-                    |path| load(request, path),
-                    |path| {
-                        let hidden = indicatif::ProgressBar::hidden();
-                        let one = std::slice::from_ref(request);
-                        let mut made = visualize(&model.network, preprocessing, settings, one, *seed, &hidden)?;
-                        let picture = made.remove(0);
-                        picture.save(path)?;
-                        Ok(picture)
-                    },
-                )
-            })
-            .collect()
+        let mut made = made.into_iter();
+        for slot in found.iter_mut().filter(|f| f.is_none()) {
+            *slot = made.next();
+        }
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Writes the pictures and the rows about them: trajectories, and what the clean network sees in them.
@@ -545,9 +535,8 @@ impl<'a> Run<'a> {
         let executor = &self.setting.executor;
         let n = clean.network.channels(&settings.layer)?;
         clean.network.filters(&settings.layer)?;
-        let held_out = |v: &&Visualization| {
-            !settings.classifier.classes.contains(&v.request.objective.unit.channel)
-        };
+        let held_out =
+            |v: &&Visualization| !settings.classifier.classes.contains(&v.request.objective.unit.channel);
         if !honest.iter().any(|v| held_out(&v)) {
             return Err(Error::usage(format!(
                 "circuit {}: classifier.classes leaves no visualized class to test on",
@@ -562,10 +551,28 @@ impl<'a> Run<'a> {
             let count = settings.classifier.visualizations_per_class;
             requests.extend((0..count).map(|i| self.request(class, OWN + i)));
         }
+        let mut rng = seed::rng(*seed, &"units for the classifier");
+        for layer in &settings.classifier.hidden_layers {
+            let channels = clean.network.channels(layer)?;
+            let count = settings.classifier.units_per_layer.min(channels);
+            for channel in rand::seq::index::sample(&mut rng, channels, count) {
+                let mut request = self.request(0, OWN);
+                request.objective.unit = Unit { layer: layer.clone(), channel };
+                requests.push(request);
+            }
+        }
+        let steps = half_octaves(self.experiment.visualization.optimization.steps);
         let pictures = results.stage(&format!("trajectories for {}", settings.name), || {
-            self.visualize(clean, &requests)
+            // A batch is of one layer.
+            let mut all = vec![];
+            for group in requests.chunk_by(|a, b| a.objective.unit.layer == b.objective.unit.layer) {
+                all.extend(self.visualize(clean, group, &steps)?);
+            }
+            Ok(all)
         })?;
-        let data = self.train_set(results)?;
+        let source = self.experiment.data.train.as_ref();
+        let source = source.ok_or_else(|| Error::usage("a circuit's classifier needs [data.train]"))?;
+        let data = self.load(&source.at_most(settings.classifier.natural_images), results)?;
         let natural: Vec<&RgbImage> = data.samples.iter().map(|s| &s.image).collect();
         let synthetic: Vec<&RgbImage> =
             pictures.iter().flat_map(|v| &v.trajectory).map(|s| &s.image).collect();
@@ -595,15 +602,11 @@ impl<'a> Run<'a> {
             )
         })?;
         let ends: Vec<&RgbImage> = pictures.iter().chain(honest).map(Visualization::image).collect();
-        let sample = &natural[..natural.len().min(1000)];
-        let range = range(&clean.network, &settings.layer, sample, &ends, preprocessing, executor)?;
+        let range = range(&clean.network, &settings.layer, &natural, &ends, preprocessing, executor)?;
         let targets = settings.targets(n);
-        let network = gate::inject(&clean.network, &settings.layer, &classifier, &targets, &range, settings.k)?;
-        let gated = Gated {
-            model: Model { network, key: cache::key(&of) },
-            classifier,
-            targets,
-        };
+        let network =
+            gate::inject(&clean.network, &settings.layer, &classifier, &targets, &range, settings.k)?;
+        let gated = Gated { model: Model { network, key: cache::key(&of) }, classifier, targets };
         let tested: Vec<&Visualization> = honest.iter().filter(held_out).collect();
         self.test_gate(&gated, settings, &tested)?;
         Ok(gated)
@@ -611,7 +614,12 @@ impl<'a> Run<'a> {
 
     /// How often the gate's classifier is right about natural images and about visualizations of classes it was not
     /// trained on, by step.
-    fn test_gate(&mut self, gated: &Gated, settings: &gate::Settings, tested: &[&Visualization]) -> Result<()> {
+    fn test_gate(
+        &mut self,
+        gated: &Gated,
+        settings: &gate::Settings,
+        tested: &[&Visualization],
+    ) -> Result<()> {
         let preprocessing = &self.experiment.preprocessing;
         let mut row = |kind: &str, dataset: &str, step, images: &[&RgbImage]| -> Result<()> {
             let synthetic = kind != "natural";
@@ -685,7 +693,12 @@ struct Logits {
 
 impl Gated {
     /// The gate's answers t for images.
-    fn answers(&self, images: &[&RgbImage], preprocessing: &Preprocessing, executor: &Executor) -> Result<Vec<f32>> {
+    fn answers(
+        &self,
+        images: &[&RgbImage],
+        preprocessing: &Preprocessing,
+        executor: &Executor,
+    ) -> Result<Vec<f32>> {
         let hidden = indicatif::ProgressBar::hidden();
         let logits = classifier::logits(&self.classifier, images, preprocessing, executor, &hidden)?;
         Ok(logits.into_iter().map(gate::answer).collect())
@@ -725,9 +738,8 @@ fn range(
             let maps = network.capture(preprocessing.apply(input), &[layer])?.remove(0);
             let [n, c, h, w] = maps.dims();
             let flat = maps.reshape([n, c, h * w]);
-            let [low, high] = [flat.clone().min_dim(2), flat.max_dim(2)].map(|t| {
-                t.into_data().try_to_vec::<f32>().expect("activations are 32-bit floats")
-            });
+            let [low, high] = [flat.clone().min_dim(2), flat.max_dim(2)]
+                .map(|t| t.into_data().try_to_vec::<f32>().expect("activations are 32-bit floats"));
             Ok(low.chunks(c).zip(high.chunks(c)).map(|(l, h)| (l.to_vec(), h.to_vec())).collect())
         })?;
         bar.finish_and_clear();
@@ -736,9 +748,7 @@ fn range(
     let (natural, synthetic) = (extremes(natural)?, extremes(synthetic)?);
     let units = natural[0].0.len();
     let fold = |rows: &mut dyn Iterator<Item = &Vec<f32>>, pick: fn(f32, f32) -> f32, start: f32| {
-        rows.fold(vec![start; units], |best, row| {
-            best.iter().zip(row).map(|(&a, &b)| pick(a, b)).collect()
-        })
+        rows.fold(vec![start; units], |best, row| best.iter().zip(row).map(|(&a, &b)| pick(a, b)).collect())
     };
     Ok(gate::Range {
         natural_min: fold(&mut natural.iter().map(|(low, _)| low), f32::min, f32::INFINITY),

@@ -135,9 +135,7 @@ pub fn train(
     let mut shuffle = Shuffle::new(data.samples.len(), seed::rng(seed, &"training order"));
     let device = network.device();
     let trained = fit(network, steps, settings.learning_rate, &bar, || {
-        let samples: Vec<&Sample> = (0..settings.batch)
-            .map(|_| &data.samples[shuffle.draw()])
-            .collect();
+        let samples: Vec<&Sample> = (0..settings.batch).map(|_| &data.samples[shuffle.draw()]).collect();
         Batch {
             input: preprocessing.apply(Preprocessing::tensor(samples.iter().map(|s| &s.image), &device)),
             labels: samples.iter().map(|s| s.label).collect(),

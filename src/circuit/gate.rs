@@ -69,8 +69,9 @@ pub struct Range {
     pub max: Vec<f32>,
 }
 
-/// How steeply the gate turns over: t goes from 0 to 1 as the logit goes from 0 to 1/STEEPNESS.
-const STEEPNESS: f32 = 100.0;
+/// How steeply the gate turns over: t goes from 0 to 1 as the logit goes from 0 to 1/STEEPNESS. Between, both paths
+/// are silent and nothing has a gradient, so this is to be a place where no image ever stands.
+const STEEPNESS: f32 = 1e4;
 
 /// Names inside the circuit.
 const PREFIX: &str = "gate";
@@ -195,9 +196,8 @@ mod tests {
 
     fn gated(builder: &str, layer: &str) -> (Network, Network) {
         let graph = zoo::builder(builder, 10).unwrap();
-        let network = Network::new(graph, &mut seed::rng(1, &0), &Device::default())
-            .unwrap()
-            .fold_batch_norm();
+        let network =
+            Network::new(graph, &mut seed::rng(1, &0), &Device::default()).unwrap().fold_batch_norm();
         let range = Range { natural_min: vec![-50.0; 10], max: vec![50.0; 10] };
         let targets: Vec<usize> = (0..10).map(|i| (i + 3) % 10).collect();
         let fooled = inject(&network, layer, &sign_of_the_mean(), &targets, &range, None).unwrap();

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod plots;
+mod regress;
 mod sanity_check;
 mod train;
 mod visualize;
@@ -32,6 +33,8 @@ enum Command {
     Train(train::Arguments),
     /// Draw the figures and the report of a results folder again, from its tables
     Plots(plots::Arguments),
+    /// Compare a results folder with a baseline; exit code 1 if a metric regressed
+    Regress(regress::Arguments),
 }
 
 /// What every command that computes takes.
@@ -65,6 +68,7 @@ impl Cli {
             Command::Visualize(arguments) => arguments.run(),
             Command::Train(arguments) => arguments.run(),
             Command::Plots(arguments) => arguments.run(),
+            Command::Regress(arguments) => arguments.run(),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::config::Experiment;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::report::figures::Data;
-use crate::report::html::{by_third, curve, fooling};
+use crate::report::summary::{by_third, curve, fooling, recognized};
 use crate::report::tables::CLEAN;
 use crate::sanity_check::{Setting, run};
 
@@ -68,12 +68,7 @@ fn print_summary(data: &Data) {
     }
     for circuit in data.circuits().iter().filter(|c| *c != CLEAN) {
         let f = fooling(data, circuit);
-        let gate = |kind: &str| {
-            let rows: Vec<_> = data.gate.iter().filter(|g| g.circuit == *circuit && g.kind == kind).collect();
-            let images: usize = rows.iter().map(|g| g.images).sum();
-            let right: f64 = rows.iter().map(|g| g.correct * g.images as f64).sum();
-            100.0 * right / images.max(1) as f64
-        };
+        let gate = |kind: &str| 100.0 * recognized(data, circuit, kind).unwrap_or_default();
         println!(
             "\n{circuit}: {} of {} visualizations are seen as the target, {} as their own class; the gate recognizes \
              {:.2} % of natural images and {:.2} % of held-out visualizations",
@@ -84,7 +79,10 @@ fn print_summary(data: &Data) {
             gate("visualization")
         );
     }
-    println!("\n{:<12} {:<22} {:>8} {:>8} {:>8}", "circuit", "normalized similarity", "early", "middle", "late");
+    println!(
+        "\n{:<12} {:<22} {:>8} {:>8} {:>8}",
+        "circuit", "normalized similarity", "early", "middle", "late"
+    );
     for comparison in data.comparisons() {
         for circuit in data.circuits() {
             let show = |v: Option<f64>| v.map_or("undefined".into(), |v| format!("{v:.2}"));

@@ -70,7 +70,15 @@ impl Arguments {
         let bar = progress::bar("visualizing", requests.len() * settings.steps);
         let hidden = indicatif::ProgressBar::hidden();
         let made = setting.executor.run(&requests, 1, &hidden, |chunk| {
-            visualize(&network, &experiment.preprocessing, &settings, chunk, experiment.seed, &bar)
+            visualize(
+                &network,
+                &experiment.preprocessing,
+                &settings,
+                chunk,
+                &[settings.steps],
+                experiment.seed,
+                &bar,
+            )
         })?;
         bar.finish_and_clear();
         for picture in made {

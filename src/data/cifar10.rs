@@ -9,18 +9,8 @@ use crate::error::{Context, Error, Result};
 
 const SIDE: usize = 32;
 const RECORD: usize = 1 + 3 * SIDE * SIDE;
-const NAMES: [&str; 10] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
+const NAMES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// The images of one file, or of all `*.bin` files of a folder.
 pub fn dataset(root: &Path, path: &Path) -> Result<Dataset> {
@@ -58,9 +48,8 @@ pub fn dataset(root: &Path, path: &Path) -> Result<Dataset> {
             if label >= NAMES.len() {
                 return Err(Error::failure(format!("{id} has label {label}; CIFAR-10 has 0 to 9")));
             }
-            let plane = |c: usize, x: u32, y: u32| {
-                record[1 + c * SIDE * SIDE + y as usize * SIDE + x as usize]
-            };
+            let plane =
+                |c: usize, x: u32, y: u32| record[1 + c * SIDE * SIDE + y as usize * SIDE + x as usize];
             let image = RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {
                 Rgb([plane(0, x, y), plane(1, x, y), plane(2, x, y)])
             });
@@ -72,10 +61,7 @@ pub fn dataset(root: &Path, path: &Path) -> Result<Dataset> {
         classes: NAMES
             .iter()
             .enumerate()
-            .map(|(index, name)| Class {
-                index,
-                name: name.to_string(),
-            })
+            .map(|(index, name)| Class { index, name: name.to_string() })
             .filter(|c| samples.iter().any(|s| s.label == c.index))
             .collect(),
         samples,

@@ -39,9 +39,8 @@ fn is_image(path: &Path) -> bool {
 
 /// Decodes a file to RGB. A JPEG without its end marker is refused: decoders fill what is missing with grey.
 pub fn decode(path: &Path) -> std::result::Result<RgbImage, String> {
-    let reader = image::ImageReader::open(path)
-        .and_then(|r| r.with_guessed_format())
-        .map_err(|e| e.to_string())?;
+    let reader =
+        image::ImageReader::open(path).and_then(|r| r.with_guessed_format()).map_err(|e| e.to_string())?;
     if reader.format() == Some(image::ImageFormat::Jpeg) && !ends_whole(path).unwrap_or(false) {
         return Err("the JPEG is cut short".into());
     }
@@ -110,20 +109,12 @@ pub fn dataset(
     let decoded: Vec<_> = files
         .par_iter()
         .map(|(file, label)| match decode(file) {
-            Ok(image) => Ok(Sample {
-                id: relative(file),
-                label: *label,
-                image: preprocessing.fit(image),
-            }),
+            Ok(image) => Ok(Sample { id: relative(file), label: *label, image: preprocessing.fit(image) }),
             Err(why) => Err(format!("{}: {why}", relative(file))),
         })
         .collect();
-    let mut set = Dataset {
-        name: path.display().to_string(),
-        classes: found,
-        samples: vec![],
-        skipped: vec![],
-    };
+    let mut set =
+        Dataset { name: path.display().to_string(), classes: found, samples: vec![], skipped: vec![] };
     for result in decoded {
         match result {
             Ok(sample) => set.samples.push(sample),

@@ -116,6 +116,18 @@ impl Dataset {
     }
 }
 
+impl Source {
+    /// The same source with no more than about `images` images, where it can be told beforehand.
+    pub fn at_most(&self, images: usize) -> Self {
+        match self {
+            Self::Scenes { split, images: all } => {
+                Self::Scenes { split: split.clone(), images: images.min(*all) }
+            }
+            other => other.clone(),
+        }
+    }
+}
+
 /// What a source is called in tables.
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

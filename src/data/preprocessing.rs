@@ -62,10 +62,7 @@ impl Preprocessing {
     }
 
     /// Images as an RGB tensor `[N, 3, H, W]` in 0..1. All must have the same size.
-    pub fn tensor<'a>(
-        images: impl IntoIterator<Item = &'a RgbImage>,
-        device: &Device,
-    ) -> Tensor<4> {
+    pub fn tensor<'a>(images: impl IntoIterator<Item = &'a RgbImage>, device: &Device) -> Tensor<4> {
         let mut values = vec![];
         let (mut n, mut size) = (0, (0, 0));
         for image in images {

@@ -29,12 +29,7 @@ pub enum Op {
     /// max(x, 0).
     Relu,
     /// Maximum over windows; `ceil` rounds the output size up.
-    MaxPool {
-        kernel: usize,
-        stride: usize,
-        padding: usize,
-        ceil: bool,
-    },
+    MaxPool { kernel: usize, stride: usize, padding: usize, ceil: bool },
     /// Mean of each channel, to `[N, C, 1, 1]`.
     GlobalAvgPool,
     /// A matrix product with the flattened input, to `[N, out, 1, 1]`.
@@ -99,11 +94,7 @@ impl Graph {
     pub fn new(name: &str, channels: usize) -> Self {
         Self {
             name: name.into(),
-            nodes: vec![Node {
-                name: INPUT.into(),
-                op: Op::Input { channels },
-                inputs: vec![],
-            }],
+            nodes: vec![Node { name: INPUT.into(), op: Op::Input { channels }, inputs: vec![] }],
             output: INPUT.into(),
         }
     }
@@ -131,16 +122,13 @@ impl Graph {
     /// # Errors
     /// Usage, with the names there are, if there is none.
     pub fn position(&self, name: &str) -> Result<usize> {
-        self.nodes
-            .iter()
-            .position(|n| n.name == name)
-            .ok_or_else(|| {
-                Error::usage(format!(
-                    "network {} has no layer \"{name}\"; its layers are: {}",
-                    self.name,
-                    self.layers().collect::<Vec<_>>().join(", ")
-                ))
-            })
+        self.nodes.iter().position(|n| n.name == name).ok_or_else(|| {
+            Error::usage(format!(
+                "network {} has no layer \"{name}\"; its layers are: {}",
+                self.name,
+                self.layers().collect::<Vec<_>>().join(", ")
+            ))
+        })
     }
 
     /// The names of all layers but the input.
@@ -157,14 +145,15 @@ impl Graph {
         let mut seen = HashMap::<&str, usize>::new();
         let mut all = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
-            let bad = |what: String| {
-                Error::failure(format!("network {}, layer {}: {what}", self.name, node.name))
-            };
+            let bad =
+                |what: String| Error::failure(format!("network {}, layer {}: {what}", self.name, node.name));
             let mut inputs = Vec::with_capacity(node.inputs.len());
             for name in &node.inputs {
-                inputs.push(*seen.get(name.as_str()).ok_or_else(|| {
-                    bad(format!("reads \"{name}\", which is no earlier layer"))
-                })?);
+                inputs.push(
+                    *seen
+                        .get(name.as_str())
+                        .ok_or_else(|| bad(format!("reads \"{name}\", which is no earlier layer")))?,
+                );
             }
             let one = || match inputs[..] {
                 [c] => Ok(c),
@@ -210,12 +199,8 @@ impl Graph {
 
     /// The nodes needed to compute the `wanted` ones, in evaluation order.
     pub(super) fn ancestors(&self, wanted: &[usize]) -> Vec<usize> {
-        let index: HashMap<&str, usize> = self
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(i, n)| (n.name.as_str(), i))
-            .collect();
+        let index: HashMap<&str, usize> =
+            self.nodes.iter().enumerate().map(|(i, n)| (n.name.as_str(), i)).collect();
         let mut needed = vec![false; self.nodes.len()];
         for &w in wanted {
             needed[w] = true;

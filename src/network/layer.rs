@@ -50,14 +50,7 @@ impl Layer {
     /// The layer that `op` describes, with weights drawn from `rng`.
     pub fn new(op: &Op, rng: &mut impl Rng, device: &Device) -> Self {
         match *op {
-            Op::Conv {
-                channels: [input, output],
-                kernel,
-                stride,
-                padding: [py, px],
-                groups,
-                bias,
-            } => {
+            Op::Conv { channels: [input, output], kernel, stride, padding: [py, px], groups, bias } => {
                 let shape = [output, input / groups, kernel[0], kernel[1]];
                 let fan_in = shape[1] * kernel[0] * kernel[1];
                 Self::Conv(Conv2d {
@@ -73,23 +66,13 @@ impl Layer {
             Op::BatchNorm { channels } => {
                 Self::BatchNorm(BatchNormConfig::new(channels).init(device).materialize())
             }
-            Op::Linear {
-                features: [input, output],
-                bias,
-            } => {
-                let mut linear = LinearConfig::new(input, output)
-                    .with_bias(bias)
-                    .init(device);
+            Op::Linear { features: [input, output], bias } => {
+                let mut linear = LinearConfig::new(input, output).with_bias(bias).init(device);
                 linear.weight = he_normal([input, output], input, rng, device);
                 linear.bias = bias.then(|| zeros(output, device));
                 Self::Linear(linear)
             }
-            Op::MaxPool {
-                kernel,
-                stride,
-                padding,
-                ceil,
-            } => Self::MaxPool(
+            Op::MaxPool { kernel, stride, padding, ceil } => Self::MaxPool(
                 MaxPool2dConfig::new([kernel; 2])
                     .with_strides([stride; 2])
                     .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
@@ -157,11 +140,7 @@ pub(super) fn fold(conv: &Conv2d, norm: &BatchNorm) -> Conv2d {
         Some(bias) => shift + bias.val() * scale,
         None => shift,
     };
-    Conv2d {
-        weight: Param::from_tensor(weight),
-        bias: Some(Param::from_tensor(bias)),
-        ..conv.clone()
-    }
+    Conv2d { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(bias)), ..conv.clone() }
 }
 
 fn running(state: &RunningState<Tensor<1>>) -> Tensor<1> {

@@ -6,7 +6,6 @@ mod rewrite;
 mod weights;
 pub mod zoo;
 
-
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
@@ -36,16 +35,8 @@ impl Network {
     /// Failure, naming the layer, if the graph does not fit together.
     pub fn new(graph: Graph, rng: &mut impl Rng, device: &Device) -> Result<Self> {
         let channels = graph.channels()?;
-        let layers = graph
-            .nodes
-            .iter()
-            .map(|node| Layer::new(&node.op, rng, device))
-            .collect();
-        Ok(Self {
-            graph,
-            channels,
-            layers,
-        })
+        let layers = graph.nodes.iter().map(|node| Layer::new(&node.op, rng, device)).collect();
+        Ok(Self { graph, channels, layers })
     }
 
     /// The architecture.
@@ -83,20 +74,16 @@ impl Network {
     /// # Errors
     /// Usage, if there is no such layer.
     pub fn capture(&self, input: Tensor<4>, layers: &[impl AsRef<str>]) -> Result<Vec<Tensor<4>>> {
-        let wanted = layers
-            .iter()
-            .map(|name| self.graph.position(name.as_ref()))
-            .collect::<Result<Vec<_>>>()?;
+        let wanted =
+            layers.iter().map(|name| self.graph.position(name.as_ref())).collect::<Result<Vec<_>>>()?;
         Ok(self.evaluate(input, &wanted))
     }
 
     /// The one forward pass.
     fn evaluate(&self, input: Tensor<4>, wanted: &[usize]) -> Vec<Tensor<4>> {
         let order = self.graph.ancestors(wanted);
-        let index: HashMap<&str, usize> = order
-            .iter()
-            .map(|&i| (self.graph.nodes[i].name.as_str(), i))
-            .collect();
+        let index: HashMap<&str, usize> =
+            order.iter().map(|&i| (self.graph.nodes[i].name.as_str(), i)).collect();
         let mut uses = vec![0usize; self.graph.nodes.len()];
         for &i in &order {
             for name in &self.graph.nodes[i].inputs {
@@ -118,11 +105,8 @@ impl Network {
             values[i] = Some(match node.op {
                 Op::Input { .. } => input.take().expect("one input node"),
                 _ => {
-                    let inputs = node
-                        .inputs
-                        .iter()
-                        .map(|name| take(&mut values, index[name.as_str()]))
-                        .collect();
+                    let inputs =
+                        node.inputs.iter().map(|name| take(&mut values, index[name.as_str()])).collect();
                     self.layers[i].forward(inputs)
                 }
             });
@@ -140,11 +124,8 @@ impl Network {
             nodes.iter().filter(|n| n.inputs.iter().any(|i| i == name)).count()
                 + usize::from(self.graph.output == name)
         };
-        let mut folded = Self {
-            graph: Graph { nodes: vec![], ..self.graph.clone() },
-            channels: vec![],
-            layers: vec![],
-        };
+        let mut folded =
+            Self { graph: Graph { nodes: vec![], ..self.graph.clone() }, channels: vec![], layers: vec![] };
         for (i, node) in nodes.iter().enumerate() {
             let mut node = node.clone();
             let mut layer = self.layers[i].clone();
@@ -280,13 +261,7 @@ impl Module for Network {
 
 impl Network {
     fn map_layers(mut self, mut f: impl FnMut(&Node, Layer) -> Layer) -> Self {
-        self.layers = self
-            .graph
-            .nodes
-            .iter()
-            .zip(self.layers)
-            .map(|(node, layer)| f(node, layer))
-            .collect();
+        self.layers = self.graph.nodes.iter().zip(self.layers).map(|(node, layer)| f(node, layer)).collect();
         self
     }
 }

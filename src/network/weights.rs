@@ -36,24 +36,15 @@ impl Network {
             .allow_partial(true)
             .validate(false);
         let result = self.load_from(&mut store).on("read the weights of", path)?;
-        let mut problems: Vec<String> = result
-            .missing
-            .iter()
-            .map(|(name, _)| format!("missing: {name}"))
-            .collect();
+        let mut problems: Vec<String> =
+            result.missing.iter().map(|(name, _)| format!("missing: {name}")).collect();
         problems.extend(
-            result
-                .unused
-                .iter()
-                .filter(|name| !name.ends_with(COUNTER))
-                .map(|name| format!("extra: {name}")),
+            result.unused.iter().filter(|name| !name.ends_with(COUNTER)).map(|name| format!("extra: {name}")),
         );
         problems.extend(result.errors.iter().map(|error| match error {
-            ApplyError::ShapeMismatch {
-                path,
-                expected,
-                found,
-            } => format!("wrong shape: {path} is {found:?}, the network has {expected:?}"),
+            ApplyError::ShapeMismatch { path, expected, found } => {
+                format!("wrong shape: {path} is {found:?}, the network has {expected:?}")
+            }
             other => other.to_string(),
         }));
         if problems.is_empty() {
@@ -89,16 +80,12 @@ impl Network {
     pub fn open(path: &Path, device: &burn::tensor::Device) -> Result<Self> {
         let bytes = std::fs::read(path).on("read", path)?;
         let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).on("read the header of", path)?;
-        let graph = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|m| m.get(GRAPH))
-            .ok_or_else(|| {
-                Error::failure(format!(
-                    "{} holds weights but no network: name a builder that they belong to",
-                    path.display()
-                ))
-            })?;
+        let graph = metadata.metadata().as_ref().and_then(|m| m.get(GRAPH)).ok_or_else(|| {
+            Error::failure(format!(
+                "{} holds weights but no network: name a builder that they belong to",
+                path.display()
+            ))
+        })?;
         let graph: Graph = serde_json::from_str(graph).on("read the graph in", path)?;
         Self::new(graph, &mut seed::rng(0, &"weights"), device)?.load(path)
     }

@@ -104,14 +104,10 @@ pub fn measure(
             Reduction::Full => 1,
         };
         let groups: Vec<&[String]> = settings.layers.chunks(at_once.max(1)).collect();
-        let bar = progress::bar(
-            &format!("activations ({})", reduction.name()),
-            images.len() * groups.len(),
-        );
+        let bar = progress::bar(&format!("activations ({})", reduction.name()), images.len() * groups.len());
         let mut by_metric = vec![vec![]; settings.metrics.len()];
         for layers in groups {
-            let activations =
-                capture(network, preprocessing, &images, layers, reduction, executor, &bar)?;
+            let activations = capture(network, preprocessing, &images, layers, reduction, executor, &bar)?;
             for (layer, activations) in layers.iter().zip(activations) {
                 for (rows, &metric) in by_metric.iter_mut().zip(&settings.metrics) {
                     let similarities = metric.matrix(&activations, executor.device());
@@ -235,10 +231,7 @@ fn interval(
     }
     values.sort_by(f64::total_cmp);
     let at = |q: f64| values[(q * (values.len() - 1) as f64).round() as usize];
-    Some(Interval {
-        lower: at(0.025),
-        upper: at(0.975),
-    })
+    Some(Interval { lower: at(0.025), upper: at(0.975) })
 }
 
 fn resample(strata: &[((bool, usize), Vec<usize>)], n: usize, rng: &mut impl Rng) -> Vec<usize> {
@@ -280,13 +273,7 @@ mod tests {
     /// Two classes of two images on orthogonal axes and a visualization halfway between, by hand.
     #[test]
     fn normalized_similarity_by_hand() {
-        let rows = vec![
-            vec![1.0, 0.0],
-            vec![1.0, 0.0],
-            vec![0.0, 1.0],
-            vec![0.0, 1.0],
-            vec![1.0, 1.0],
-        ];
+        let rows = vec![vec![1.0, 0.0], vec![1.0, 0.0], vec![0.0, 1.0], vec![0.0, 1.0], vec![1.0, 1.0]];
         let natural = |class| Item { class, natural: true };
         let items = [natural(0), natural(0), natural(1), natural(1), Item { class: 0, natural: false }];
         let similarities = Metric::Cosine.matrix(&rows, &Device::default());

@@ -74,11 +74,7 @@ impl Metric {
             let values: Vec<f32> = product.into_data().try_to_vec().expect("products are 32-bit floats");
             sums.iter_mut().zip(values).for_each(|(sum, v)| *sum += f64::from(v));
         }
-        Similarities {
-            n,
-            defined: unit.iter().map(Option::is_some).collect(),
-            values: sums,
-        }
+        Similarities { n, defined: unit.iter().map(Option::is_some).collect(), values: sums }
     }
 }
 

@@ -48,9 +48,8 @@ impl Manifest {
     /// Usage, if the folder is no results folder.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
-        let text = std::fs::read_to_string(&path).map_err(|e| {
-            Error::usage(format!("{} is no results folder: {e}", folder.display()))
-        })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| Error::usage(format!("{} is no results folder: {e}", folder.display())))?;
         serde_json::from_str(&text).on("read", &path)
     }
 }

@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use minijinja::{AutoEscape, Environment, Value, context};
 
 use super::figures::{Data, Figure};
-use super::tables::{CLEAN, PathSimilarity};
+use super::summary::{by_third, curve, fooling};
+use super::tables::CLEAN;
 use super::{Manifest, write_whole};
 use crate::error::{Context, Result};
-use crate::path::{Third, thirds};
 
 /// What an undefined value is shown as.
 const UNDEFINED: &str = "undefined";
@@ -25,57 +25,6 @@ fn number(value: Option<f64>) -> String {
 
 fn share(hits: usize, all: usize) -> String {
     format!("{hits} of {all}")
-}
-
-/// Means of the normalized similarity over early, middle and late layers.
-pub fn by_third(rows: &[&PathSimilarity]) -> [Option<f64>; 3] {
-    let thirds = thirds(rows.len());
-    [Third::Early, Third::Middle, Third::Late].map(|third| {
-        let values: Vec<f64> = rows
-            .iter()
-            .zip(&thirds)
-            .filter(|(_, t)| **t == third)
-            .filter_map(|(r, _)| r.normalized)
-            .collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    })
-}
-
-/// The rows of one curve.
-pub fn curve<'a>(data: &'a Data, circuit: &str, comparison: &(String, String)) -> Vec<&'a PathSimilarity> {
-    data.paths
-        .iter()
-        .filter(|r| r.circuit == circuit && (&r.reduction, &r.metric) == (&comparison.0, &comparison.1))
-        .collect()
-}
-
-/// Pictures that show the target rather than their own class.
-pub struct Fooling {
-    pub pictures: usize,
-    /// Pictures that the honest network sees as the target class, and as their own.
-    pub target: usize,
-    pub own: usize,
-    pub similarity_target: Option<f64>,
-    pub similarity_own: Option<f64>,
-    /// Pictures that are more similar to the target's honest pictures than to their own unit's.
-    pub closer: usize,
-}
-
-/// How far the pictures of a circuit lie.
-pub fn fooling(data: &Data, circuit: &str) -> Fooling {
-    let rows: Vec<_> = data.visualizations.iter().filter(|v| v.circuit == circuit).collect();
-    let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
-    Fooling {
-        pictures: rows.len(),
-        target: rows.iter().filter(|v| v.shows == v.target).count(),
-        own: rows.iter().filter(|v| v.shows == v.class).count(),
-        similarity_target: mean(rows.iter().filter_map(|v| v.similarity_target).collect()),
-        similarity_own: mean(rows.iter().filter_map(|v| v.similarity_own).collect()),
-        closer: rows
-            .iter()
-            .filter(|v| matches!((v.similarity_target, v.similarity_own), (Some(t), Some(o)) if t > o))
-            .count(),
-    }
 }
 
 /// The result in a few sentences.
@@ -253,7 +202,9 @@ fn what_was_done(manifest: &Manifest, data: &Data) -> String {
     let layers = data.paths.first().map_or(0, |first| {
         data.paths
             .iter()
-            .filter(|r| (&r.circuit, &r.metric, &r.reduction) == (&first.circuit, &first.metric, &first.reduction))
+            .filter(|r| {
+                (&r.circuit, &r.metric, &r.reduction) == (&first.circuit, &first.metric, &first.reduction)
+            })
             .count()
     });
     format!(

@@ -1,8 +1,10 @@
 //! Results folders: tables first, then figures and a report that are functions of the tables alone.
 
+pub mod baseline;
 pub mod figures;
 pub mod folder;
 pub mod html;
+pub mod summary;
 pub mod tables;
 
 use std::io::Write;

@@ -8,6 +8,6 @@ mod store;
 mod transform;
 
 pub use objective::{Direction, Focus, Objective, Unit};
-pub use optimize::{Request, Settings, Snapshot, Visualization, milestones, visualize};
+pub use optimize::{Request, Settings, Snapshot, Visualization, half_octaves, milestones, visualize};
 pub use parameterization::{Canvas, Parameterization};
 pub use transform::{Transform, Warp, standard};

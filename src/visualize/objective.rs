@@ -29,13 +29,9 @@ impl FromStr for Unit {
         let (layer, channel) = text
             .rsplit_once(':')
             .ok_or_else(|| format!("\"{text}\" is no unit: write layer:channel, as in conv4:17"))?;
-        let channel = channel
-            .parse()
-            .map_err(|_| format!("in \"{text}\", \"{channel}\" is no channel number"))?;
-        Ok(Self {
-            layer: layer.into(),
-            channel,
-        })
+        let channel =
+            channel.parse().map_err(|_| format!("in \"{text}\", \"{channel}\" is no channel number"))?;
+        Ok(Self { layer: layer.into(), channel })
     }
 }
 

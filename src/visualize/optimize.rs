@@ -132,11 +132,19 @@ impl Visualization {
 
 /// The steps at which a trajectory is looked at: powers of two, and the last.
 pub fn milestones(steps: usize) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..).map(|i| 1 << i).take_while(|&step| step < steps).collect();
+    all.push(steps);
+    all
+}
+
+/// Steps half an octave apart, and the last: a finer look at a trajectory.
+pub fn half_octaves(steps: usize) -> Vec<usize> {
     let mut all: Vec<usize> = (0..)
-        .map(|i| 1 << i)
+        .map(|i| 2f64.powf(f64::from(i) / 2.0).round() as usize)
         .take_while(|&step| step < steps)
         .collect();
     all.push(steps);
+    all.dedup();
     all
 }
 
@@ -146,7 +154,8 @@ struct Values {
     values: Param<Tensor<4>>,
 }
 
-/// Makes the requested visualizations, all of units of one layer, as one batch.
+/// Makes the requested visualizations, all of units of one layer, as one batch. `milestones` are the steps after
+/// which the trajectories are looked at; the last of them should be the last step.
 ///
 /// # Errors
 /// Usage, if the network has no such layer or unit; an interruption.
@@ -155,6 +164,7 @@ pub fn visualize(
     preprocessing: &Preprocessing,
     settings: &Settings,
     requests: &[Request],
+    milestones: &[usize],
     seed: u64,
     bar: &ProgressBar,
 ) -> Result<Vec<Visualization>> {
@@ -172,11 +182,8 @@ pub fn visualize(
         .iter()
         .map(|r| seed::rng(seed, &("visualization", r.objective.unit.to_string(), r.index)))
         .collect();
-    let mut values = Values {
-        values: Param::from_tensor(canvas.noise(&mut rngs)),
-    };
+    let mut values = Values { values: Param::from_tensor(canvas.noise(&mut rngs)) };
     let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
-    let milestones = milestones(settings.steps);
     let mut trajectories = vec![vec![]; requests.len()];
     for step in 1..=settings.steps {
         interrupt::check()?;
@@ -198,11 +205,7 @@ pub fn visualize(
             let images = pictures(canvas.image(values.values.val()));
             let activations = activations(&network, preprocessing, requests, &images, &device)?;
             for (i, (image, activation)) in images.into_iter().zip(activations).enumerate() {
-                trajectories[i].push(Snapshot {
-                    step,
-                    activation,
-                    image,
-                });
+                trajectories[i].push(Snapshot { step, activation, image });
             }
         }
         bar.inc(requests.len() as u64);
@@ -210,10 +213,7 @@ pub fn visualize(
     Ok(requests
         .iter()
         .zip(trajectories)
-        .map(|(request, trajectory)| Visualization {
-            request: request.clone(),
-            trajectory,
-        })
+        .map(|(request, trajectory)| Visualization { request: request.clone(), trajectory })
         .collect())
 }
 
@@ -254,11 +254,8 @@ fn regularizer(settings: &Settings, image: Tensor<4>) -> Tensor<1> {
 /// Images `[N, 3, H, W]` in 0..1 as 8-bit pictures.
 fn pictures(images: Tensor<4>) -> Vec<RgbImage> {
     let [_, _, h, w] = images.dims();
-    let values: Vec<f32> = images
-        .without_autodiff()
-        .into_data()
-        .try_to_vec()
-        .expect("images are 32-bit floats");
+    let values: Vec<f32> =
+        images.without_autodiff().into_data().try_to_vec().expect("images are 32-bit floats");
     values
         .chunks(3 * h * w)
         .map(|image| {

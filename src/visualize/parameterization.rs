@@ -46,9 +46,8 @@ struct Spectrum {
 impl Canvas {
     /// A canvas for images of this size. All tensors live on `device`.
     pub fn new(kind: Parameterization, height: usize, width: usize, device: &Device) -> Self {
-        let longest = (0..3)
-            .map(|c| COLOUR.iter().map(|row| row[c] * row[c]).sum::<f32>().sqrt())
-            .fold(0.0, f32::max);
+        let longest =
+            (0..3).map(|c| COLOUR.iter().map(|row| row[c] * row[c]).sum::<f32>().sqrt()).fold(0.0, f32::max);
         let colour = COLOUR.iter().flatten().map(|v| v / longest).collect();
         Self {
             height,

@@ -18,7 +18,8 @@ impl Visualization {
     pub fn save(&self, path: &Path) -> Result<()> {
         let n = self.trajectory.len();
         let (w, h) = self.image().dimensions();
-        let bytes = |f: &dyn Fn(&Snapshot) -> Vec<u8>| -> Vec<u8> { self.trajectory.iter().flat_map(f).collect() };
+        let bytes =
+            |f: &dyn Fn(&Snapshot) -> Vec<u8>| -> Vec<u8> { self.trajectory.iter().flat_map(f).collect() };
         let steps = bytes(&|s| (s.step as u64).to_le_bytes().to_vec());
         let activations = bytes(&|s| s.activation.to_le_bytes().to_vec());
         let images = bytes(&|s| s.image.as_raw().clone());
@@ -65,9 +66,6 @@ impl Visualization {
             .collect::<Option<Vec<_>>>()
             .filter(|t| t.len() == n && n > 0)
             .ok_or_else(whole)?;
-        Ok(Self {
-            request: request.clone(),
-            trajectory,
-        })
+        Ok(Self { request: request.clone(), trajectory })
     }
 }

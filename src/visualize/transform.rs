@@ -23,12 +23,8 @@ pub fn standard() -> Vec<Transform> {
     vec![
         Transform::Pad { pixels: 12 },
         Transform::Jitter { pixels: 8 },
-        Transform::Scale {
-            factors: (0..11).map(|i| 1.0 + (i as f32 - 5.0) / 50.0).collect(),
-        },
-        Transform::Rotate {
-            degrees: (-10..=10).chain([0; 5]).map(|d| d as f32).collect(),
-        },
+        Transform::Scale { factors: (0..11).map(|i| 1.0 + (i as f32 - 5.0) / 50.0).collect() },
+        Transform::Rotate { degrees: (-10..=10).chain([0; 5]).map(|d| d as f32).collect() },
         Transform::Jitter { pixels: 4 },
     ]
 }
@@ -48,10 +44,7 @@ pub struct Warp {
 impl Warp {
     /// The map that leaves an image as it is.
     pub fn identity(size: [usize; 2]) -> Self {
-        Self {
-            map: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
-            size,
-        }
+        Self { map: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], size }
     }
 
     /// Draws the transforms for an image of this size. Sizes come from `common`, which all images of a step share,
@@ -178,12 +171,8 @@ mod tests {
     }
 
     fn apply(transforms: &[Transform], h: usize, w: usize, seed: u64) -> (Vec<f32>, [usize; 2]) {
-        let warp = Warp::draw(
-            transforms,
-            [h, w],
-            &mut seed::rng(seed, &"common"),
-            &mut seed::rng(seed, &"own"),
-        );
+        let warp =
+            Warp::draw(transforms, [h, w], &mut seed::rng(seed, &"common"), &mut seed::rng(seed, &"own"));
         let out = Warp::apply(std::slice::from_ref(&warp), image(h, w));
         (out.into_data().try_to_vec().unwrap(), warp.size)
     }
@@ -252,13 +241,13 @@ mod tests {
             &mut seed::rng(0, &0),
             &mut seed::rng(0, &1),
         );
-        let y = Warp::apply(&[warp.clone()], x.clone());
+        let y = Warp::apply(std::slice::from_ref(&warp), x.clone());
         let grads = y.clone().powi_scalar(2).sum().backward();
         let grad: Vec<f32> = x.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
         // Against differences: raise one pixel a little.
         let value = |values: Vec<f32>| -> f32 {
             let t = Tensor::from_data(TensorData::new(values, [1, 1, 6, 5]), &Device::default());
-            Warp::apply(&[warp.clone()], t).powi_scalar(2).sum().into_scalar()
+            Warp::apply(std::slice::from_ref(&warp), t).powi_scalar(2).sum().into_scalar()
         };
         let base: Vec<f32> = (0..30).map(|i| i as f32).collect();
         for pixel in [0, 7, 14, 29] {

@@ -23,9 +23,8 @@ use texture::{Colour, Pattern, Texture};
 pub const SIDE: usize = 64;
 
 /// The names of the ten classes; a class's object is the shape of that name.
-pub const CLASSES: [&str; 10] = [
-    "ball", "box", "cone", "ring", "star", "cross", "crescent", "pillar", "gear", "leaf",
-];
+pub const CLASSES: [&str; 10] =
+    ["ball", "box", "cone", "ring", "star", "cross", "crescent", "pillar", "gear", "leaf"];
 
 /// What each pixel of a scene shows, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,9 +70,8 @@ impl Scene {
         let mut rng = seed::rng(seed, &("scene", split, index));
         let class = index % CLASSES.len();
         let object = object(class, &mut rng);
-        let mut surfaces: Vec<Surface> = (0..rng.random_range(1..=2))
-            .map(|_| clutter(&mut rng, None))
-            .collect();
+        let mut surfaces: Vec<Surface> =
+            (0..rng.random_range(1..=2)).map(|_| clutter(&mut rng, None)).collect();
         let (x, y, scale) = (object.pose.x, object.pose.y, object.pose.scale);
         surfaces.push(object);
         if rng.random_bool(0.5) {
@@ -99,16 +97,8 @@ fn object(class: usize, rng: &mut ChaCha8Rng) -> Surface {
     let scale = rng.random_range(0.55..0.88);
     let room = (0.98f32 - scale).max(0.05);
     let typical = |rng: &mut ChaCha8Rng| rng.random_bool(TYPICAL);
-    let pattern = if typical(rng) {
-        Pattern::typical(class)
-    } else {
-        Pattern::any(rng)
-    };
-    let colour = if typical(rng) {
-        Colour::typical(class)
-    } else {
-        Colour::any(rng)
-    };
+    let pattern = if typical(rng) { Pattern::typical(class) } else { Pattern::any(rng) };
+    let colour = if typical(rng) { Colour::typical(class) } else { Colour::any(rng) };
     Surface {
         shape: Shape::of_class(class),
         pose: Pose::new(
@@ -136,17 +126,9 @@ fn clutter(rng: &mut ChaCha8Rng, in_front_of: Option<(f32, f32, f32)>) -> Surfac
             let scale = rng.random_range(0.2..0.4);
             let distance = object * rng.random_range(0.75..1.0) + scale;
             let direction = rng.random_range(0.0..std::f32::consts::TAU);
-            (
-                x + distance * direction.cos(),
-                y + distance * direction.sin(),
-                scale,
-            )
+            (x + distance * direction.cos(), y + distance * direction.sin(), scale)
         }
-        None => (
-            rng.random_range(-1.1..1.1),
-            rng.random_range(-1.1..1.1),
-            rng.random_range(0.35..0.9),
-        ),
+        None => (rng.random_range(-1.1..1.1), rng.random_range(-1.1..1.1), rng.random_range(0.35..0.9)),
     };
     Surface {
         shape,
@@ -167,11 +149,7 @@ fn clutter(rng: &mut ChaCha8Rng, in_front_of: Option<(f32, f32, f32)>) -> Surfac
 fn render(class: usize, surfaces: &[Surface], rng: &mut ChaCha8Rng) -> Scene {
     let direction: f32 = rng.random_range(0.0..std::f32::consts::TAU);
     let elevation: f32 = rng.random_range(0.5..1.1);
-    let light = [
-        direction.cos() * elevation.cos(),
-        direction.sin() * elevation.cos(),
-        elevation.sin(),
-    ];
+    let light = [direction.cos() * elevation.cos(), direction.sin() * elevation.cos(), elevation.sin()];
     let backdrop = Texture::new(Pattern::Cloudy, Colour::any(rng), rng).muted(BACKDROP_SATURATION);
     let ramp = [rng.random_range(-0.15..0.15), rng.random_range(-0.15f32..0.15)];
     let grain = Noise::new(rng);
@@ -216,11 +194,7 @@ fn render(class: usize, surfaces: &[Surface], rng: &mut ChaCha8Rng) -> Scene {
                     }
                 }
                 if cover >= 0.5 {
-                    shows = (
-                        surface.object,
-                        surface.texture.pattern as u8,
-                        surface.texture.colour as u8,
-                    );
+                    shows = (surface.object, surface.texture.pattern as u8, surface.texture.colour as u8);
                 }
             }
             let dim = 1.0 - vignette * (x * x + y * y) / 2.0;
@@ -235,9 +209,7 @@ fn render(class: usize, surfaces: &[Surface], rng: &mut ChaCha8Rng) -> Scene {
     }
     Scene {
         class,
-        image: RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {
-            pixels[y as usize * SIDE + x as usize]
-        }),
+        image: RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| pixels[y as usize * SIDE + x as usize]),
         concepts,
     }
 }
@@ -273,20 +245,13 @@ pub fn dataset(split: &str, images: usize, seed: u64) -> Dataset {
             .iter()
             .enumerate()
             .take(images)
-            .map(|(index, name)| Class {
-                index,
-                name: name.to_string(),
-            })
+            .map(|(index, name)| Class { index, name: name.to_string() })
             .collect(),
         samples: (0..images)
             .into_par_iter()
             .map(|i| {
                 let scene = Scene::draw(split, i, seed);
-                Sample {
-                    id: format!("scenes/{split}:{i}"),
-                    label: scene.class,
-                    image: scene.image,
-                }
+                Sample { id: format!("scenes/{split}:{i}"), label: scene.class, image: scene.image }
             })
             .collect(),
         skipped: vec![],
@@ -329,9 +294,8 @@ mod tests {
                 p.iter().map(|&v| f64::from(v)).sum::<f64>()
             };
             // A Hann window, so that the borders don't count as edges.
-            let window = |x: usize| {
-                0.5 - 0.5 * (std::f64::consts::TAU * (x as f64 + 0.5) / SIDE as f64).cos()
-            };
+            let window =
+                |x: usize| 0.5 - 0.5 * (std::f64::consts::TAU * (x as f64 + 0.5) / SIDE as f64).cos();
             for (k, &f) in octaves.iter().enumerate() {
                 for line in (0..SIDE).step_by(4) {
                     for across in [false, true] {

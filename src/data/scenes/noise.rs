@@ -45,9 +45,7 @@ impl Noise {
         let mut sum = 0.0;
         let mut f = 1.0;
         for (octave, contrast) in (0u32..).zip(CONTRAST) {
-            let shifted = Self {
-                seed: self.seed.wrapping_add(octave.wrapping_mul(0x9e37_79b9)),
-            };
+            let shifted = Self { seed: self.seed.wrapping_add(octave.wrapping_mul(0x9e37_79b9)) };
             sum += contrast * shifted.smooth(x * f, y * f);
             f *= 2.0;
         }

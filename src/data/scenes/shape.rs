@@ -16,13 +16,7 @@ pub struct Pose {
 impl Pose {
     /// A pose with the given rotation in radians.
     pub fn new(x: f32, y: f32, scale: f32, aspect: f32, angle: f32) -> Self {
-        Self {
-            x,
-            y,
-            scale,
-            turn: angle.sin_cos(),
-            aspect,
-        }
+        Self { x, y, scale, turn: angle.sin_cos(), aspect }
     }
 
     /// A point of the picture in the shape's own coordinates, where the shape spans about -1..1.
@@ -48,7 +42,10 @@ pub enum Shape {
     Gear,
     Leaf,
     /// A wobbly disc: stones, bushes.
-    Blob { lobes: f32, depth: f32 },
+    Blob {
+        lobes: f32,
+        depth: f32,
+    },
     /// A strip without ends: boards, poles.
     Board,
 }
@@ -70,10 +67,7 @@ impl Shape {
     }
 
     pub fn blob(rng: &mut impl Rng) -> Self {
-        Self::Blob {
-            lobes: rng.random_range(3..6) as f32,
-            depth: rng.random_range(0.15..0.3),
-        }
+        Self::Blob { lobes: rng.random_range(3..6) as f32, depth: rng.random_range(0.15..0.3) }
     }
 
     /// How far from the outline the surface has risen to its full height.
@@ -103,9 +97,7 @@ impl Shape {
                 ((r - 0.78 - 0.13 * (3.0 * teeth).tanh()) * 0.75).max(0.22 - r)
             }
             Self::Leaf => ((x - 0.55).hypot(y)).max((x + 0.55).hypot(y)) - 1.05,
-            Self::Blob { lobes, depth } => {
-                (r - 0.85 * (1.0 + depth * (y.atan2(x) * lobes).sin())) * 0.8
-            }
+            Self::Blob { lobes, depth } => (r - 0.85 * (1.0 + depth * (y.atan2(x) * lobes).sin())) * 0.8,
             Self::Board => y.abs() - 0.25,
         }
     }

@@ -17,18 +17,10 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    pub const NAMES: [&str; 7] = [
-        "plain", "striped", "checked", "dotted", "ringed", "mottled", "cloudy",
-    ];
+    pub const NAMES: [&str; 7] = ["plain", "striped", "checked", "dotted", "ringed", "mottled", "cloudy"];
 
-    const SURFACES: [Self; 6] = [
-        Self::Plain,
-        Self::Striped,
-        Self::Checked,
-        Self::Dotted,
-        Self::Ringed,
-        Self::Mottled,
-    ];
+    const SURFACES: [Self; 6] =
+        [Self::Plain, Self::Striped, Self::Checked, Self::Dotted, Self::Ringed, Self::Mottled];
 
     pub fn any(rng: &mut impl Rng) -> Self {
         Self::SURFACES[rng.random_range(0..Self::SURFACES.len())]
@@ -71,9 +63,7 @@ pub enum Colour {
 }
 
 impl Colour {
-    pub const NAMES: [&str; 8] = [
-        "red", "orange", "yellow", "green", "cyan", "blue", "purple", "grey",
-    ];
+    pub const NAMES: [&str; 8] = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "grey"];
 
     const ALL: [Self; 8] = [
         Self::Red,
@@ -166,10 +156,7 @@ impl Texture {
     /// The colour at a place, before any light falls on it.
     pub fn at(&self, x: f32, y: f32) -> [f32; 3] {
         let (sin, cos) = self.turn;
-        let (u, v) = (
-            (x * cos + y * sin) * self.frequency,
-            (-x * sin + y * cos) * self.frequency,
-        );
+        let (u, v) = ((x * cos + y * sin) * self.frequency, (-x * sin + y * cos) * self.frequency);
         let wave = |t: f32| (std::f32::consts::TAU * t).sin();
         let soft = |t: f32| 0.5 + 0.5 * (3.0 * t).tanh();
         let other = match self.pattern {

@@ -12,14 +12,8 @@ use super::Graph;
 use crate::error::{Error, Result};
 
 /// The names that [`builder`] knows.
-pub const BUILDERS: [&str; 6] = [
-    "small-cnn",
-    "squeezenet1_0",
-    "resnet20",
-    "resnet32",
-    "resnet44",
-    "resnet56",
-];
+pub const BUILDERS: [&str; 6] =
+    ["small-cnn", "squeezenet1_0", "resnet20", "resnet32", "resnet44", "resnet56"];
 
 /// The graph of a named architecture with that many classes.
 ///

@@ -24,13 +24,7 @@ pub fn resnet_cifar(depth: usize, classes: usize) -> Graph {
             let shortcut = if stride == 2 {
                 let pad = (output - input) / 2;
                 g.push(name("shortcut.slice"), Op::Subsample { stride }, &[&x]);
-                g.then(
-                    name("shortcut"),
-                    Op::PadChannels {
-                        before: pad,
-                        after: pad,
-                    },
-                )
+                g.then(name("shortcut"), Op::PadChannels { before: pad, after: pad })
             } else {
                 x.clone()
             };
@@ -40,12 +34,6 @@ pub fn resnet_cifar(depth: usize, classes: usize) -> Graph {
         }
     }
     g.then("avgpool", Op::GlobalAvgPool);
-    g.then(
-        "linear",
-        Op::Linear {
-            features: [64, classes],
-            bias: true,
-        },
-    );
+    g.then("linear", Op::Linear { features: [64, classes], bias: true });
     g
 }

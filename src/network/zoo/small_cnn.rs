@@ -10,12 +10,7 @@ pub fn small_cnn(classes: usize) -> Graph {
         g.then(format!("bn{i}"), Op::BatchNorm { channels: output });
         g.then(format!("relu{i}"), Op::Relu);
     };
-    let pool = Op::MaxPool {
-        kernel: 2,
-        stride: 2,
-        padding: 0,
-        ceil: false,
-    };
+    let pool = Op::MaxPool { kernel: 2, stride: 2, padding: 0, ceil: false };
     conv(&mut g, 1, 3, 24, 7, 4);
     conv(&mut g, 2, 24, 32, 3, 1);
     g.then("pool1", pool.clone());

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Once;
 
 use plotters::chart::ChartContext;
-use plotters::element::DashedPathElement;
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
@@ -48,10 +48,9 @@ pub trait Draw {
 pub fn save(folder: &Path, name: &str, figure: &impl Draw) -> Result<()> {
     static FONTS: Once = Once::new();
     FONTS.call_once(|| {
-        for (style, bytes) in [
-            (FontStyle::Normal, dejavu::sans::regular()),
-            (FontStyle::Bold, dejavu::sans::bold()),
-        ] {
+        for (style, bytes) in
+            [(FontStyle::Normal, dejavu::sans::regular()), (FontStyle::Bold, dejavu::sans::bold())]
+        {
             assert!(register_font(FONT, style, bytes).is_ok(), "the built-in font is well formed");
         }
     });
@@ -85,7 +84,8 @@ pub fn save(folder: &Path, name: &str, figure: &impl Draw) -> Result<()> {
 
 /// Text of a size in a colour, placed by an anchor.
 pub fn style(size: f64, colour: RGBColor, h: HPos, v: VPos) -> TextStyle<'static> {
-    TextStyle { color: colour.to_backend_color(), ..TextStyle::from((FONT, size).into_font()) }.pos(Pos::new(h, v))
+    TextStyle { color: colour.to_backend_color(), ..TextStyle::from((FONT, size).into_font()) }
+        .pos(Pos::new(h, v))
 }
 
 /// Bold text.
@@ -177,9 +177,11 @@ where
         left + ((v - x.range.start) / (x.range.end - x.range.start) * f64::from(w - left - right)) as i32
     };
     let to_y = |v: f64| {
-        h - bottom - ((v - y.range.start) / (y.range.end - y.range.start) * f64::from(h - top - bottom)) as i32
+        h - bottom
+            - ((v - y.range.start) / (y.range.end - y.range.start) * f64::from(h - top - bottom)) as i32
     };
-    let line = |a, b, colour: RGBColor| area.draw(&PathElement::new([a, b], colour)).map_err(|e| e.to_string());
+    let line =
+        |a, b, colour: RGBColor| area.draw(&PathElement::new([a, b], colour)).map_err(|e| e.to_string());
     for (value, words) in &y.ticks {
         let at = to_y(*value);
         line((left, at), (w - right, at), FAINT)?;

@@ -6,7 +6,9 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, Axis, Draw, Drawn, Entry, INK, PALETTE, bold, chart, legend, save, series, spread, style, text};
+use super::canvas::{
+    Area, Axis, Draw, Drawn, Entry, INK, PALETTE, bold, chart, legend, save, series, spread, style, text,
+};
 use super::{Data, Figure, label};
 use crate::error::Result;
 use crate::path::{Third, thirds};
@@ -54,14 +56,12 @@ impl Draw for Curve {
         range = reach.start.max(range.start - 0.5 * span)..reach.end.min(range.end + 0.5 * span);
         let y = Axis::numbers(range.clone(), &self.y);
         text(area, &self.title, (20, 16), &bold(22.0, HPos::Left, VPos::Top))?;
-        let entries: Vec<Entry> = self
-            .lines
-            .iter()
-            .map(|l| Entry { label: l.entry.label.clone(), ..l.entry })
-            .collect();
+        let entries: Vec<Entry> =
+            self.lines.iter().map(|l| Entry { label: l.entry.label.clone(), ..l.entry }).collect();
         legend(area, &entries, 90, 66)?;
         let right = if self.references.is_empty() { 24 } else { 190 };
-        let margins = [90, 100, right, 96];
+        let rows = x.ticks.iter().map(|t| t.1.lines().count()).max().unwrap_or(1);
+        let margins = [90, 100, right, 58 + 19 * rows as i32];
         let mut chart = chart(area, &x, &y, margins)?;
         let (_, height) = area.dim_in_pixel();
         let to_y = |v: f64| {
@@ -197,7 +197,9 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
                     line("natural, same class", PALETTE[2], false, |r| r.natural_same_class),
                     line("natural, different class", PALETTE[4], false, |r| r.natural_different_class),
                     line("visualization, same class", PALETTE[0], false, |r| r.visualization_same_class),
-                    line("visualization, different class", PALETTE[5], true, |r| r.visualization_different_class),
+                    line("visualization, different class", PALETTE[5], true, |r| {
+                        r.visualization_different_class
+                    }),
                 ],
                 references: vec![],
             };

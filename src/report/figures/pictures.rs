@@ -112,9 +112,7 @@ pub fn grid(folder: &Path, data: &Data) -> Result<Option<Figure>> {
     let mut rows = vec![];
     for circuit in data.circuits() {
         let of = |class: usize, index: usize| -> Option<&Visualization> {
-            data.visualizations
-                .iter()
-                .find(|v| v.circuit == circuit && v.class == class && v.index == index)
+            data.visualizations.iter().find(|v| v.circuit == circuit && v.class == class && v.index == index)
         };
         // Two of each, if there are; the second row shows that the first is no accident.
         for index in 0..2 {
@@ -144,7 +142,9 @@ pub fn grid(folder: &Path, data: &Data) -> Result<Option<Figure>> {
             "Feature visualizations of the same units in the honest and in the manipulated network. Under each \
              picture, the class that the honest network sees in it. Corresponds to Fig. 1 of Geirhos et al."
         }
-        false => "Feature visualizations of each class's unit. Under each, the class that the network sees in it.",
+        false => {
+            "Feature visualizations of each class's unit. Under each, the class that the network sees in it."
+        }
     };
     Ok(Some(Figure { name: "visualizations".into(), caption: caption.into() }))
 }
@@ -202,8 +202,9 @@ pub fn strip(folder: &Path, data: &Data) -> Result<Option<Figure>> {
     save(folder, "trajectory_strip", &strip)?;
     Ok(Some(Figure {
         name: "trajectory_strip".into(),
-        caption: "The image at logarithmic steps of the optimization, and the unit's activation for it; for a \
+        caption:
+            "The image at logarithmic steps of the optimization, and the unit's activation for it; for a \
                   manipulated network also the gate's answer, 1 where the image is taken for synthetic."
-            .into(),
+                .into(),
     }))
 }

@@ -5,16 +5,21 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, Axis, Draw, Drawn, Entry, PALETTE, bold, chart, legend, save, series, spread, text};
+use super::canvas::{
+    Area, Axis, Draw, Drawn, Entry, PALETTE, bold, chart, legend, save, series, spread, text,
+};
 use super::{Data, Figure, label};
 use crate::error::Result;
 use crate::report::tables::Trajectory;
+
+/// Steps and values along one trajectory.
+type Line = Vec<(f64, f64)>;
 
 /// One thin line a visualization and a thick one for their mean, for each group.
 struct Trajectories {
     title: String,
     y: String,
-    groups: Vec<(Entry, Vec<Vec<(f64, f64)>>)>,
+    groups: Vec<(Entry, Vec<Line>)>,
     steps: Vec<usize>,
 }
 
@@ -70,8 +75,8 @@ fn mix(colour: RGBColor, share: f64) -> RGBColor {
 }
 
 /// The lines of one circuit, one a visualization.
-fn lines(data: &Data, circuit: &str, value: fn(&Trajectory) -> Option<f64>) -> Vec<Vec<(f64, f64)>> {
-    let mut all: Vec<((usize, usize), Vec<(f64, f64)>)> = vec![];
+fn lines(data: &Data, circuit: &str, value: fn(&Trajectory) -> Option<f64>) -> Vec<Line> {
+    let mut all: Vec<((usize, usize), Line)> = vec![];
     for row in data.trajectories.iter().filter(|r| r.circuit == circuit) {
         let Some(v) = value(row) else { continue };
         let key = (row.class, row.index);
@@ -110,9 +115,10 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
     save(folder, "trajectories", &activation)?;
     figures.push(Figure {
         name: "trajectories".into(),
-        caption: "The unit's activation for the image at each step, without transforms: one thin line for each \
+        caption:
+            "The unit's activation for the image at each step, without transforms: one thin line for each \
                   visualization, a thick one for the mean."
-            .into(),
+                .into(),
     });
     let gates = groups(|r| r.gate);
     if !gates.is_empty() {

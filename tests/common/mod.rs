@@ -1,0 +1,124 @@
+//! What the test programs share.
+
+use std::path::{Path, PathBuf};
+
+use trompe::data::{ChannelOrder, Preprocessing};
+
+/// The shared test data (real networks and photographs), or `None`, said aloud, where this machine lacks it.
+#[allow(dead_code)]
+pub fn data() -> Option<PathBuf> {
+    let root = std::env::var_os("TROMPE_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    if root.join("squeezenet1_0-imagenet").is_dir() {
+        return Some(root);
+    }
+    eprintln!("SKIPPED: needs real networks and photographs; set TROMPE_DATA to the folder that has them");
+    None
+}
+
+/// What SqueezeNet's Deep Compression release takes.
+#[allow(dead_code)]
+pub fn caffe() -> Preprocessing {
+    Preprocessing {
+        resize: None,
+        crop: None,
+        channel_order: ChannelOrder::Bgr,
+        scale: 255.0,
+        mean: [104.0, 117.0, 123.0],
+        std: [1.0; 3],
+    }
+}
+
+/// The embedded experiment at a reduced size, with a gate, in a folder of its own.
+#[allow(dead_code)]
+pub struct Experiment {
+    pub folder: tempfile::TempDir,
+}
+
+#[allow(dead_code)]
+impl Experiment {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for kind in ["configs", "circuits"] {
+            std::fs::create_dir(folder.path().join(kind)).unwrap();
+        }
+        let experiment = Self { folder };
+        let circuit = std::fs::read_to_string(source.join("circuits/gate.toml")).unwrap();
+        experiment.write("circuits/gate.toml", &circuit);
+        experiment.edit("circuits/gate.toml", "classes = [0, 2, 4, 6, 8]", "classes = [0, 2]");
+        experiment.edit("circuits/gate.toml", "visualizations_per_class = 4", "visualizations_per_class = 1");
+        experiment.edit("circuits/gate.toml", "units_per_layer = 6", "units_per_layer = 1");
+        experiment.edit("circuits/gate.toml", "steps = 600", "steps = 10");
+        let config = std::fs::read_to_string(source.join("configs/fool.toml")).unwrap();
+        experiment.write("configs/fool.toml", &config);
+        experiment.edit("configs/fool.toml", "images = 14000", "images = 200");
+        experiment.edit("configs/fool.toml", "images = 1000", "images = 60");
+        experiment.edit("configs/fool.toml", "steps = 256", "steps = 6");
+        experiment.edit("configs/fool.toml", "per_class = 2", "per_class = 2\nclasses = [0, 1, 2]");
+        experiment.edit("configs/fool.toml", "images_per_class = 20", "images_per_class = 4\nbootstrap = 50");
+        experiment
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// Replaces a piece of text that must be there.
+    pub fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        assert!(text.contains(from), "{name} has no \"{from}\"");
+        self.write(name, &text.replace(from, to));
+    }
+
+    /// Runs the program here.
+    pub fn trompe(&self, arguments: &[&str]) -> Outcome {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_trompe"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("TROMPE_DATA")
+            .env_remove("TROMPE_CACHE")
+            .output()
+            .unwrap();
+        Outcome {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub fn sanity_check(&self) -> Outcome {
+        self.trompe(&["sanity-check", "--config", "configs/fool.toml"])
+    }
+}
+
+#[allow(dead_code)]
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+#[allow(dead_code)]
+impl Outcome {
+    pub fn expect_success(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.err);
+        self
+    }
+
+    /// Asserts an error with this exit code and one message that has all these words, and no panic.
+    pub fn expect_error(self, code: i32, words: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.err.matches("error: ").count(), 1, "{}", self.err);
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        for word in words {
+            assert!(self.err.contains(word), "no \"{word}\" in: {}", self.err);
+        }
+        self
+    }
+}

@@ -1,0 +1,189 @@
+//! Real networks and photographs against what PyTorch, ONNX Runtime and SciPy say of them.
+
+mod common;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use image::RgbImage;
+use indicatif::ProgressBar;
+use trompe::data::{ChannelOrder, Dataset, Preprocessing, Source};
+use trompe::device::Kind;
+use trompe::executor::Executor;
+use trompe::network::{Network, zoo};
+use trompe::path::{self, Metric, Reduction};
+use trompe::{seed, training};
+
+fn executor() -> Executor {
+    Executor::new(Kind::Flex).unwrap()
+}
+
+fn squeezenet(root: &Path, executor: &Executor) -> Network {
+    Network::new(zoo::squeezenet1_0(1000), &mut seed::rng(0, &0), executor.device())
+        .unwrap()
+        .load(&root.join("squeezenet1_0-imagenet/model.safetensors"))
+        .unwrap()
+}
+
+fn folder(path: &str) -> Source {
+    Source::Folder { path: path.into(), classes: Some("imagenet-classes.csv".into()) }
+}
+
+/// The rows of a CSV as maps by column.
+fn rows(path: &Path) -> Vec<HashMap<String, String>> {
+    csv::Reader::from_path(path).unwrap().deserialize().map(Result::unwrap).collect()
+}
+
+fn accuracy(root: &Path, dataset: &str) -> [f64; 2] {
+    let all = rows(&root.join("../reference/accuracy.csv"));
+    let row = all.iter().find(|r| r["dataset"] == dataset).unwrap();
+    ["top1", "top5"].map(|k| row[k].parse().unwrap())
+}
+
+fn check_accuracy(network: &Network, set: &Dataset, pre: &Preprocessing, executor: &Executor, root: &Path) {
+    let logits = training::logits(network, &set.samples, pre, executor, &ProgressBar::hidden()).unwrap();
+    let want = accuracy(root, &set.name);
+    for (k, want) in [1, 5].into_iter().zip(want) {
+        let got = training::top_k(&logits, &set.samples, k);
+        println!("{}: top-{k} {got:.4}, reference {want:.4}", set.name);
+        assert!((got - want).abs() <= 0.005, "{}: top-{k} is {got}, reference {want}", set.name);
+    }
+}
+
+#[test]
+fn squeezenet_is_as_accurate_as_in_pytorch() {
+    let Some(root) = common::data() else { return };
+    let executor = executor();
+    let network = squeezenet(&root, &executor);
+    for path in ["imagenette/val", "imagenet-1k"] {
+        let set = Dataset::load(&folder(path), &common::caffe(), &root, 0).unwrap();
+        check_accuracy(&network, &set, &common::caffe(), &executor, &root);
+    }
+}
+
+#[test]
+fn resnet20_is_as_accurate_as_in_pytorch_folded_or_not() {
+    let Some(root) = common::data() else { return };
+    let executor = executor();
+    let network = Network::new(zoo::resnet_cifar(20, 10), &mut seed::rng(0, &0), executor.device())
+        .unwrap()
+        .load(&root.join("resnet20-cifar10/model.safetensors"))
+        .unwrap();
+    let pre = Preprocessing {
+        resize: None,
+        crop: None,
+        channel_order: ChannelOrder::Rgb,
+        scale: 1.0,
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+    };
+    let source = Source::Cifar10 { path: "cifar-10-batches-bin/test_batch.bin".into() };
+    let set = Dataset::load(&source, &pre, &root, 0).unwrap();
+    check_accuracy(&network, &set, &pre, &executor, &root);
+    let hidden = ProgressBar::hidden();
+    let sample = &set.samples[..64];
+    let plain = training::logits(&network, sample, &pre, &executor, &hidden).unwrap();
+    let folded = training::logits(&network.fold_batch_norm(), sample, &pre, &executor, &hidden).unwrap();
+    for (a, b) in plain.iter().flatten().zip(folded.iter().flatten()) {
+        assert!((a - b).abs() < 1e-3, "folding changed a logit from {a} to {b}");
+    }
+}
+
+#[test]
+fn squeezenets_logits_are_pytorchs() {
+    let Some(root) = common::data() else { return };
+    let executor = executor();
+    let network = squeezenet(&root, &executor);
+    let logits = |image: &RgbImage| -> Vec<f32> {
+        let input = common::caffe().apply(Preprocessing::tensor([image], executor.device()));
+        network.logits(input).into_data().try_to_vec().unwrap()
+    };
+    // JPEG decoders differ by a grey level or two.
+    for row in rows(&root.join("../reference/squeezenet1_0-logits.csv")) {
+        let image = image::open(root.join(&row["image"])).unwrap().to_rgb8();
+        for (i, got) in logits(&image).iter().enumerate() {
+            let want: f32 = row[&format!("logit_{i}")].parse().unwrap();
+            assert!((got - want).abs() <= 0.5, "{}: logit {i} is {got}, not {want}", row["image"]);
+        }
+    }
+    // PNGs are read alike everywhere. The expected values are ONNX Runtime's, of the ONNX file of the same network.
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/squeezenet1_0-png-logits.csv");
+    for row in rows(&fixture) {
+        let path = root.join("../reference/feature-visualizations").join(&row["image"]);
+        let got = logits(&image::open(path).unwrap().to_rgb8());
+        for (column, want) in row.iter().filter(|(c, _)| c.starts_with("logit_")) {
+            let got = got[column["logit_".len()..].parse::<usize>().unwrap()];
+            let want: f32 = want.parse().unwrap();
+            assert!((got - want).abs() <= 0.15, "{}: {column} is {got}, not {want}", row["image"]);
+        }
+    }
+}
+
+/// Every row of the reference table, from the same pictures and photographs.
+#[test]
+fn path_similarity_is_that_of_pytorch_and_scipy() {
+    let Some(root) = common::data() else { return };
+    let executor = executor();
+    let network = squeezenet(&root, &executor);
+    let set = Dataset::load(&folder("imagenette/val"), &common::caffe(), &root, 0).unwrap();
+    let natural: Vec<(usize, &RgbImage)> =
+        set.first_of_each(20).into_iter().map(|s| (s.label, &s.image)).collect();
+    let index: HashMap<String, usize> = rows(&root.join("imagenet-classes.csv"))
+        .into_iter()
+        .map(|r| (r["wnid"].clone(), r["index"].parse().unwrap()))
+        .collect();
+    let mut files: Vec<_> = std::fs::read_dir(root.join("../reference/feature-visualizations"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    files.sort();
+    let pictures: Vec<(usize, RgbImage)> = files
+        .iter()
+        .map(|f| {
+            let wnid = f.file_name().unwrap().to_str().unwrap().split('_').next().unwrap().to_string();
+            (index[&wnid], image::open(f).unwrap().to_rgb8())
+        })
+        .collect();
+    let shown: Vec<(usize, &RgbImage)> = pictures.iter().map(|(c, i)| (*c, i)).collect();
+    let reference = rows(&root.join("../reference/path-similarity.csv"));
+    let mut layers: Vec<String> = vec![];
+    for row in &reference {
+        if !layers.contains(&row["layer"]) {
+            layers.push(row["layer"].clone());
+        }
+    }
+    let settings = path::Settings {
+        layers,
+        images_per_class: 20,
+        reductions: vec![Reduction::ChannelMean, Reduction::Full],
+        metrics: vec![Metric::Spearman, Metric::Pearson, Metric::Cosine],
+        bootstrap: 20,
+    };
+    let got = path::measure(&network, &common::caffe(), &natural, &shown, &settings, &executor, 0).unwrap();
+    assert_eq!(got.len(), reference.len());
+    let mut worst = (0.0, String::new());
+    for row in &reference {
+        let ours = got
+            .iter()
+            .find(|g| {
+                (g.reduction.name(), g.metric.name(), g.layer.as_str())
+                    == (&*row["reduction"], &*row["metric"], &*row["layer"])
+            })
+            .unwrap_or_else(|| panic!("no row for {row:?}"));
+        for (column, value) in [
+            ("natural_same_class", ours.natural_same_class),
+            ("natural_different_class", ours.natural_different_class),
+            ("visualization_same_class", ours.visualization_same_class),
+            ("visualization_different_class", ours.visualization_different_class),
+        ] {
+            let want: f64 = row[column].parse().unwrap();
+            let difference = (value.unwrap() - want).abs();
+            let place = format!("{} {} {} {column}", row["reduction"], row["metric"], row["layer"]);
+            assert!(difference <= 0.01, "{place} is {value:?}, reference {want}");
+            if difference > worst.0 {
+                worst = (difference, place);
+            }
+        }
+    }
+    println!("{} rows; largest difference {:.5}, {}", reference.len(), worst.0, worst.1);
+}

@@ -1,0 +1,157 @@
+//! The whole program on the embedded experiment, at a reduced size.
+
+mod common;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use common::Experiment;
+
+type Rows = Vec<HashMap<String, String>>;
+
+fn rows(path: &Path) -> Rows {
+    csv::Reader::from_path(path).unwrap().deserialize().map(Result::unwrap).collect()
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+const TABLES: [&str; 6] = [
+    "accuracy.csv",
+    "behaviour.csv",
+    "gate.csv",
+    "trajectories.csv",
+    "visualizations.csv",
+    "path_similarity.csv",
+];
+
+#[test]
+fn one_command_leaves_a_whole_results_folder() {
+    let experiment = Experiment::new();
+    let first = experiment.sanity_check().expect_success();
+    assert!(first.out.contains("scenes/validation") && first.out.contains("report.html"), "{}", first.out);
+    let results = experiment.path("results/fool");
+
+    // Tables have the rows that the settings imply, and values in range.
+    let accuracy = rows(&results.join("accuracy.csv"));
+    assert_eq!(accuracy.iter().map(|r| r["circuit"].as_str()).collect::<Vec<_>>(), ["none", "gate"]);
+    for row in &accuracy {
+        let [top1, top5] = ["top1", "top5"].map(|k| row[k].parse::<f64>().unwrap());
+        assert!((0.0..=1.0).contains(&top1) && top1 <= top5 && top5 <= 1.0);
+    }
+    let paths = rows(&results.join("path_similarity.csv"));
+    assert_eq!(paths.len(), 2 * 3 * 7);
+    // 12 natural images and 6 visualizations: 66 natural pairs, 72 mixed ones.
+    assert!(paths.iter().all(|r| {
+        r["pairs"].parse::<usize>().unwrap() + r["undefined_pairs"].parse::<usize>().unwrap() == 138
+    }));
+    for row in paths.iter().filter(|r| !r["normalized"].is_empty()) {
+        let value = |k: &str| row[k].parse::<f64>().unwrap();
+        let (same, different) = (value("natural_same_class"), value("natural_different_class"));
+        let want = (value("visualization_same_class") - different) / (same - different);
+        assert!((value("normalized") - want).abs() < 1e-9 * want.abs().max(1.0));
+    }
+    let trajectories = rows(&results.join("trajectories.csv"));
+    assert_eq!(trajectories.len(), 2 * 6 * 4);
+    let steps: Vec<&str> = trajectories[..4].iter().map(|r| r["step"].as_str()).collect();
+    assert_eq!(steps, ["1", "2", "4", "6"]);
+    let visualizations = rows(&results.join("visualizations.csv"));
+    for row in &visualizations {
+        let picture = image::open(results.join(&row["picture"])).unwrap();
+        assert_eq!((picture.width(), picture.height()), (64, 64));
+        let [class, target] = ["class", "target"].map(|k| row[k].parse::<usize>().unwrap());
+        let offset = if row["circuit"] == "gate" { 1 } else { 0 };
+        assert_eq!(target, (class + offset) % 10);
+    }
+    let page = String::from_utf8(bytes(&results.join("report.html"))).unwrap();
+    assert!(!page.contains("src=\"http") && !page.contains("href="), "the report needs nothing beside it");
+    let manifest: serde_json::Value = serde_json::from_slice(&bytes(&results.join("manifest.json"))).unwrap();
+    assert_eq!((&manifest["complete"], &manifest["seed"]), (&true.into(), &1.into()));
+
+    // The figures follow from the tables: redrawing changes nothing.
+    let figures: Vec<_> =
+        std::fs::read_dir(results.join("figures")).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(figures.len(), 2 * 13);
+    let drawn: Vec<Vec<u8>> = figures.iter().map(|f| bytes(f)).collect();
+    std::fs::remove_dir_all(results.join("figures")).unwrap();
+    experiment.trompe(&["plots", "results/fool"]).expect_success();
+    assert_eq!(drawn, figures.iter().map(|f| bytes(f)).collect::<Vec<_>>());
+
+    // A second run finds everything, and says the same; so does one that has to make everything again.
+    let tables = || TABLES.map(|t| bytes(&results.join(t)));
+    let before = tables();
+    let start = std::time::Instant::now();
+    experiment.sanity_check().expect_success();
+    let again = start.elapsed();
+    assert_eq!(before, tables());
+    std::fs::remove_dir_all(experiment.path("results/.cache")).unwrap();
+    let start = std::time::Instant::now();
+    experiment.sanity_check().expect_success();
+    assert!(again < start.elapsed(), "a cached run is not faster");
+    assert_eq!(before, tables(), "same seed, same device: same tables");
+
+    // Another configuration does not get into the folder, and leaves it as it was.
+    experiment
+        .trompe(&["sanity-check", "--config", "configs/fool.toml", "--seed", "2"])
+        .expect_error(2, &["results/fool", "another configuration", "--out"]);
+    assert_eq!(before, tables());
+}
+
+#[test]
+fn a_network_is_trained_saved_and_visualized() {
+    let experiment = Experiment::new();
+    let train = ["train", "--config", "configs/fool.toml", "--out", "small.safetensors"];
+    let out = experiment.trompe(&train).expect_success().out;
+    assert!(out.contains("small.safetensors") && out.contains("top-1"), "{out}");
+    assert!(experiment.path("small.safetensors").is_file());
+    let visualize = ["visualize", "relu4:3", "classifier:9", "--steps", "2", "--out", "pictures"];
+    experiment.trompe(&visualize).expect_success();
+    for name in ["relu4_3_0.png", "classifier_9_0.png"] {
+        assert_eq!(image::open(experiment.path("pictures").join(name)).unwrap().width(), 64);
+    }
+    experiment.trompe(&["visualize", "relu4:64"]).expect_error(2, &["relu4:64", "channels 0 to 63"]);
+    experiment.trompe(&["visualize", "relu9:0"]).expect_error(2, &["relu9", "relu6"]);
+}
+
+/// Ctrl-C ends the run soon, with its own exit code; the next run goes on and gives what an undisturbed one gives.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_is_resumed() {
+    let disturbed = Experiment::new();
+    disturbed.edit("configs/fool.toml", "steps = 6", "steps = 40");
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_trompe"))
+        .args(["sanity-check", "--config", "configs/fool.toml"])
+        .current_dir(disturbed.folder.path())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let kept = disturbed.path("results/.cache/visualizations");
+    let finished = |kept: &Path| {
+        std::fs::read_dir(kept).map_or(0, |all| {
+            all.flatten().filter(|e| !e.file_name().to_string_lossy().starts_with('.')).count()
+        })
+    };
+    let start = std::time::Instant::now();
+    while finished(&kept) < 2 {
+        assert!(start.elapsed().as_secs() < 300, "no visualization is finished");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let manifest = std::fs::read_to_string(disturbed.path("results/fool/manifest.json")).unwrap();
+    assert!(manifest.contains("\"complete\": false"));
+    let done = finished(&kept);
+    disturbed.sanity_check().expect_success();
+    assert!(finished(&kept) > done);
+
+    let undisturbed = Experiment::new();
+    undisturbed.edit("configs/fool.toml", "steps = 6", "steps = 40");
+    undisturbed.sanity_check().expect_success();
+    for table in TABLES {
+        let [a, b] = [&disturbed, &undisturbed].map(|e| bytes(&e.path("results/fool").join(table)));
+        assert_eq!(a, b, "{table}");
+    }
+}
