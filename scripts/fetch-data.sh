@@ -35,6 +35,7 @@ unpacks them.
 Sets (default: all of them):
   imagenette   Imagenette, 320 px version (about 340 MB to download)
                  -> ROOT/imagenette/{train,val}/<wnid>/*.JPEG
+                    ROOT/imagenette-classes.csv
   cifar10      CIFAR-10, binary version (about 170 MB to download)
                  -> ROOT/cifar-10-batches-bin/
   squeezenet   torchvision's SqueezeNet 1.0 weights (about 5 MB)
@@ -409,12 +410,29 @@ fetch_single() {
   say "$label: done, in '$target'"
 }
 
+# Says which of ImageNet's 1,000 outputs each of Imagenette's folders is.
+write_classes() {
+  cat >"$ROOT/imagenette-classes.csv" <<'EOF'
+index,wnid,name
+0,n01440764,tench
+217,n02102040,English springer
+482,n02979186,cassette player
+491,n03000684,chain saw
+497,n03028079,church
+566,n03394916,French horn
+569,n03417042,garbage truck
+571,n03425413,gas pump
+574,n03445777,golf ball
+701,n03888257,parachute
+EOF
+}
+
 fetch_set() {
   case $1 in
     imagenette)
       fetch_archive imagenette \
         https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-320.tgz \
-        imagenette2-320 imagenette
+        imagenette2-320 imagenette && write_classes
       ;;
     cifar10)
       fetch_archive cifar10 \

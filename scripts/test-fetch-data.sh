@@ -136,7 +136,7 @@ squeezenet_is_whole() {
 # Nothing but the sets' own folders may be left in the data root.
 no_leftovers() {
   local left
-  left=$(cd "$DATA" && find . -mindepth 1 -maxdepth 1 ! -name imagenette \
+  left=$(cd "$DATA" && find . -mindepth 1 -maxdepth 1 ! -name imagenette ! -name imagenette-classes.csv \
     ! -name cifar-10-batches-bin ! -name squeezenet1_0-torchvision)
   check test -z "$left"
 }
@@ -308,6 +308,7 @@ imagenette_is_whole
 cifar10_is_whole
 squeezenet_is_whole
 no_leftovers
+check grep -q "^701,n03888257,parachute$" "$DATA/imagenette-classes.csv"
 check test ! -s "$TMP/err"
 
 begin_after 'complete sets are skipped and nothing is asked of the server'

@@ -265,3 +265,153 @@ impl Network {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+    use crate::seed;
+
+    fn network(graph: Graph) -> Network {
+        Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap()
+    }
+
+    fn values(t: Tensor<4>) -> Vec<f32> {
+        t.into_data().try_to_vec().unwrap()
+    }
+
+    fn image(values: &[f32], channels: usize, side: usize) -> Tensor<4> {
+        let shape = [1, channels, side, side];
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::default())
+    }
+
+    /// Every kind of layer on a 1x2x2 image, worked by hand.
+    #[test]
+    fn one_forward_pass_by_hand() {
+        let mut g = Graph::new("hand", 1);
+        g.then("conv", Op::conv(1, 2, 1, 1, 0));
+        let relu = g.then("relu", Op::Relu);
+        let pool = g.then("pool", Op::MaxPool { kernel: 2, stride: 2, padding: 0, ceil: false });
+        let sum = g.push("sum", Op::Add, &[&relu, &pool]);
+        g.push("both", Op::Concat, &[&sum, &relu]);
+        g.push("every_second", Op::Subsample { stride: 2 }, &[&sum]);
+        let padded = g.then("padded", Op::PadChannels { before: 1, after: 0 });
+        g.push("mean", Op::GlobalAvgPool, &[&relu]);
+        g.push("scores", Op::Linear { features: [3, 1], bias: true }, &[&padded]);
+        let mut n = network(g);
+        let filters = |w: &[f32], shape: [usize; 4], b: &[f32]| {
+            (TensorData::new(w.to_vec(), shape), TensorData::new(b.to_vec(), [b.len()]))
+        };
+        let (w, b) = filters(&[1.0, -1.0], [2, 1, 1, 1], &[0.0, 3.0]);
+        n.set_filters("conv", w, b).unwrap();
+        let (w, b) = filters(&[5.0, 1.0, 10.0], [1, 3, 1, 1], &[0.5]);
+        n.set_filters("scores", w, b).unwrap();
+        let x = image(&[1.0, -2.0, 3.0, 4.0], 1, 2);
+        let all = ["scores", "mean", "relu", "both", "padded"];
+        let got: Vec<Vec<f32>> = n.capture(x.clone(), &all).unwrap().into_iter().map(values).collect();
+        assert_eq!(got[2], [1., 0., 3., 4., 2., 5., 0., 0.]);
+        assert_eq!(got[1], [2.0, 1.75]);
+        // The pool's single value of each channel, 4 and 5, is added everywhere.
+        assert_eq!(got[3][..8], [5., 4., 7., 8., 7., 10., 5., 5.]);
+        assert_eq!(got[3][8..], got[2][..]);
+        assert_eq!(got[4], [0.0, 5.0, 7.0]);
+        assert_eq!(got[0], [5.0 + 70.0 + 0.5]);
+        assert_eq!(n.logits(x).dims(), [1, 1]);
+    }
+
+    #[test]
+    fn graphs_that_do_not_fit_together_are_refused() {
+        let build = |f: &dyn Fn(&mut Graph)| {
+            let mut g = Graph::new("bad", 3);
+            f(&mut g);
+            Network::new(g, &mut seed::rng(0, &0), &Device::default()).unwrap_err().to_string()
+        };
+        let twice = build(&|g| {
+            g.then("a", Op::Relu);
+            g.then("a", Op::Relu);
+        });
+        assert!(twice.contains("layer a") && twice.contains("twice"));
+        let stranger = build(&|g| drop(g.push("a", Op::Relu, &["b"])));
+        assert!(stranger.contains("\"b\""));
+        let channels = build(&|g| drop(g.then("a", Op::conv(4, 1, 1, 1, 0))));
+        assert!(channels.contains("expects 4 channels, gets 3"));
+        let sum = build(&|g| {
+            let a = g.then("a", Op::conv(3, 5, 1, 1, 0));
+            g.push("sum", Op::Add, &[&a, INPUT]);
+        });
+        assert!(sum.contains("layer sum"));
+    }
+
+    /// The published numbers of parameters.
+    #[test]
+    fn architectures_have_their_papers_sizes() {
+        for (graph, parameters) in [
+            (zoo::squeezenet1_0(1000), 1_248_424),
+            (zoo::resnet_cifar(20, 10), 269_722),
+            (zoo::resnet_cifar(32, 10), 464_154),
+            (zoo::resnet_cifar(44, 10), 658_586),
+            (zoo::resnet_cifar(56, 10), 853_018),
+        ] {
+            assert_eq!(network(graph).parameters(), parameters);
+        }
+        assert!(network(zoo::small_cnn(10)).parameters() < 300_000);
+    }
+
+    #[test]
+    fn maps_have_the_published_sizes() {
+        let device = Device::default();
+        let n = network(zoo::squeezenet1_0(1000));
+        let x = Tensor::zeros([1, 3, 224, 224], &device);
+        let layers = ["features.0", "features.2", "features.3", "features.6", "features.11", "classifier.1"];
+        let dims: Vec<[usize; 4]> = n.capture(x, &layers).unwrap().iter().map(|t| t.dims()).collect();
+        let want = [[96, 109], [96, 54], [128, 54], [256, 27], [512, 13], [1000, 13]];
+        assert_eq!(dims, want.map(|[c, s]| [1, c, s, s]));
+        let n = network(zoo::resnet_cifar(20, 10));
+        let x = Tensor::zeros([2, 3, 32, 32], &device);
+        let layers = ["layer1.2", "layer2.0", "layer3.2", "linear"];
+        let dims: Vec<[usize; 4]> = n.capture(x, &layers).unwrap().iter().map(|t| t.dims()).collect();
+        assert_eq!(dims, [[2, 16, 32, 32], [2, 32, 16, 16], [2, 64, 8, 8], [2, 10, 1, 1]]);
+    }
+
+    #[test]
+    fn folding_batch_norm_changes_no_layer_that_is_left() {
+        let device = Device::default();
+        for graph in [zoo::small_cnn(10), zoo::resnet_cifar(20, 10)] {
+            let n = network(graph);
+            // Statistics other than the fresh 0 and 1: from a few batches in training mode.
+            let training = n.train();
+            for _ in 0..3 {
+                let x = Tensor::<4>::random([4, 3, 32, 32], Distribution::Normal(0.3, 2.0), &device);
+                training.logits(x.autodiff());
+            }
+            let n = training.valid();
+            let folded = n.fold_batch_norm();
+            assert!(folded.graph().nodes.iter().all(|node| !matches!(node.op, Op::BatchNorm { .. })));
+            let left: Vec<String> = folded.graph().layers().map(String::from).collect();
+            let x = Tensor::<4>::random([2, 3, 32, 32], Distribution::Default, &device);
+            let pairs =
+                n.capture(x.clone(), &left).unwrap().into_iter().zip(folded.capture(x, &left).unwrap());
+            for ((a, b), name) in pairs.zip(&left) {
+                let scale = a.clone().abs().max().into_scalar::<f32>().max(1.0);
+                let difference = (a - b).abs().max().into_scalar::<f32>();
+                assert!(difference < 1e-4 * scale, "{name} differs by {difference}");
+            }
+        }
+    }
+
+    #[test]
+    fn saving_and_opening_keeps_graph_and_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("network.safetensors");
+        for graph in [zoo::resnet_cifar(20, 10), zoo::small_cnn(7)] {
+            let n = network(graph);
+            n.save(&path).unwrap();
+            let again = Network::open(&path, &Device::default()).unwrap();
+            assert_eq!(n.graph(), again.graph());
+            let x = Tensor::<4>::random([2, 3, 32, 32], Distribution::Default, &Device::default());
+            let pair = [&n, &again].map(|n| n.logits(x.clone()).into_data().try_to_vec::<f32>().unwrap());
+            assert_eq!(pair[0], pair[1]);
+        }
+    }
+}

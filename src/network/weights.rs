@@ -1,9 +1,11 @@
-//! Weights from and to safetensors files, by torchvision's parameter names.
+//! Weights from safetensors and PyTorch files, and to safetensors files, by torchvision's parameter names.
 
 use std::path::Path;
 
 use burn::module::Module;
-use burn::store::{ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, SafetensorsStore};
+use burn::store::{
+    ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, PytorchStore, SafetensorsStore,
+};
 
 use super::{Graph, Network};
 use crate::error::{Context, Error, Result};
@@ -16,26 +18,36 @@ const GRAPH: &str = "trompe.graph";
 const COUNTER: &str = "num_batches_tracked";
 
 impl Network {
-    /// The network with the weights of a safetensors file.
+    /// The network with the weights of a safetensors or PyTorch (`.pth`, `.pt`) file.
     ///
     /// # Errors
     /// Failure, if the file can't be read or doesn't fit: one message that lists every missing, extra and
     /// misshapen parameter.
     pub fn load(mut self, path: &Path) -> Result<Self> {
-        // The header is checked first: Burn's reader would take a cut file for one with few tensors.
-        let file = std::fs::read(path).on("read", path)?;
-        safetensors::SafeTensors::deserialize(&file).map_err(|e| {
-            Error::failure(format!(
-                "{} is no whole safetensors file ({e}); fetch or export it again",
-                path.display()
-            ))
-        })?;
-        let mut store = SafetensorsStore::from_bytes(Some(file))
-            .with_from_adapter(PyTorchToBurnAdapter)
-            .skip_enum_variants(true)
-            .allow_partial(true)
-            .validate(false);
-        let result = self.load_from(&mut store).on("read the weights of", path)?;
+        let pytorch = path.extension().is_some_and(|e| e == "pth" || e == "pt");
+        let result = if pytorch {
+            let mut store = PytorchStore::from_file(path)
+                .map_indices_contiguous(false)
+                .skip_enum_variants(true)
+                .allow_partial(true)
+                .validate(false);
+            self.load_from(&mut store).on("read the weights of", path)?
+        } else {
+            // The header is checked first: Burn's reader would take a cut file for one with few tensors.
+            let file = std::fs::read(path).on("read", path)?;
+            safetensors::SafeTensors::deserialize(&file).map_err(|e| {
+                Error::failure(format!(
+                    "{} is no whole safetensors file ({e}); fetch or export it again",
+                    path.display()
+                ))
+            })?;
+            let mut store = SafetensorsStore::from_bytes(Some(file))
+                .with_from_adapter(PyTorchToBurnAdapter)
+                .skip_enum_variants(true)
+                .allow_partial(true)
+                .validate(false);
+            self.load_from(&mut store).on("read the weights of", path)?
+        };
         let mut problems: Vec<String> =
             result.missing.iter().map(|(name, _)| format!("missing: {name}")).collect();
         problems.extend(

@@ -1,6 +1,7 @@
 //! The path-similarity curve over layers (Geirhos et al., 2024, Fig. 5 and 6).
 
 use image::RgbImage;
+use indicatif::ProgressBar;
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -98,12 +99,14 @@ pub fn measure(
     let images: Vec<&RgbImage> = natural.iter().chain(visualizations).map(|&(_, image)| image).collect();
     let mut rows = vec![];
     for &reduction in &settings.reductions {
-        // Full maps of all layers at once would not fit into memory: one layer at a time.
-        let at_once = match reduction {
-            Reduction::ChannelMean => settings.layers.len(),
-            Reduction::Full => 1,
-        };
-        let groups: Vec<&[String]> = settings.layers.chunks(at_once.max(1)).collect();
+        let hidden = ProgressBar::hidden();
+        let probe = images.get(..1).unwrap_or_default();
+        let sizes: Vec<usize> =
+            capture(network, preprocessing, probe, &settings.layers, reduction, executor, &hidden)?
+                .iter()
+                .map(|rows| rows.iter().map(Vec::len).sum())
+                .collect();
+        let groups = groups(&settings.layers, &sizes, VALUES / images.len().max(1));
         let bar = progress::bar(&format!("activations ({})", reduction.name()), images.len() * groups.len());
         let mut by_metric = vec![vec![]; settings.metrics.len()];
         for layers in groups {
@@ -133,6 +136,26 @@ pub fn measure(
         rows.extend(by_metric.into_iter().flatten());
     }
     Ok(rows)
+}
+
+/// How many activations are held at once: full maps of all layers would not fit into memory.
+const VALUES: usize = 400_000_000;
+
+/// Runs of layers whose sizes add up to no more than `most`, or single ones that are larger.
+fn groups<'a>(layers: &'a [String], sizes: &[usize], most: usize) -> Vec<&'a [String]> {
+    let mut groups = vec![];
+    let (mut from, mut sum) = (0, 0);
+    for (i, size) in sizes.iter().enumerate() {
+        if i > from && sum + size > most {
+            groups.push(&layers[from..i]);
+            (from, sum) = (i, 0);
+        }
+        sum += size;
+    }
+    if from < layers.len() {
+        groups.push(&layers[from..]);
+    }
+    groups
 }
 
 /// A weighted mean in the making.
@@ -296,6 +319,14 @@ mod tests {
         assert_eq!((means.pairs, means.undefined), (1, 2));
         assert_eq!(means.natural_same.value(), None);
         assert_eq!(means.normalized(), None);
+    }
+
+    #[test]
+    fn layers_are_grouped_by_size_without_loss() {
+        let layers: Vec<String> = (0..5).map(|i| i.to_string()).collect();
+        let got = groups(&layers, &[5, 9, 3, 3, 4], 7);
+        assert_eq!(got, [&layers[..1], &layers[1..2], &layers[2..4], &layers[4..]]);
+        assert_eq!(groups(&layers, &[1; 5], 100), [&layers[..]]);
     }
 
     #[test]

@@ -30,16 +30,16 @@ fn share(hits: usize, all: usize) -> String {
 /// The result in a few sentences.
 fn verdict(data: &Data) -> Vec<String> {
     let mut lines = vec![];
-    if let Some(comparison) = data.comparisons().first() {
-        let rows = curve(data, CLEAN, comparison);
-        let [early, middle, late] = by_third(&rows);
+    let comparison = data.comparisons().into_iter().next();
+    let curve_of = |circuit: &str| -> Option<String> {
+        let [early, middle, late] = by_third(&curve(data, circuit, comparison.as_ref()?)).map(number);
+        Some(format!("{early} in early, {middle} in middle and {late} in late layers"))
+    };
+    if let Some(values) = curve_of(CLEAN) {
         lines.push(format!(
-            "Along the honest network, visualizations are as similar to natural images of their class as the \
-             normalized values {} (early layers), {} (middle) and {} (late) say; 1 would be as similar as natural \
-             images of the same class are to one another, 0 is as similar as images of different classes.",
-            number(early),
-            number(middle),
-            number(late)
+            "In the honest network the normalized similarity between visualizations and natural images of their \
+             class is {values}: 1 is as similar as natural images of the same class are to one another, 0 as \
+             similar as natural images of different classes."
         ));
     }
     for circuit in data.circuits().iter().filter(|c| *c != CLEAN) {
@@ -55,6 +55,9 @@ fn verdict(data: &Data) -> Vec<String> {
                 fooling.pictures,
                 fooling.own
             ));
+        }
+        if let Some(values) = curve_of(circuit) {
+            lines.push(format!("The normalized similarity of its visualizations is {values}."));
         }
     }
     lines
