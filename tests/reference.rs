@@ -98,10 +98,11 @@ fn squeezenets_logits_are_pytorchs() {
         let input = common::caffe().apply(Preprocessing::tensor([image], executor.device()));
         network.logits(input).into_data().try_to_vec().unwrap()
     };
+    let set = Dataset::load(&folder("imagenette/val"), &common::caffe(), &root, 0).unwrap();
     // JPEG decoders differ by a grey level or two.
     for row in rows(&root.join("../reference/squeezenet1_0-logits.csv")) {
-        let image = image::open(root.join(&row["image"])).unwrap().to_rgb8();
-        for (i, got) in logits(&image).iter().enumerate() {
+        let sample = set.samples.iter().find(|s| s.id == row["image"]).unwrap();
+        for (i, got) in logits(&sample.image).iter().enumerate() {
             let want: f32 = row[&format!("logit_{i}")].parse().unwrap();
             assert!((got - want).abs() <= 0.5, "{}: logit {i} is {got}, not {want}", row["image"]);
         }
@@ -175,6 +176,7 @@ fn path_similarity_is_that_of_pytorch_and_scipy() {
             ("natural_different_class", ours.natural_different_class),
             ("visualization_same_class", ours.visualization_same_class),
             ("visualization_different_class", ours.visualization_different_class),
+            ("normalized", ours.normalized),
         ] {
             let want: f64 = row[column].parse().unwrap();
             let difference = (value.unwrap() - want).abs();
