@@ -55,7 +55,6 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         run.paths(&gated.model, &fooled, circuit.name(), &mut results)?;
     }
     run.write(results.folder())?;
-    results.stage("figures and report", || Ok(()))?;
     let folder = results.folder().to_path_buf();
     let manifest = results.complete()?;
     crate::report::draw(&folder)?;
@@ -91,6 +90,7 @@ fn model(experiment: &Experiment, setting: &Setting) -> Result<Model> {
         |path| Network::open(path, device),
         |path| {
             let data = Dataset::load(source, preprocessing, &setting.data, *seed)?;
+            data.check_classes(config.classes)?;
             let network = training::train(fresh, &data, preprocessing, settings, *seed)?;
             network.save(path)?;
             Ok(network)
@@ -175,6 +175,7 @@ impl<'a> Run<'a> {
         let set = results.stage(&format!("reading {source}"), || {
             Dataset::load(source, &self.experiment.preprocessing, &self.setting.data, self.experiment.seed)
         })?;
+        set.check_classes(self.experiment.network.classes)?;
         results.skipped(&set.skipped);
         Ok(set)
     }
@@ -186,6 +187,15 @@ impl<'a> Run<'a> {
     /// Refuses layers and units that the network does not have, before anything long begins.
     fn check(&mut self, clean: &Model) -> Result<()> {
         let network = &clean.network;
+        let size = self.experiment.visualization.optimization.size as u32;
+        if let Some(other) = self.validation.samples.iter().find(|s| s.image.dimensions() != (size, size)) {
+            let (w, h) = other.image.dimensions();
+            return Err(Error::usage(format!(
+                "visualization.optimization.size is {size}, but {} is {w}x{h} pixels: what is compared must have \
+                 one size, so set `resize` and `crop` in [preprocessing] or the visualizations' size",
+                other.id
+            )));
+        }
         let layer = &self.experiment.visualization.layer;
         self.layer = layer.clone().unwrap_or_else(|| network.output().to_string());
         for class in &self.classes {
@@ -263,10 +273,10 @@ impl<'a> Run<'a> {
                 serde_json::from_slice(&bytes).on("read", path)
             },
             |path| {
-                let made = make()?;
-                let bytes = serde_json::to_vec(&made).on("write", path)?;
-                std::fs::write(path, bytes).on("write", path)?;
-                Ok(made)
+                let bytes = serde_json::to_vec(&make()?).on("write", path)?;
+                std::fs::write(path, &bytes).on("write", path)?;
+                // As a later run will read it, so that both agree to the last digit.
+                serde_json::from_slice(&bytes).on("read", path)
             },
         )
     }

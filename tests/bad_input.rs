@@ -18,26 +18,18 @@ fn mistakes_in_the_experiment_file() {
         ("epochs = 1", "epocs = 1", &["configs/fool.toml", "line", "epocs", "epochs"][..]),
         ("seed = 1", "seed = \"one\"", &["configs/fool.toml", "seed", "u64"]),
         ("builder = \"small-cnn\"", "builder = \"vgg\"", &["vgg", "squeezenet1_0"]),
-        ("layer = \"classifier\"", "layer = \"clasifier\"", &["clasifier", "conv1", "relu6"]),
+        ("layer = \"classifier\"", "layer = \"clasifier\"", &["clasifier", "relu1", "relu6"]),
         ("\"relu4\",", "\"relu44\",", &["relu44", "relu4"]),
-        ("layer = \"classifier\"", "layer = \"relu1\"\n# ", &[]),
         ("classes = [0, 1, 2]", "classes = [0, 77]", &["visualization.classes", "77"]),
         ("steps = 6", "steps = 0", &["visualization.optimization.steps", "at least 1"]),
+        ("size = 64", "size = 48", &["size is 48", "64x64", "`crop`"]),
         ("images = 60", "images = 0", &["scenes/validation", "no images"]),
         ("name = \"fool\"", "name = \"../fool\"", &["name"]),
         ("../circuits/gate.toml", "../circuits/none.toml", &["none.toml"]),
-        ("classes = 10", "classes = 4", &["classifier:", "channels 0 to 3"]),
+        ("classes = 10", "classes = 4", &["class 4", "star", "network.classes"]),
     ] {
-        if words.is_empty() {
-            continue;
-        }
         let experiment = Experiment::new();
-        // Classes 5 to 9 are not in a network of four.
         experiment.edit("configs/fool.toml", from, to);
-        if to == "classes = 4" {
-            experiment.edit("configs/fool.toml", "classes = [0, 1, 2]", "classes = [0, 5]");
-            experiment.edit("configs/fool.toml", "images = 200", "images = 4");
-        }
         experiment.sanity_check().expect_error(2, words);
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 
-use super::{Class, Dataset, Sample};
+use super::{Class, Dataset, Preprocessing, Sample};
 use crate::error::{Context, Error, Result};
 
 const SIDE: usize = 32;
@@ -13,7 +13,7 @@ const NAMES: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// The images of one file, or of all `*.bin` files of a folder.
-pub fn dataset(root: &Path, path: &Path) -> Result<Dataset> {
+pub fn dataset(root: &Path, path: &Path, preprocessing: &Preprocessing) -> Result<Dataset> {
     let full = root.join(path);
     let files: Vec<PathBuf> = if full.is_dir() {
         let mut files: Vec<_> = std::fs::read_dir(&full)
@@ -53,7 +53,7 @@ pub fn dataset(root: &Path, path: &Path) -> Result<Dataset> {
             let image = RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {
                 Rgb([plane(0, x, y), plane(1, x, y), plane(2, x, y)])
             });
-            samples.push(Sample { id, label, image });
+            samples.push(Sample { id, label, image: preprocessing.fit(image) });
         }
     }
     Ok(Dataset {

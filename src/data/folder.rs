@@ -41,9 +41,8 @@ fn is_image(path: &Path) -> bool {
 /// decoders differ by some grey levels, which changes the class of 2 % of photographs. A JPEG without its end marker
 /// is refused, since decoders fill what is missing with grey.
 pub fn decode(path: &Path) -> std::result::Result<RgbImage, String> {
-    let reader = image::ImageReader::open(path)
-        .and_then(|r| r.with_guessed_format())
-        .map_err(|e| e.to_string())?;
+    let reader =
+        image::ImageReader::open(path).and_then(|r| r.with_guessed_format()).map_err(|e| e.to_string())?;
     if reader.format() == Some(image::ImageFormat::Jpeg) {
         if !ends_whole(path).unwrap_or(false) {
             return Err("the JPEG is cut short".into());

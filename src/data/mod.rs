@@ -78,12 +78,12 @@ impl Dataset {
     /// the files are corrupt (each is named).
     pub fn load(source: &Source, preprocessing: &Preprocessing, root: &Path, seed: u64) -> Result<Self> {
         let set = match source {
-            Source::Scenes { split, images } => scenes::dataset(split, *images, seed),
+            Source::Scenes { split, images } => scenes::dataset(split, *images, preprocessing, seed),
             Source::Folder { path, classes } => {
                 let classes = classes.as_ref().map(|file| root.join(file));
                 folder::dataset(root, path, classes.as_deref(), preprocessing)?
             }
-            Source::Cifar10 { path } => cifar10::dataset(root, path)?,
+            Source::Cifar10 { path } => cifar10::dataset(root, path, preprocessing)?,
         };
         let Self { name, samples, skipped, .. } = &set;
         let all = samples.len() + skipped.len();
@@ -97,14 +97,25 @@ impl Dataset {
                 skipped.join("\n  ")
             )));
         }
-        Ok(Self {
-            samples: set
-                .samples
-                .into_iter()
-                .map(|s| Sample { image: preprocessing.fit(s.image), ..s })
-                .collect(),
-            ..set
-        })
+        Ok(set)
+    }
+
+    /// Refuses a set with classes that a network of so many outputs does not have.
+    ///
+    /// # Errors
+    /// Usage, naming the class.
+    pub fn check_classes(&self, outputs: usize) -> Result<()> {
+        match self.classes.iter().find(|c| c.index >= outputs) {
+            None => Ok(()),
+            Some(class) => Err(Error::usage(format!(
+                "data set {} has class {} ({}), the network has outputs 0 to {}: correct network.classes or the \
+                 source's `classes`",
+                self.name,
+                class.index,
+                class.name,
+                outputs - 1
+            ))),
+        }
     }
 
     /// The first `n` images of each class, classes in order of their index.

@@ -7,7 +7,7 @@ use burn::store::{
     ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, PytorchStore, SafetensorsStore,
 };
 
-use super::{Graph, Network};
+use super::{Graph, Network, Op};
 use crate::error::{Context, Error, Result};
 use crate::seed;
 
@@ -102,8 +102,17 @@ impl Network {
         Self::new(graph, &mut seed::rng(0, &"weights"), device)?.load(path)
     }
 
-    /// The number of trainable parameters.
+    /// The number of trainable parameters: without batch norm's running mean and variance, which Burn counts.
     pub fn parameters(&self) -> usize {
-        self.num_params()
+        let running: usize = self
+            .graph
+            .nodes
+            .iter()
+            .map(|node| match node.op {
+                Op::BatchNorm { channels } => 2 * channels,
+                _ => 0,
+            })
+            .sum();
+        self.num_params() - running
     }
 }

@@ -233,8 +233,7 @@ mod tests {
 
     #[test]
     fn the_gradient_is_the_transpose_of_the_sampling() {
-        let device = Device::default().autodiff();
-        let x = image(6, 5).to_device(&device).require_grad();
+        let x = image(6, 5).autodiff().require_grad();
         let warp = Warp::draw(
             &[Transform::Pad { pixels: 2 }, Transform::Rotate { degrees: vec![7.0] }],
             [6, 5],

@@ -55,8 +55,8 @@ impl Experiment {
         experiment.edit("configs/fool.toml", "images = 14000", "images = 200");
         experiment.edit("configs/fool.toml", "images = 1000", "images = 60");
         experiment.edit("configs/fool.toml", "steps = 256", "steps = 6");
-        experiment.edit("configs/fool.toml", "per_class = 2", "per_class = 2\nclasses = [0, 1, 2]");
         experiment.edit("configs/fool.toml", "images_per_class = 20", "images_per_class = 4\nbootstrap = 50");
+        experiment.edit("configs/fool.toml", "per_class = 2", "per_class = 2\nclasses = [0, 1, 2]");
         experiment
     }
 

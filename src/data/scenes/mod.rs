@@ -13,7 +13,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Class, Dataset, Sample};
+use super::{Class, Dataset, Preprocessing, Sample};
 use crate::seed;
 use noise::Noise;
 use shape::{Pose, Shape};
@@ -238,7 +238,7 @@ fn smooth(from: f32, to: f32, x: f32) -> f32 {
 }
 
 /// The first `images` scenes of a split as a data set.
-pub fn dataset(split: &str, images: usize, seed: u64) -> Dataset {
+pub fn dataset(split: &str, images: usize, preprocessing: &Preprocessing, seed: u64) -> Dataset {
     Dataset {
         name: format!("scenes/{split}"),
         classes: CLASSES
@@ -251,7 +251,11 @@ pub fn dataset(split: &str, images: usize, seed: u64) -> Dataset {
             .into_par_iter()
             .map(|i| {
                 let scene = Scene::draw(split, i, seed);
-                Sample { id: format!("scenes/{split}:{i}"), label: scene.class, image: scene.image }
+                Sample {
+                    id: format!("scenes/{split}:{i}"),
+                    label: scene.class,
+                    image: preprocessing.fit(scene.image),
+                }
             })
             .collect(),
         skipped: vec![],

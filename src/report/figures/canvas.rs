@@ -44,7 +44,7 @@ pub trait Draw {
         DB::ErrorType: 'static;
 }
 
-/// Draws a figure into `figures/NAME.svg` and, at twice the resolution, `figures/NAME.png`.
+/// Draws a figure into `figures/NAME.svg` and `figures/NAME.png`.
 pub fn save(folder: &Path, name: &str, figure: &impl Draw) -> Result<()> {
     static FONTS: Once = Once::new();
     FONTS.call_once(|| {
