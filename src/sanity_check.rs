@@ -35,12 +35,13 @@ pub struct Setting {
 /// Usage for what the experiment file gets wrong, failure for what goes wrong, an interruption; finished stages are
 /// kept and not done again.
 pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<Manifest> {
+    // Mistakes are found before anything is written or takes long.
+    let mut run = Run::prepare(experiment, setting)?;
+    run.check(&untrained(experiment, setting)?.fold_batch_norm(), circuits)?;
     let config = serde_json::json!({ "experiment": experiment, "circuits": circuits });
-    let device = setting.executor.kind().name();
-    let mut results = Results::open(&setting.out, config, experiment.seed, device)?;
-    let mut run = Run::prepare(experiment, setting, &mut results)?;
+    let mut results = Results::open(&setting.out, config, experiment.seed, run.device())?;
+    results.skipped(&run.validation.skipped);
     let clean = results.stage("network", || model(experiment, setting))?;
-    run.check(&clean)?;
     let clean_logits = run.accuracy(&clean, tables::CLEAN, &mut results)?;
     let honest = run.visualizations(&clean, &mut results)?;
     run.describe(&clean, &honest, &honest, tables::CLEAN, None, &mut results)?;
@@ -61,12 +62,17 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
     Ok(manifest)
 }
 
+/// The experiment's network with random weights.
+fn untrained(experiment: &Experiment, setting: &Setting) -> Result<Network> {
+    let graph = zoo::builder(&experiment.network.builder, experiment.network.classes)?;
+    Network::new(graph, &mut seed::rng(experiment.seed, &"weights"), setting.executor.device())
+}
+
 /// The experiment's network as it comes, with its weights file or trained, batch norms folded.
 fn model(experiment: &Experiment, setting: &Setting) -> Result<Model> {
     let Experiment { network: config, seed, preprocessing, .. } = experiment;
     let device = setting.executor.device();
-    let graph = zoo::builder(&config.builder, config.classes)?;
-    let fresh = Network::new(graph, &mut seed::rng(*seed, &"weights"), device)?;
+    let fresh = untrained(experiment, setting)?;
     if let Some(weights) = &config.weights {
         let path = setting.data.join(weights);
         if !path.is_file() {
@@ -89,8 +95,7 @@ fn model(experiment: &Experiment, setting: &Setting) -> Result<Model> {
         "safetensors",
         |path| Network::open(path, device),
         |path| {
-            let data = Dataset::load(source, preprocessing, &setting.data, *seed)?;
-            data.check_classes(config.classes)?;
+            let data = load(experiment, setting, source)?;
             let network = training::train(fresh, &data, preprocessing, settings, *seed)?;
             network.save(path)?;
             Ok(network)
@@ -105,6 +110,13 @@ fn model(experiment: &Experiment, setting: &Setting) -> Result<Model> {
 /// As [`run`]'s.
 pub fn network(experiment: &Experiment, setting: &Setting) -> Result<Network> {
     Ok(model(experiment, setting)?.network)
+}
+
+/// Reads a data set whose classes the network has.
+fn load(experiment: &Experiment, setting: &Setting, source: &Source) -> Result<Dataset> {
+    let set = Dataset::load(source, &experiment.preprocessing, &setting.data, experiment.seed)?;
+    set.check_classes(experiment.network.classes)?;
+    Ok(set)
 }
 
 /// A network with the hash of what made it.
@@ -138,44 +150,40 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn prepare(experiment: &'a Experiment, setting: &'a Setting, results: &mut Results) -> Result<Self> {
-        let mut run = Self {
+    fn prepare(experiment: &'a Experiment, setting: &'a Setting) -> Result<Self> {
+        let validation = load(experiment, setting, &experiment.data.validation)?;
+        let wanted = &experiment.visualization.classes;
+        let known = |index: &usize| validation.classes.iter().any(|c| c.index == *index);
+        if let Some(stranger) = wanted.iter().flatten().find(|i| !known(i)) {
+            return Err(Error::usage(format!(
+                "visualization.classes: {} has no images of class {stranger}",
+                validation.name
+            )));
+        }
+        let classes = validation
+            .classes
+            .iter()
+            .filter(|c| wanted.as_ref().is_none_or(|w| w.contains(&c.index)))
+            .cloned()
+            .collect();
+        Ok(Self {
             experiment,
             setting,
-            validation: Dataset { name: String::new(), classes: vec![], samples: vec![], skipped: vec![] },
-            layer: String::new(),
-            classes: vec![],
+            validation,
+            layer: experiment.visualization.layer.clone().unwrap_or_default(),
+            classes,
             accuracy: vec![],
             behaviour: vec![],
             gate: vec![],
             trajectories: vec![],
             visualizations: vec![],
             paths: vec![],
-        };
-        run.validation = run.load(&experiment.data.validation, results)?;
-        let wanted = &experiment.visualization.classes;
-        let known = |index: &usize| run.validation.classes.iter().any(|c| c.index == *index);
-        if let Some(stranger) = wanted.iter().flatten().find(|i| !known(i)) {
-            return Err(Error::usage(format!(
-                "visualization.classes: {} has no images of class {stranger}",
-                run.validation.name
-            )));
-        }
-        run.classes = run
-            .validation
-            .classes
-            .iter()
-            .filter(|c| wanted.as_ref().is_none_or(|w| w.contains(&c.index)))
-            .cloned()
-            .collect();
-        Ok(run)
+        })
     }
 
     fn load(&self, source: &Source, results: &mut Results) -> Result<Dataset> {
-        let set = results.stage(&format!("reading {source}"), || {
-            Dataset::load(source, &self.experiment.preprocessing, &self.setting.data, self.experiment.seed)
-        })?;
-        set.check_classes(self.experiment.network.classes)?;
+        let reading = format!("reading {source}");
+        let set = results.stage(&reading, || load(self.experiment, self.setting, source))?;
         results.skipped(&set.skipped);
         Ok(set)
     }
@@ -184,9 +192,8 @@ impl<'a> Run<'a> {
         self.setting.executor.kind().name()
     }
 
-    /// Refuses layers and units that the network does not have, before anything long begins.
-    fn check(&mut self, clean: &Model) -> Result<()> {
-        let network = &clean.network;
+    /// Refuses what the experiment names and the network or the data do not have.
+    fn check(&mut self, network: &Network, circuits: &[Circuit]) -> Result<()> {
         let size = self.experiment.visualization.optimization.size as u32;
         if let Some(other) = self.validation.samples.iter().find(|s| s.image.dimensions() != (size, size)) {
             let (w, h) = other.image.dimensions();
@@ -196,13 +203,29 @@ impl<'a> Run<'a> {
                 other.id
             )));
         }
-        let layer = &self.experiment.visualization.layer;
-        self.layer = layer.clone().unwrap_or_else(|| network.output().to_string());
+        if self.layer.is_empty() {
+            self.layer = network.output().to_string();
+        }
         for class in &self.classes {
             self.unit(class.index).check(network)?;
         }
         for layer in &self.experiment.paths.layers {
             network.channels(layer)?;
+        }
+        for Circuit::Gate(gate) in circuits {
+            network.filters(&gate.layer)?;
+            for layer in &gate.classifier.hidden_layers {
+                network.channels(layer)?;
+            }
+            for &class in &gate.classifier.classes {
+                self.unit(class).check(network)?;
+            }
+            if self.classes.iter().all(|c| gate.classifier.classes.contains(&c.index)) {
+                return Err(Error::usage(format!(
+                    "circuit {}: classifier.classes leaves no visualized class to test on",
+                    gate.name
+                )));
+            }
         }
         Ok(())
     }
@@ -544,20 +567,12 @@ impl<'a> Run<'a> {
         let Experiment { preprocessing, seed, .. } = self.experiment;
         let executor = &self.setting.executor;
         let n = clean.network.channels(&settings.layer)?;
-        clean.network.filters(&settings.layer)?;
         let held_out =
             |v: &&Visualization| !settings.classifier.classes.contains(&v.request.objective.unit.channel);
-        if !honest.iter().any(|v| held_out(&v)) {
-            return Err(Error::usage(format!(
-                "circuit {}: classifier.classes leaves no visualized class to test on",
-                settings.name
-            )));
-        }
         // Other noise than that of the visualizations it is measured on.
         const OWN: usize = 1_000_000;
         let mut requests = vec![];
         for &class in &settings.classifier.classes {
-            self.unit(class).check(&clean.network)?;
             let count = settings.classifier.visualizations_per_class;
             requests.extend((0..count).map(|i| self.request(class, OWN + i)));
         }

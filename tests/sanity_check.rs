@@ -91,6 +91,12 @@ fn one_command_leaves_a_whole_results_folder() {
     assert!(again < start.elapsed(), "a cached run is not faster");
     assert_eq!(before, tables(), "same seed, same device: same tables");
 
+    // A run that is refused for its mistakes leaves the folder as it was, too.
+    experiment.edit("configs/fool.toml", "\"relu4\",", "\"relu44\",");
+    experiment.sanity_check().expect_error(2, &["relu44"]);
+    experiment.edit("configs/fool.toml", "\"relu44\",", "\"relu4\",");
+    assert_eq!(before, tables());
+
     // Another configuration does not get into the folder, and leaves it as it was.
     experiment
         .trompe(&["sanity-check", "--config", "configs/fool.toml", "--seed", "2"])

@@ -6,13 +6,16 @@ mod sanity_check;
 mod train;
 mod visualize;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
+use crate::config::Experiment;
 use crate::device::Kind;
 use crate::error::Result;
+use crate::executor::Executor;
+use crate::sanity_check::Setting;
 
 /// Can feature visualizations be trusted? Builds networks whose visualizations lie, and measures how far those of
 /// honest networks can be believed.
@@ -49,11 +52,23 @@ struct Common {
     /// Where trained networks and finished pictures are kept between runs
     #[arg(long, value_name = "DIR", env = "TROMPE_CACHE", default_value = "results/.cache")]
     cache: PathBuf,
+    /// Seed of every random draw, instead of the experiment file's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 impl Common {
-    fn cache(&self) -> Cache {
-        Cache::new(&self.cache)
+    /// The experiment, and where it runs.
+    fn prepare(self, config: &Path, out: Option<PathBuf>) -> Result<(Experiment, Setting)> {
+        let mut experiment = Experiment::read(config)?;
+        experiment.seed = self.seed.unwrap_or(experiment.seed);
+        let setting = Setting {
+            data: self.data,
+            out: out.unwrap_or_else(|| Path::new("results").join(&experiment.name)),
+            cache: Cache::new(self.cache),
+            executor: Executor::new(self.device)?,
+        };
+        Ok((experiment, setting))
     }
 }
 

@@ -1,15 +1,13 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::Common;
-use crate::config::Experiment;
 use crate::error::Result;
-use crate::executor::Executor;
 use crate::report::figures::Data;
 use crate::report::summary::{by_third, curve, fooling, recognized};
 use crate::report::tables::CLEAN;
-use crate::sanity_check::{Setting, run};
+use crate::sanity_check::run;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -18,9 +16,6 @@ pub struct Arguments {
     config: PathBuf,
     #[command(flatten)]
     common: Common,
-    /// Seed of every random draw, instead of the experiment file's
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
     /// Results folder [default: results/<name of the experiment>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -28,18 +23,9 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let mut experiment = Experiment::read(&self.config)?;
-        if let Some(seed) = self.seed {
-            experiment.seed = seed;
-        }
+        let (experiment, setting) = self.common.prepare(&self.config, self.out)?;
         let circuits = experiment.circuits(&self.config)?;
-        let out = self.out.unwrap_or_else(|| Path::new("results").join(&experiment.name));
-        let setting = Setting {
-            out: out.clone(),
-            cache: self.common.cache(),
-            executor: Executor::new(self.common.device)?,
-            data: self.common.data,
-        };
+        let out = &setting.out;
         let manifest = run(&experiment, &circuits, &setting)?;
         for file in &manifest.skipped_files {
             eprintln!("left out: {file}");
@@ -47,7 +33,7 @@ impl Arguments {
         for warning in &manifest.warnings {
             eprintln!("note: {warning}");
         }
-        print_summary(&Data::read(&out)?);
+        print_summary(&Data::read(out)?);
         println!("\nreport: {}", out.join("report.html").display());
         Ok(())
     }

@@ -6,9 +6,8 @@ use super::Common;
 use crate::config::Experiment;
 use crate::data::Dataset;
 use crate::error::Result;
-use crate::executor::Executor;
 use crate::progress;
-use crate::sanity_check::{Setting, network};
+use crate::sanity_check::network;
 use crate::training::{logits, top_k};
 
 #[derive(Args)]
@@ -18,9 +17,6 @@ pub struct Arguments {
     config: PathBuf,
     #[command(flatten)]
     common: Common,
-    /// Seed of every random draw, instead of the experiment file's
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
     /// Where to save the network: one safetensors file with its graph and its weights
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -28,16 +24,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let mut experiment = Experiment::read(&self.config)?;
-        if let Some(seed) = self.seed {
-            experiment.seed = seed;
-        }
-        let setting = Setting {
-            out: self.out.clone(),
-            cache: self.common.cache(),
-            executor: Executor::new(self.common.device)?,
-            data: self.common.data,
-        };
+        let (experiment, setting) = self.common.prepare(&self.config, None)?;
         let network = network(&experiment, &setting)?;
         network.save(&self.out)?;
         let Experiment { data, preprocessing, seed, .. } = &experiment;

@@ -3,11 +3,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Common;
-use crate::config::Experiment;
 use crate::error::{Context, Result};
-use crate::executor::Executor;
 use crate::progress;
-use crate::sanity_check::{Setting, network};
+use crate::sanity_check::network;
 use crate::visualize::{Objective, Request, Unit, visualize};
 
 #[derive(Args)]
@@ -20,9 +18,6 @@ pub struct Arguments {
     config: PathBuf,
     #[command(flatten)]
     common: Common,
-    /// Seed of every random draw, instead of the experiment file's
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
     /// Visualizations of each unit
     #[arg(long, default_value_t = 1, value_name = "N")]
     number: usize,
@@ -36,18 +31,9 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let mut experiment = Experiment::read(&self.config)?;
-        if let Some(seed) = self.seed {
-            experiment.seed = seed;
-        }
+        let (experiment, setting) = self.common.prepare(&self.config, None)?;
         let mut settings = experiment.visualization.optimization.clone();
         settings.steps = self.steps.unwrap_or(settings.steps).max(1);
-        let setting = Setting {
-            out: self.out.clone(),
-            cache: self.common.cache(),
-            executor: Executor::new(self.common.device)?,
-            data: self.common.data,
-        };
         let network = network(&experiment, &setting)?;
         for unit in &self.units {
             unit.check(&network)?;

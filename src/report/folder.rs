@@ -58,13 +58,16 @@ impl Manifest {
 pub struct Results {
     folder: PathBuf,
     manifest: Manifest,
+    /// The folder holds the same results already: its manifest stays until the new one is complete, too.
+    whole: bool,
 }
 
 impl Results {
-    /// Opens a folder for a configuration: a new one, or one that belongs to the same configuration.
+    /// Opens a folder for a configuration: a new one, one that belongs to the same configuration, or one where
+    /// another run never came to an end.
     ///
     /// # Errors
-    /// Usage, with nothing changed, if the folder belongs to another configuration or holds other things;
+    /// Usage, with nothing changed, if the folder holds the results of another configuration or other things;
     /// failure, if it can't be written.
     pub fn open(folder: &Path, config: serde_json::Value, seed: u64, device: &str) -> Result<Self> {
         let key = cache::key(&(&config, seed, device));
@@ -74,9 +77,20 @@ impl Results {
                 folder.display()
             ))
         };
+        let mut whole = false;
         if folder.join(MANIFEST).is_file() {
-            if Manifest::read(folder)?.key != key {
-                return Err(other("holds the results of another configuration, seed or device"));
+            let there = Manifest::read(folder)?;
+            match (there.key == key, there.complete) {
+                (true, complete) => whole = complete,
+                (false, true) => {
+                    return Err(other("holds the results of another configuration, seed or device"));
+                }
+                (false, false) => {
+                    let pictures = folder.join("pictures");
+                    if pictures.is_dir() {
+                        std::fs::remove_dir_all(&pictures).on("remove the unfinished", &pictures)?;
+                    }
+                }
             }
         } else if folder.is_dir() && std::fs::read_dir(folder).on("read", folder)?.next().is_some() {
             return Err(other("is not empty and holds no results of Trompe"));
@@ -96,6 +110,7 @@ impl Results {
                 warnings: vec![],
                 stages: vec![],
             },
+            whole,
         };
         results.write_manifest()?;
         Ok(results)
@@ -107,6 +122,9 @@ impl Results {
     }
 
     fn write_manifest(&self) -> Result<()> {
+        if self.whole && !self.manifest.complete {
+            return Ok(());
+        }
         let text = serde_json::to_string_pretty(&self.manifest).expect("a manifest is plain data");
         write_whole(&self.folder.join(MANIFEST), text.as_bytes())
     }
