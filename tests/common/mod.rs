@@ -46,10 +46,10 @@ impl Experiment {
         let experiment = Self { folder };
         let circuit = std::fs::read_to_string(source.join("circuits/gate.toml")).unwrap();
         experiment.write("circuits/gate.toml", &circuit);
-        experiment.edit("circuits/gate.toml", "classes = [0, 2, 4, 6, 8]", "classes = [0, 2]");
+        experiment.edit("circuits/gate.toml", "classes = [0, 1, 2, 4, 5, 6, 8]", "classes = [0, 2]");
         experiment.edit("circuits/gate.toml", "visualizations_per_class = 4", "visualizations_per_class = 1");
-        experiment.edit("circuits/gate.toml", "units_per_layer = 6", "units_per_layer = 1");
-        experiment.edit("circuits/gate.toml", "steps = 600", "steps = 10");
+        experiment.edit("circuits/gate.toml", "units_per_layer = 8", "units_per_layer = 1");
+        experiment.edit("circuits/gate.toml", "steps = 900", "steps = 10");
         let config = std::fs::read_to_string(source.join("configs/fool.toml")).unwrap();
         experiment.write("configs/fool.toml", &config);
         experiment.edit("configs/fool.toml", "images = 14000", "images = 200");
