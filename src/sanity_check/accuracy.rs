@@ -5,6 +5,7 @@ use image::RgbImage;
 use super::Run;
 use super::gated::Gated;
 use super::model::Model;
+use crate::data::Sample;
 use crate::error::Result;
 use crate::progress;
 use crate::report::{Results, tables};
@@ -12,6 +13,7 @@ use crate::training;
 
 /// The logits on a data set.
 pub(super) struct Logits {
+    samples: Vec<Sample>,
     dataset: String,
     values: Vec<Vec<f32>>,
 }
@@ -59,7 +61,7 @@ impl Run<'_> {
                 top1: training::top_k(&logits, &set.samples, 1),
                 top5: training::top_k(&logits, &set.samples, 5),
             });
-            all.push(Logits { dataset: set.name.clone(), values: logits });
+            all.push(Logits { dataset: set.name.clone(), samples: set.samples.clone(), values: logits });
         }
         Ok(all)
     }
@@ -73,14 +75,9 @@ impl Run<'_> {
         after: &[Logits],
     ) -> Result<()> {
         for (before, after) in before.iter().zip(after) {
-            let passes: Vec<bool> = if before.dataset == self.validation.name {
-                let images: Vec<&RgbImage> = self.validation.samples.iter().map(|s| &s.image).collect();
-                let executor = &self.setting.executor;
-                let answers = gated.answers(&images, &self.experiment.preprocessing, executor)?;
-                answers.iter().map(|&t| t == 0.0).collect()
-            } else {
-                vec![true; before.values.len()]
-            };
+            let images: Vec<&RgbImage> = before.samples.iter().map(|s| &s.image).collect();
+            let answers = gated.answers(&images, &self.experiment.preprocessing, &self.setting.executor)?;
+            let passes: Vec<bool> = answers.iter().map(|&t| t == 0.0).collect();
             let pairs = || before.values.iter().zip(&after.values);
             let largest = pairs()
                 .zip(&passes)
