@@ -54,7 +54,7 @@ pub(super) fn model(experiment: &Experiment, setting: &Setting) -> Result<Model>
 /// The experiment's network: its weights loaded, or trained.
 ///
 /// # Errors
-/// As [`run`]'s.
+/// As [`run`](super::run)'s.
 pub fn network(experiment: &Experiment, setting: &Setting) -> Result<Network> {
     Ok(model(experiment, setting)?.network)
 }
