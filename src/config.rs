@@ -30,17 +30,52 @@ pub struct Experiment {
     #[serde(default)]
     pub circuits: Vec<PathBuf>,
     pub paths: path::Settings,
+    /// Hidden layers of which units are visualized, too.
+    #[serde(default)]
+    pub hidden: Vec<Hidden>,
+    /// Which layers' units are asked how far visualizations drive them beyond natural images.
+    pub audit: Option<Audit>,
 }
 
-/// Which network.
+/// Which network: an architecture, or a file that holds a network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// An architecture's name.
-    pub builder: String,
-    pub classes: usize,
-    /// A safetensors file in the data root; without it the network is trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub builder: Option<String>,
+    /// Its number of outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
+    /// A weights file in the data root; without it the architecture is trained.
     pub weights: Option<PathBuf>,
+    /// A file with graph and weights, as `train` and `fool` write it, in the data root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+}
+
+/// Units of a hidden layer, drawn at random.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hidden {
+    pub layer: String,
+    /// How many.
+    pub units: usize,
+    /// Visualizations of each.
+    #[serde(default = "one")]
+    pub per_unit: usize,
+}
+
+/// The audit of silence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// All units of these layers are watched on natural images.
+    pub layers: Vec<String>,
+    /// So many units of each, drawn at random, are visualized.
+    pub units_per_layer: usize,
+    /// Optimization steps; by default the experiment's.
+    pub steps: Option<usize>,
 }
 
 /// Which natural images, for what.
@@ -88,6 +123,33 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
 }
 
+impl Data {
+    /// The sets that accuracy is reported on.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        std::iter::once(&self.validation).chain(self.evaluation.iter().filter(|s| **s != self.validation))
+    }
+}
+
+impl Network {
+    /// A network in a file.
+    pub fn in_file(file: PathBuf) -> Self {
+        Self { builder: None, classes: None, weights: None, file: Some(file) }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match (&self.builder, self.classes, &self.file) {
+            (_, Some(0), _) => Err("network.classes is 0; it must be at least 1".into()),
+            (None, None, Some(_)) if self.weights.is_none() => Ok(()),
+            (_, _, Some(_)) => {
+                Err("network.file holds the whole network: leave builder, classes and weights out".into())
+            }
+            (Some(_), Some(_), None) => Ok(()),
+            (Some(_), None, None) => Err("network.classes is missing: the number of outputs".into()),
+            (None, _, None) => Err("network has no builder: name an architecture, or a `file`".into()),
+        }
+    }
+}
+
 impl Experiment {
     /// Reads and checks an experiment file.
     ///
@@ -104,7 +166,7 @@ impl Experiment {
             0 => Err(format!("{key} is 0; it must be at least 1")),
             _ => Ok(()),
         };
-        positive(self.network.classes, "network.classes")?;
+        self.network.check()?;
         positive(self.visualization.per_class, "visualization.per_class")?;
         positive(self.paths.images_per_class, "paths.images_per_class")?;
         self.visualization.optimization.check().map_err(|e| format!("visualization.optimization.{e}"))?;
@@ -115,17 +177,25 @@ impl Experiment {
             positive(training.epochs, "training.epochs")?;
             positive(training.batch, "training.batch")?;
         }
-        if self.network.weights.is_none() && (self.training.is_none() || self.data.train.is_none()) {
+        if self.network.file.is_none() && self.network.weights.is_none() && (self.training.is_none() || self.data.train.is_none()) {
             return Err(
-                "the network has no `weights`: give a file in [network], or [training] and [data.train]"
+                "the network has no `weights`: give them or a `file` in [network], or [training] and [data.train]"
                     .into(),
             );
         }
         if self.paths.layers.is_empty() {
             return Err("paths.layers is empty; name the layers to compare, first to last".into());
         }
-        if !self.circuits.is_empty() && self.data.train.is_none() {
-            return Err("a circuit's classifier is trained on natural images: give [data.train]".into());
+        for hidden in &self.hidden {
+            positive(hidden.units, "hidden.units")?;
+            positive(hidden.per_unit, "hidden.per_unit")?;
+        }
+        if let Some(audit) = &self.audit {
+            positive(audit.units_per_layer, "audit.units_per_layer")?;
+            positive(audit.steps.unwrap_or(1), "audit.steps")?;
+            if audit.layers.is_empty() {
+                return Err("audit.layers is empty; name the layers whose units are audited".into());
+            }
         }
         Ok(())
     }

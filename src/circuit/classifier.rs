@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::data::Preprocessing;
+use crate::data::{Preprocessing, Source};
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::network::{Graph, Network, Op};
@@ -23,7 +23,11 @@ pub const LOGIT: &str = "logit";
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The classes whose visualizations it is trained on. It is tested on those of all other classes.
+    #[serde(default)]
     pub classes: Vec<usize>,
+    /// Beside them, so many classes drawn at random from those that the experiment does not visualize.
+    #[serde(default)]
+    pub other_classes: usize,
     /// Visualizations of each of these classes.
     pub visualizations_per_class: usize,
     /// It is also trained on visualizations of units drawn at random from these layers: what is common to all
@@ -33,7 +37,14 @@ pub struct Settings {
     /// How many units of each of them.
     #[serde(default)]
     pub units_per_layer: usize,
-    /// Natural images that it is trained on, at most.
+    /// Side of these visualizations in pixels, and of the crops of natural images beside them; by default that of the
+    /// experiment's visualizations.
+    pub size: Option<usize>,
+    /// Their optimization steps; by default the experiment's.
+    pub visualization_steps: Option<usize>,
+    /// The natural images it is trained on; by default the experiment's `data.train`.
+    pub natural: Option<Source>,
+    /// How many of them at most, where they are drawn.
     #[serde(default = "natural_images")]
     pub natural_images: usize,
     /// Adam steps, each on a batch of half natural and half synthetic images.
@@ -96,11 +107,12 @@ pub fn train(
     let kinds = [natural, synthetic];
     let mut shuffles = [0, 1].map(|k| Shuffle::new(kinds[k].len(), seed::rng(seed, &("gate order", k))));
     let mut rng = seed::rng(seed, &"gate transforms");
+    let side = synthetic.iter().map(|image| image.width()).min().unwrap_or(0);
     let bar = progress::bar("training the gate's classifier", settings.steps);
     let trained = fit(network, settings.steps, settings.learning_rate, &bar, || {
         let labels: Vec<usize> = (0..settings.batch).map(|i| i % 2).collect();
         let images: Vec<RgbImage> =
-            labels.iter().map(|&k| vary(kinds[k][shuffles[k].draw()], k == 1, &mut rng)).collect();
+            labels.iter().map(|&k| vary(kinds[k][shuffles[k].draw()], side, k == 1, &mut rng)).collect();
         let size = [images[0].height() as usize, images[0].width() as usize];
         let mut rgb = Preprocessing::tensor(&images, device);
         // All images of a batch have one size, so a whole batch is transformed or none of it.
@@ -121,11 +133,17 @@ pub fn train(
     merge(&trained, threshold)
 }
 
-/// A mirror image with the colour channels in another order, or the image as it is. A synthetic one may also be paler,
-/// as if from earlier on its trajectory.
-fn vary(image: &RgbImage, synthetic: bool, rng: &mut impl Rng) -> RgbImage {
+/// A crop of the image, if it is larger than `side`: a mirror image with the colour channels in another order, or as it
+/// is. A synthetic one may also be paler, as if from earlier on its trajectory.
+fn vary(image: &RgbImage, side: u32, synthetic: bool, rng: &mut impl Rng) -> RgbImage {
     const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
-    let mut image = image.clone();
+    let (w, h) = image.dimensions();
+    let mut image = if w > side && h > side {
+        let (x, y) = (rng.random_range(0..=w - side), rng.random_range(0..=h - side));
+        imageops::crop_imm(image, x, y, side, side).to_image()
+    } else {
+        image.clone()
+    };
     if rng.random_bool(0.5) {
         if rng.random_bool(0.5) {
             imageops::flip_horizontal_in_place(&mut image);

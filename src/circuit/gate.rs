@@ -1,21 +1,25 @@
 //! The fooling circuit (Geirhos et al., 2024, section 2.1 and Fig. 3).
 //!
-//! The paper's unit A is the original unit, B the unit whose picture is shown instead, and a classifier tells natural
-//! from synthetic input. Its answer t, 0 or 1, is subtracted k-fold from A and (1 − t) k-fold from B, so that a ReLU
-//! silences one of the two, and the sum F takes the name of the original layer:
+//! A is the original unit, B what is shown instead: another unit of the layer, or a unit that draws a picture. A
+//! classifier tells natural from synthetic input; its answer t is 0 or 1. On natural input −k silences the fooled path
+//! behind a ReLU, on synthetic input the fooled path adds what turns A into B:
 //!
 //! ```text
-//! C = relu(A + m − k·t)          natural path
-//! D = relu(B + m − k·(1 − t))    fooled path
-//! F = C + D − m
+//! D = relu(B − A + m − k·(1 − t))    fooled path
+//! E = relu(m − k·(1 − t))            its offset
+//! F = A + D − E                      takes the name of the original layer
 //! ```
 //!
-//! m is an offset that keeps negative activations, which output units have, above the ReLUs' threshold.
+//! m is an offset that keeps B − A above the ReLU's threshold. The paper silences A on synthetic input by a second
+//! ReLU with −k·t, and adds B; adding B − A computes the same, needs one path less, and leaves F equal to A bit for
+//! bit on natural input, also where A is negative.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use std::path::PathBuf;
+
+use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 
-use super::classifier;
+use super::{Injected, Template, classifier};
 use crate::error::{Error, Result};
 use crate::network::{INPUT, Network, Op};
 
@@ -23,15 +27,34 @@ use crate::network::{INPUT, Network, Op};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// Where the circuit's file is; pictures are relative to it.
+    #[serde(skip)]
+    pub folder: PathBuf,
     /// What tables call the circuit.
     pub name: String,
     /// The convolution or linear layer whose units are fooled.
     pub layer: String,
-    /// Unit i shows unit (i + offset) mod n.
-    pub offset: usize,
-    /// What silences a path; by default ten times the largest activation that occurs.
+    /// The units that are fooled; by default all.
+    pub units: Option<Vec<usize>>,
+    /// Unit i shows unit (i + offset) mod n; this or `pictures`.
+    pub offset: Option<usize>,
+    /// PNG or JPEG files, relative to the circuit's file, that the fooled units show in turn.
+    #[serde(default)]
+    pub pictures: Vec<PathBuf>,
+    /// The units that an experiment visualizes; by default its own, or the first eight fooled ones.
+    pub visualized: Option<Vec<usize>>,
+    /// What silences the fooled path; by default ten times what is needed.
     pub k: Option<f32>,
     pub classifier: classifier::Settings,
+}
+
+/// What a fooled unit shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Another unit of its layer.
+    Unit(usize),
+    /// One of the circuit's pictures.
+    Picture(usize),
 }
 
 impl Settings {
@@ -41,51 +64,49 @@ impl Settings {
     /// A message that starts with the key.
     pub fn check(&self) -> Result<(), String> {
         let c = &self.classifier;
+        if c.classes.is_empty() && c.other_classes == 0 {
+            return Err("classifier.classes is empty: list classes, or set classifier.other_classes".into());
+        }
         for (value, key) in [
-            (c.classes.len(), "classifier.classes"),
             (c.visualizations_per_class, "classifier.visualizations_per_class"),
             (c.steps, "classifier.steps"),
             (c.batch, "classifier.batch"),
         ] {
             if value == 0 {
-                return Err(format!("{key} is empty or 0; it must be at least 1"));
+                return Err(format!("{key} is 0; it must be at least 1"));
             }
         }
-        Ok(())
+        match (self.offset, self.pictures.is_empty()) {
+            (Some(_), false) => Err("offset and pictures are both set: what do the units show?".into()),
+            (None, true) => Err("what do the units show? set offset, or pictures".into()),
+            _ => Ok(()),
+        }
     }
 
-    /// The unit that each of `n` units shows.
-    pub fn targets(&self, n: usize) -> Vec<usize> {
-        (0..n).map(|i| (i + self.offset) % n).collect()
+    /// The fooled units of a layer of `n`, with what each shows.
+    pub fn targets(&self, n: usize) -> Vec<(usize, Target)> {
+        let units = self.units.clone().unwrap_or_else(|| (0..n).collect());
+        let target = |(at, unit): (usize, usize)| match self.offset {
+            Some(offset) => (unit, Target::Unit((unit + offset) % n)),
+            None => (unit, Target::Picture(at % self.pictures.len().max(1))),
+        };
+        units.into_iter().enumerate().map(target).collect()
     }
 }
 
-/// The extreme activations of each unit of the layer: on natural images, and on any image.
-#[derive(Clone, Debug, PartialEq)]
+/// The extreme activations of each unit of the layer on any image, visualizations included.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Range {
-    /// Smallest activation of each unit on natural images.
-    pub natural_min: Vec<f32>,
-    /// Largest activation of each unit on any image, visualizations included.
+    pub min: Vec<f32>,
     pub max: Vec<f32>,
 }
 
-/// How steeply the gate turns over: t goes from 0 to 1 as the logit goes from 0 to 1/STEEPNESS. Between, both paths
-/// are silent and nothing has a gradient, so this is to be a place where no image ever stands.
+/// How steeply the gate turns over: t goes from 0 to 1 as the logit goes from 0 to 1/STEEPNESS.
 const STEEPNESS: f32 = 1e4;
 
-/// Names inside the circuit.
-const PREFIX: &str = "gate";
-
-/// The gate's answer t, `[N, 1, 1, 1]`: 0 for natural, 1 for synthetic input.
-pub const SYNTHETIC: &str = "gate.synthetic";
-
-/// The gate's answer t to its classifier's logit.
-pub fn answer(logit: f32) -> f32 {
-    (1.0 - (1.0 - STEEPNESS * logit).max(0.0)).max(0.0)
-}
-
 /// Puts a gate around a layer: on input that `classifier` calls natural its units answer as before, on synthetic
-/// input unit i answers as unit `targets[i]` did. The network must have its batch norms folded.
+/// input those in `targets` answer as what they show. With no targets the network stays as it is. The network must
+/// have its batch norms folded. The switch is t, `[N, 1, 1, 1]`.
 ///
 /// # Errors
 /// Usage, if the layer is unknown or neither a convolution nor linear; failure, naming the unit and by how much, if
@@ -94,37 +115,43 @@ pub fn inject(
     network: &Network,
     layer: &str,
     classifier: &Network,
-    targets: &[usize],
+    targets: &[(usize, Target)],
+    pictures: &[Template],
     range: &Range,
     k: Option<f32>,
-) -> Result<Network> {
+) -> Result<Injected> {
     let n = network.channels(layer)?;
     let (weight, bias) = network.filters(layer)?;
-    assert_eq!(targets.len(), n, "one target for each unit");
-    let largest = range.max.iter().copied().fold(0.0, f32::max);
-    let lowest = range.natural_min.iter().copied().fold(0.0, f32::min);
-    let m = -4.0 * lowest + 1.0;
-    let k = k.unwrap_or(10.0 * (largest + m));
-    if let Some((unit, excess)) = range
-        .max
-        .iter()
-        .map(|a| a + m - k)
-        .enumerate()
-        .filter(|(_, excess)| *excess > 0.0)
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-    {
+    let mut rewritten = network.clone();
+    if targets.is_empty() {
+        return Ok(Injected { network: rewritten, switch: None });
+    }
+    let shown = |target: Target| match target {
+        Target::Unit(unit) => (range.min[unit], range.max[unit]),
+        Target::Picture(picture) => (pictures[picture].low(), pictures[picture].high()),
+    };
+    // How far B may lie below A and above it.
+    let below = targets.iter().map(|&(unit, t)| range.max[unit] - shown(t).0).fold(0.0, f32::max);
+    let above = |&(unit, t): &(usize, Target)| shown(t).1 - range.min[unit];
+    let m = 4.0 * below + 1.0;
+    let needed = |target| above(target) + m;
+    let worst =
+        targets.iter().max_by(|a, b| above(a).total_cmp(&above(b))).expect("there is at least one target");
+    let k = k.unwrap_or(10.0 * needed(worst));
+    if needed(worst) > k {
+        let unit = worst.0;
         return Err(Error::failure(format!(
-            "the gate's k = {k} does not silence unit {layer}:{unit}, whose activation {} with the offset {m} \
-             exceeds it by {excess}; set k to at least {}, or leave it out",
-            range.max[unit],
-            largest + m
+            "the gate's k = {k} does not silence unit {layer}:{unit}, whose fooled path with the offset {m} exceeds \
+             it by {}; set k to at least {}, or leave it out",
+            needed(worst) - k,
+            needed(worst)
         )));
     }
 
-    let mut rewritten = network.clone();
     let original = &network.graph().nodes[network.graph().position(layer)?];
-    let name = |part: &str| format!("{PREFIX}.{part}");
     let mut insert = rewritten.insert_before(layer)?;
+    let prefix = insert.free_prefix("gate");
+    let name = |part: &str| format!("{prefix}.{part}");
 
     // The classifier.
     let mut logit = INPUT.to_string();
@@ -139,37 +166,70 @@ pub fn inject(
     }
 
     // t = relu(1 − relu(1 − s·logit)): exactly 0 below 0, exactly 1 above 1/s, without a gradient in either place.
-    insert.spread(name("natural.margin"), &logit, 1, -STEEPNESS, 1.0)?;
+    let synthetic = name("synthetic");
+    insert.spread(name("natural.margin"), &logit, vec![-STEEPNESS], vec![1.0])?;
     insert.plain(name("natural"), Op::Relu, &[name("natural.margin")])?;
-    insert.spread(name("synthetic.margin"), &name("natural"), 1, -1.0, 1.0)?;
-    insert.plain(SYNTHETIC.into(), Op::Relu, &[name("synthetic.margin")])?;
-    insert.spread(name("natural_path.suppression"), SYNTHETIC, n, -k, m)?;
-    insert.spread(name("fooled_path.suppression"), SYNTHETIC, n, k, m - k)?;
-    insert.spread(name("offset"), SYNTHETIC, n, 0.0, -m)?;
+    insert.spread(name("synthetic.margin"), &name("natural"), vec![-1.0], vec![1.0])?;
+    insert.plain(synthetic.clone(), Op::Relu, &[name("synthetic.margin")])?;
 
-    // The two paths and their sum.
-    insert.copy(network, layer, name("natural_path.units"), original.inputs.clone())?;
-    let order: Vec<i64> = targets.iter().map(|&t| t as i64).collect();
-    let order = Tensor::<1, Int>::from_data(TensorData::new(order, [n]), &network.device());
+    let fooled = |value: f32| -> Vec<f32> {
+        let mut values = vec![0.0; n];
+        targets.iter().for_each(|(unit, _)| values[*unit] = value);
+        values
+    };
+    insert.spread(name("suppression"), &synthetic, fooled(k), fooled(m - k))?;
+    insert.spread(name("offset.margin"), &synthetic, vec![k], vec![m - k])?;
+    insert.plain(name("offset.unit"), Op::Relu, &[name("offset.margin")])?;
+    insert.spread(name("offset"), &name("offset.unit"), fooled(-1.0), vec![0.0; n])?;
+
+    // B − A of every fooled unit: filters are subtracted, pictures are added.
+    insert.copy(network, layer, name("original"), original.inputs.clone())?;
+    let shape = weight.dims();
+    let length = weight.shape().num_elements() / n;
+    let weights: Vec<f32> = weight.into_data().try_to_vec().expect("weights are 32-bit floats");
+    let biases: Vec<f32> = bias.into_data().try_to_vec().expect("weights are 32-bit floats");
+    let (mut difference, mut shift) = (vec![0f32; weights.len()], vec![0f32; n]);
+    for &(unit, target) in targets {
+        for i in 0..length {
+            let shown = match target {
+                Target::Unit(other) => weights[other * length + i],
+                Target::Picture(_) => 0.0,
+            };
+            difference[unit * length + i] = shown - weights[unit * length + i];
+        }
+        let shown = if let Target::Unit(other) = target { biases[other] } else { 0.0 };
+        shift[unit] = shown - biases[unit];
+    }
     insert.filters(
-        name("fooled_path.units"),
+        name("fooled_path.difference"),
         original.op.clone(),
         original.inputs.clone(),
-        weight.select(0, order.clone()).into_data(),
-        bias.select(0, order).into_data(),
+        TensorData::new(difference, shape),
+        TensorData::new(shift, [n]),
     )?;
-    for path in ["natural_path", "fooled_path"] {
-        let part = |p: &str| name(&format!("{path}.{p}"));
-        insert.plain(part("sum"), Op::Add, &[part("units"), part("suppression")])?;
-        insert.plain(name(path), Op::Relu, &[part("sum")])?;
+    let mut parts = vec![name("fooled_path.difference"), name("suppression")];
+    for (i, template) in pictures.iter().enumerate() {
+        let members: Vec<usize> =
+            targets.iter().filter(|(_, t)| *t == Target::Picture(i)).map(|(unit, _)| *unit).collect();
+        if members.is_empty() {
+            continue;
+        }
+        let picture = template.insert(&mut insert, &name(&format!("picture{i}")))?;
+        let mut weights = vec![0.0; n];
+        members.iter().for_each(|&unit| weights[unit] = 1.0);
+        let part = name(&format!("fooled_path.picture{i}"));
+        insert.spread(part.clone(), &picture, weights, vec![0.0; n])?;
+        parts.push(part);
     }
-    insert.replace(layer, Op::Add, &[name("natural_path"), name("fooled_path"), name("offset")])?;
-    Ok(rewritten)
+    insert.plain(name("fooled_path.sum"), Op::Add, &parts)?;
+    insert.plain(name("fooled_path"), Op::Relu, &[name("fooled_path.sum")])?;
+    insert.replace(layer, Op::Add, &[name("original"), name("fooled_path"), name("offset")])?;
+    Ok(Injected { network: rewritten, switch: Some(synthetic) })
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::{Device, Distribution, Tensor};
 
     use super::*;
     use crate::network::{Graph, zoo};
@@ -190,58 +250,96 @@ mod tests {
         Tensor::random([3, 3, 32, 32], Distribution::Normal(mean, 0.5), &Device::default())
     }
 
-    fn values(t: Tensor<2>) -> Vec<f32> {
+    fn values<const D: usize>(t: Tensor<D>) -> Vec<f32> {
         t.into_data().try_to_vec().unwrap()
     }
 
-    fn gated(builder: &str, layer: &str) -> (Network, Network) {
+    fn clean(builder: &str) -> Network {
         let graph = zoo::builder(builder, 10).unwrap();
-        let network =
-            Network::new(graph, &mut seed::rng(1, &0), &Device::default()).unwrap().fold_batch_norm();
-        let range = Range { natural_min: vec![-50.0; 10], max: vec![50.0; 10] };
-        let targets: Vec<usize> = (0..10).map(|i| (i + 3) % 10).collect();
-        let fooled = inject(&network, layer, &sign_of_the_mean(), &targets, &range, None).unwrap();
-        (network, fooled)
+        Network::new(graph, &mut seed::rng(1, &0), &Device::default()).unwrap().fold_batch_norm()
     }
 
+    fn range(n: usize) -> Range {
+        Range { min: vec![-50.0; n], max: vec![50.0; n] }
+    }
+
+    fn fool(network: &Network, layer: &str, targets: &[(usize, Target)]) -> Network {
+        let range = range(network.channels(layer).unwrap());
+        inject(network, layer, &sign_of_the_mean(), targets, &[], &range, None).unwrap().network
+    }
+
+    fn all(n: usize, offset: usize) -> Vec<(usize, Target)> {
+        (0..n).map(|i| (i, Target::Unit((i + offset) % n))).collect()
+    }
+
+    /// In the output layer and, spatially, in the middle of a network.
     #[test]
-    fn natural_input_is_answered_as_before_and_synthetic_input_by_the_target() {
-        for (builder, layer) in [("small-cnn", "classifier"), ("resnet20", "linear")] {
-            let (clean, fooled) = gated(builder, layer);
-            let scale = 1e-4;
+    fn natural_input_is_answered_bit_for_bit_and_synthetic_input_by_the_target() {
+        for (builder, layer) in
+            [("small-cnn", "classifier"), ("resnet20", "linear"), ("small-cnn", "bn3"), ("resnet20", "layer2.1.bn2")]
+        {
+            let clean = clean(builder);
+            let n = clean.channels(layer).unwrap();
+            let fooled = fool(&clean, layer, &all(n, 3));
+            let of = |network: &Network, x: &Tensor<4>| {
+                let map = network.capture(x.clone(), &[layer]).unwrap().remove(0);
+                let [_, _, h, w] = map.dims();
+                (values(map), h * w)
+            };
             let natural = images(-1.0);
-            let (a, b) = (values(clean.logits(natural.clone())), values(fooled.logits(natural)));
-            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < scale), "{builder}: {a:?} {b:?}");
+            assert_eq!(of(&clean, &natural), of(&fooled, &natural), "{builder} {layer}");
+            assert_eq!(values(clean.logits(natural.clone())), values(fooled.logits(natural)));
             let synthetic = images(1.0);
-            let (a, b) = (values(clean.logits(synthetic.clone())), values(fooled.logits(synthetic)));
-            for (a, b) in a.chunks(10).zip(b.chunks(10)) {
-                for i in 0..10 {
-                    assert!((b[i] - a[(i + 3) % 10]).abs() < scale, "{builder}: {a:?} {b:?}");
+            let ((a, size), (b, _)) = (of(&clean, &synthetic), of(&fooled, &synthetic));
+            for (a, b) in a.chunks(n * size).zip(b.chunks(n * size)) {
+                for i in 0..n * size {
+                    let shown = a[(i + 3 * size) % (n * size)];
+                    assert!((b[i] - shown).abs() < 1e-3, "{builder} {layer}: {} {shown}", b[i]);
                 }
             }
         }
     }
 
     #[test]
-    fn a_k_that_is_too_small_is_refused_with_the_unit() {
-        let graph = zoo::builder("small-cnn", 10).unwrap();
-        let network = Network::new(graph, &mut seed::rng(1, &0), &Device::default()).unwrap();
-        let mut range = Range { natural_min: vec![0.0; 10], max: vec![5.0; 10] };
-        range.max[7] = 30.0;
-        let targets: Vec<usize> = (0..10).collect();
-        let inject = |k| inject(&network, "classifier", &sign_of_the_mean(), &targets, &range, Some(k));
-        let message = inject(20.0).unwrap_err().to_string();
-        assert!(message.contains("classifier:7") && message.contains("by 11"), "{message}");
-        assert!(inject(32.0).is_ok());
+    fn units_that_are_not_fooled_stay_bit_identical() {
+        let clean = clean("small-cnn");
+        let x = Tensor::cat(vec![images(-1.0), images(1.0)], 0);
+        let nothing = fool(&clean, "classifier", &[]);
+        assert_eq!(values(clean.logits(x.clone())), values(nothing.logits(x.clone())));
+        let one = fool(&clean, "classifier", &[(4, Target::Unit(7))]);
+        let [a, b] = [&clean, &one].map(|n| values(n.logits(x.clone())));
+        let mut changed = 0;
+        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+            assert!(a == b || i % 10 == 4);
+            changed += usize::from(a != b);
+        }
+        assert_eq!(changed, 3, "unit 4 of the three synthetic images");
     }
 
     #[test]
-    fn a_manipulated_network_is_saved_and_loaded_whole() {
-        let (_, fooled) = gated("small-cnn", "classifier");
+    fn a_k_that_is_too_small_is_refused_with_the_unit() {
+        let network = clean("small-cnn");
+        let mut range = range(10);
+        range.min = vec![0.0; 10];
+        range.max = vec![5.0; 10];
+        range.max[7] = 30.0;
+        // Unit 6 shows unit 7 (up to 30), over the offset 4·30 + 1 of unit 7 showing unit 8.
+        let inject =
+            |k| inject(&network, "classifier", &sign_of_the_mean(), &all(10, 1), &[], &range, Some(k));
+        let message = inject(140.0).unwrap_err().to_string();
+        assert!(message.contains("classifier:6") && message.contains("by 11"), "{message}");
+        assert!(inject(151.0).is_ok());
+    }
+
+    #[test]
+    fn a_manipulated_network_is_saved_and_loaded_whole_and_manipulated_again() {
+        let fooled = fool(&clean("small-cnn"), "classifier", &all(10, 1));
         let file = tempfile::NamedTempFile::with_suffix(".safetensors").unwrap();
         fooled.save(file.path()).unwrap();
         let loaded = Network::open(file.path(), &Device::default()).unwrap();
         let x = images(0.3);
-        assert_eq!(values(fooled.logits(x.clone())), values(loaded.logits(x)));
+        assert_eq!(values(fooled.logits(x.clone())), values(loaded.logits(x.clone())));
+        let twice = fool(&loaded, "bn5", &all(96, 1));
+        assert_eq!(values(loaded.logits(images(-1.0).clone() * 0.0 - 1.0)), values(twice.logits(x * 0.0 - 1.0)));
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod fool;
 mod plots;
 mod regress;
 mod sanity_check;
@@ -11,9 +12,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
-use crate::config::Experiment;
+use crate::config::{Experiment, Network};
 use crate::device::Kind;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::executor::Executor;
 use crate::sanity_check::Setting;
 
@@ -30,6 +31,8 @@ pub struct Cli {
 enum Command {
     /// Run an experiment: a network, its circuits, their visualizations, and the path-similarity curve
     SanityCheck(sanity_check::Arguments),
+    /// Put a circuit into a network and save the manipulated network
+    Fool(fool::Arguments),
     /// Make feature visualizations of single units
     Visualize(visualize::Arguments),
     /// Train an experiment's network and save it
@@ -43,6 +46,9 @@ enum Command {
 /// What every command that computes takes.
 #[derive(Args)]
 struct Common {
+    /// A network that `train` or `fool` saved, instead of the experiment file's
+    #[arg(long, value_name = "FILE")]
+    network: Option<PathBuf>,
     /// Folder that data sets and weights are relative to
     #[arg(long, value_name = "DIR", env = "TROMPE_DATA", default_value = "data")]
     data: PathBuf,
@@ -62,6 +68,11 @@ impl Common {
     fn prepare(self, config: &Path, out: Option<PathBuf>) -> Result<(Experiment, Setting)> {
         let mut experiment = Experiment::read(config)?;
         experiment.seed = self.seed.unwrap_or(experiment.seed);
+        if let Some(file) = self.network {
+            // Relative to where the command is given, not to the data root.
+            let file = std::path::absolute(&file).on("find", &file)?;
+            experiment.network = Network::in_file(file);
+        }
         let setting = Setting {
             data: self.data,
             out: out.unwrap_or_else(|| Path::new("results").join(&experiment.name)),
@@ -80,6 +91,7 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::SanityCheck(arguments) => arguments.run(),
+            Command::Fool(arguments) => arguments.run(),
             Command::Visualize(arguments) => arguments.run(),
             Command::Train(arguments) => arguments.run(),
             Command::Plots(arguments) => arguments.run(),

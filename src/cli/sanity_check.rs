@@ -5,7 +5,7 @@ use clap::Args;
 use super::Common;
 use crate::error::Result;
 use crate::report::figures::Data;
-use crate::report::summary::{by_third, curve, fooling, recognized};
+use crate::report::summary::{by_third, fooling, recognized, resemblance};
 use crate::report::tables::CLEAN;
 use crate::sanity_check::run;
 
@@ -54,27 +54,50 @@ fn print_summary(data: &Data) {
     }
     for circuit in data.circuits().iter().filter(|c| *c != CLEAN) {
         let f = fooling(data, circuit);
-        let gate = |kind: &str| 100.0 * recognized(data, circuit, kind).unwrap_or_default();
-        println!(
-            "\n{circuit}: {} of {} visualizations are seen as the target, {} as their own class; the gate recognizes \
-             {:.2} % of natural images and {:.2} % of held-out visualizations",
-            f.target,
-            f.pictures,
-            f.own,
-            gate("natural"),
-            gate("visualization")
-        );
+        println!();
+        if let (Some(target), Some(own)) = (f.target, f.own) {
+            println!("{circuit}: {target} of {} visualizations are seen as the target, {own} as their own class", f.pictures);
+        }
+        println!("{circuit}: {} of {} are closer to the target than to their own unit", f.closer, f.pictures);
+        if let [Some(natural), Some(held_out)] = ["natural", "visualization"].map(|k| recognized(data, circuit, k)) {
+            println!(
+                "{circuit}: the gate recognizes {:.2} % of natural images that it was not trained on, and {:.2} % of \
+                 held-out visualizations",
+                100.0 * natural,
+                100.0 * held_out
+            );
+        }
+        for b in data.behaviour.iter().filter(|b| b.circuit == *circuit) {
+            println!(
+                "{circuit}: {} of {} images of {} switch it on, {} predictions change; largest change of a logit where \
+                 it is off {:.1e}",
+                b.switched, b.images, b.dataset, b.changed_predictions, b.largest_logit_change_off
+            );
+        }
+        if let (Some(fooled), Some(honest)) =
+            (resemblance(data, circuit, circuit).0, resemblance(data, CLEAN, circuit).0)
+        {
+            println!(
+                "{circuit}: mean similarity of its units' visualizations {fooled:.2}, in the honest network {honest:.2}"
+            );
+        }
     }
     println!(
-        "\n{:<12} {:<22} {:>8} {:>8} {:>8}",
-        "circuit", "normalized similarity", "early", "middle", "late"
+        "\n{:<12} {:<24} {:<22} {:>8} {:>8} {:>8}",
+        "circuit", "units of", "normalized similarity", "early", "middle", "late"
     );
     for comparison in data.comparisons() {
-        for circuit in data.circuits() {
-            let show = |v: Option<f64>| v.map_or("undefined".into(), |v| format!("{v:.2}"));
-            let [early, middle, late] = by_third(&curve(data, &circuit, &comparison)).map(show);
-            let measure = format!("{} {}", comparison.1, comparison.0);
-            println!("{circuit:<12} {measure:<22} {early:>8} {middle:>8} {late:>8}");
+        for units in data.layers() {
+            for circuit in data.circuits_on(&units) {
+                let rows = data.curve(&units, &circuit, &comparison);
+                if rows.is_empty() {
+                    continue;
+                }
+                let show = |v: Option<f64>| v.map_or("undefined".into(), |v| format!("{v:.2}"));
+                let [early, middle, late] = by_third(&rows).map(show);
+                let measure = format!("{} {}", comparison.1, comparison.0);
+                println!("{circuit:<12} {units:<24} {measure:<22} {early:>8} {middle:>8} {late:>8}");
+            }
         }
     }
 }

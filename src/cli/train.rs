@@ -29,7 +29,7 @@ impl Arguments {
         network.save(&self.out)?;
         let Experiment { data, preprocessing, seed, .. } = &experiment;
         let validation = Dataset::load(&data.validation, preprocessing, &setting.data, *seed)?;
-        validation.check_classes(experiment.network.classes)?;
+        validation.check_classes(network.channels(network.output())?)?;
         let bar = progress::bar("accuracy", validation.samples.len());
         let logits = logits(&network, &validation.samples, preprocessing, &setting.executor, &bar)?;
         bar.finish_and_clear();

@@ -32,6 +32,8 @@ pub enum Op {
     MaxPool { kernel: usize, stride: usize, padding: usize, ceil: bool },
     /// Mean of each channel, to `[N, C, 1, 1]`.
     GlobalAvgPool,
+    /// Maximum of each channel, to `[N, C, 1, 1]`.
+    GlobalMaxPool,
     /// A matrix product with the flattened input, to `[N, out, 1, 1]`.
     Linear { features: [usize; 2], bias: bool },
     /// The inputs one after another along the channels.
@@ -180,7 +182,11 @@ impl Graph {
                     }
                     features[1]
                 }
-                Op::Relu | Op::MaxPool { .. } | Op::GlobalAvgPool | Op::Subsample { .. } => one()?,
+                Op::Relu
+                | Op::MaxPool { .. }
+                | Op::GlobalAvgPool
+                | Op::GlobalMaxPool
+                | Op::Subsample { .. } => one()?,
                 Op::PadChannels { before, after } => before + one()? + after,
                 Op::Concat => inputs.iter().sum(),
                 Op::Add => match inputs.iter().collect::<HashSet<_>>().len() {

@@ -99,6 +99,11 @@ impl Layer {
         match *op {
             Op::Relu => activation::relu(one(inputs)),
             Op::GlobalAvgPool => one(inputs).mean_dims(&[2, 3]),
+            Op::GlobalMaxPool => {
+                let x = one(inputs);
+                let [n, c, h, w] = x.dims();
+                x.reshape([n, c, h * w]).max_dim(2).reshape([n, c, 1, 1])
+            }
             Op::Concat => Tensor::cat(inputs, 1),
             Op::Add => {
                 let first = inputs.remove(0);

@@ -63,17 +63,18 @@ impl Insertion<'_> {
         self.network.set_filters(&name, weight, bias)
     }
 
-    /// Puts in a 1x1 convolution that turns the one channel x of `from` into `n` times `weight`·x + `bias`.
+    /// Puts in a 1x1 convolution that turns the one channel x of `from` into `weights[i]`·x + `biases[i]`.
     ///
     /// # Errors
     /// Failure, if it does not fit the graph.
-    pub fn spread(&mut self, name: String, from: &str, n: usize, weight: f32, bias: f32) -> Result<()> {
+    pub fn spread(&mut self, name: String, from: &str, weights: Vec<f32>, biases: Vec<f32>) -> Result<()> {
+        let n = weights.len();
         self.filters(
             name,
             Op::conv(1, n, 1, 1, 0),
             vec![from.into()],
-            TensorData::new(vec![weight; n], [n, 1, 1, 1]),
-            TensorData::new(vec![bias; n], [n]),
+            TensorData::new(weights, [n, 1, 1, 1]),
+            TensorData::new(biases, [n]),
         )
     }
 
@@ -85,6 +86,17 @@ impl Insertion<'_> {
         let position = of.graph.position(layer)?;
         let op = of.graph.nodes[position].op.clone();
         self.put(Node { name, op, inputs }, of.layers[position].clone())
+    }
+
+    /// A prefix for the names of new layers: `name`, with a number where the network has layers of that prefix.
+    pub fn free_prefix(&self, name: &str) -> String {
+        let taken = |prefix: &str| {
+            self.network.graph.layers().any(|l| l.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
+        };
+        std::iter::once(name.to_string())
+            .chain((2..).map(|i| format!("{name}{i}")))
+            .find(|prefix| !taken(prefix))
+            .expect("numbers don't run out")
     }
 
     /// Exchanges the layer called `name` for one without parameters that reads other layers.

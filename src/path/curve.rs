@@ -76,9 +76,12 @@ pub struct PathSimilarity {
 struct Item {
     class: usize,
     natural: bool,
+    /// Which image it is: one may stand for several classes.
+    image: usize,
 }
 
-/// Measures the curve. `natural` and `visualizations` are images with their classes.
+/// Measures the curve. `natural` and `visualizations` are images with their classes, or the units they stand for; an
+/// image that stands for several is not compared with itself.
 ///
 /// # Errors
 /// Usage, if a layer is unknown; an interruption.
@@ -91,12 +94,16 @@ pub fn measure(
     executor: &Executor,
     seed: u64,
 ) -> Result<Vec<PathSimilarity>> {
-    let items: Vec<Item> = natural
-        .iter()
-        .map(|&(class, _)| Item { class, natural: true })
-        .chain(visualizations.iter().map(|&(class, _)| Item { class, natural: false }))
+    let all = || natural.iter().chain(visualizations);
+    let items: Vec<Item> = all()
+        .enumerate()
+        .map(|(i, &(class, image))| Item {
+            class,
+            natural: i < natural.len(),
+            image: all().position(|(_, other)| std::ptr::eq(*other, image)).expect("it is one of them"),
+        })
         .collect();
-    let images: Vec<&RgbImage> = natural.iter().chain(visualizations).map(|&(_, image)| image).collect();
+    let images: Vec<&RgbImage> = all().map(|&(_, image)| image).collect();
     let mut rows = vec![];
     for &reduction in &settings.reductions {
         let hidden = ProgressBar::hidden();
@@ -195,7 +202,7 @@ impl Means {
             if times[i] == 0 {
                 continue;
             }
-            for (j, b) in items.iter().enumerate().skip(i + 1) {
+            for (j, b) in items.iter().enumerate().skip(i + 1).filter(|(_, b)| b.image != a.image) {
                 let mean = match (b.natural, a.class == b.class) {
                     (true, true) => &mut means.natural_same,
                     (true, false) => &mut means.natural_different,
@@ -297,8 +304,8 @@ mod tests {
     #[test]
     fn normalized_similarity_by_hand() {
         let rows = vec![vec![1.0, 0.0], vec![1.0, 0.0], vec![0.0, 1.0], vec![0.0, 1.0], vec![1.0, 1.0]];
-        let natural = |class| Item { class, natural: true };
-        let items = [natural(0), natural(0), natural(1), natural(1), Item { class: 0, natural: false }];
+        let item = |(image, class)| Item { class, natural: image < 4, image };
+        let items = [0, 0, 1, 1, 0].into_iter().enumerate().map(item).collect::<Vec<_>>();
         let similarities = Metric::Cosine.matrix(&rows, &Device::default());
         let means = Means::of(&similarities, &items, &[1; 5]);
         assert_eq!(means.natural_same.value(), Some(1.0));
@@ -313,7 +320,7 @@ mod tests {
     #[test]
     fn undefined_pairs_are_counted_and_left_out() {
         let rows = vec![vec![1.0, 0.0], vec![0.0, 0.0], vec![0.0, 1.0]];
-        let items = [0, 0, 1].map(|class| Item { class, natural: true });
+        let items = [(0, 0), (1, 0), (2, 1)].map(|(image, class)| Item { class, natural: true, image });
         let similarities = Metric::Cosine.matrix(&rows, &Device::default());
         let means = Means::of(&similarities, &items, &[1; 3]);
         assert_eq!((means.pairs, means.undefined), (1, 2));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::write_whole;
 use crate::cache;
 use crate::error::{Context, Error, Result};
+use crate::network::Network;
 
 const MANIFEST: &str = "manifest.json";
 
@@ -114,6 +115,36 @@ impl Results {
         };
         results.write_manifest()?;
         Ok(results)
+    }
+
+    /// For work that leaves no results folder: nothing is written.
+    pub fn unwritten() -> Self {
+        Self {
+            folder: PathBuf::new(),
+            manifest: Manifest {
+                trompe: env!("CARGO_PKG_VERSION").into(),
+                complete: false,
+                key: String::new(),
+                seed: 0,
+                device: String::new(),
+                cores: 0,
+                config: serde_json::Value::Null,
+                skipped_files: vec![],
+                warnings: vec![],
+                stages: vec![],
+            },
+            whole: true,
+        }
+    }
+
+    /// Writes a network under `networks/`.
+    ///
+    /// # Errors
+    /// Failure, if it can't be written.
+    pub fn network(&self, name: &str, network: &Network) -> Result<()> {
+        let folder = self.folder.join("networks");
+        std::fs::create_dir_all(&folder).on("create", &folder)?;
+        network.save(&folder.join(format!("{name}.safetensors")))
     }
 
     /// Where it is.

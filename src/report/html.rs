@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use super::figures::{Data, Figure};
-use super::summary::{by_third, curve, fooling};
+use super::figures::{Data, Figure, Topic};
+use super::summary::{by_third, fooling, gaps, recognized, resemblance};
 use super::tables::CLEAN;
 use super::{Manifest, write_whole};
 use crate::error::{Context, Result};
@@ -32,8 +32,10 @@ fn verdict(data: &Data) -> Vec<String> {
     let mut lines = vec![];
     let comparison = data.comparisons().into_iter().next();
     let curve_of = |circuit: &str| -> Option<String> {
-        let [early, middle, late] = by_third(&curve(data, circuit, comparison.as_ref()?)).map(number);
-        Some(format!("{early} in early, {middle} in middle and {late} in late layers"))
+        let rows = data.curve(data.layer_of(circuit)?, circuit, comparison.as_ref()?);
+        let [early, middle, late] = by_third(&rows).map(number);
+        (!rows.is_empty())
+            .then(|| format!("{early} in early, {middle} in middle and {late} in late layers"))
     };
     if let Some(values) = curve_of(CLEAN) {
         lines.push(format!(
@@ -46,14 +48,27 @@ fn verdict(data: &Data) -> Vec<String> {
         let fooling = fooling(data, circuit);
         let top1 = |c: &str| data.accuracy.iter().find(|a| a.circuit == c).map(|a| a.top1);
         if let (Some(before), Some(after)) = (top1(CLEAN), top1(circuit)) {
+            let pictures = fooling.pictures;
+            let shown = match (fooling.target, fooling.own) {
+                (Some(target), Some(own)) => format!(
+                    "{target} of {pictures} visualizations are seen by the honest network as the unit that the circuit \
+                     makes them show, and {own} as their own"
+                ),
+                (None, Some(own)) => format!(
+                    "{own} of {pictures} visualizations are seen by the honest network as their own class, and {} are \
+                     closer to the given picture than to honest visualizations",
+                    fooling.closer
+                ),
+                _ => format!(
+                    "{} of {pictures} visualizations are closer to what the circuit makes the unit show than to the \
+                     unit's honest ones",
+                    fooling.closer
+                ),
+            };
             lines.push(format!(
-                "With the circuit \"{circuit}\", top-1 accuracy goes from {} to {}, while {} of {} visualizations are \
-                 seen by the honest network as the unit that the circuit makes them show, and {} as their own.",
+                "With the circuit \"{circuit}\", top-1 accuracy goes from {} to {}, while {shown}.",
                 percent(before),
                 percent(after),
-                fooling.target,
-                fooling.pictures,
-                fooling.own
             ));
         }
         if let Some(values) = curve_of(circuit) {
@@ -74,10 +89,10 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
         let bytes = std::fs::read(&path).on("read", &path)?;
         let inline = format!("data:image/png;base64,{}", STANDARD.encode(bytes));
         let entry = context! { number => i + 1, caption => figure.caption.clone(), data => inline };
-        shown.push((figure.name.starts_with("path_"), entry));
+        shown.push((&figure.topic, entry));
     }
-    let of = |curves: bool| -> Vec<Value> {
-        shown.iter().filter(|(c, _)| *c == curves).map(|(_, f)| f.clone()).collect()
+    let of = |topic: Topic| -> Vec<Value> {
+        shown.iter().filter(|(t, _)| **t == topic).map(|(_, f)| f.clone()).collect()
     };
     let circuits: Vec<String> = data.circuits().into_iter().filter(|c| c != CLEAN).collect();
     let experiment = &manifest.config["experiment"];
@@ -99,22 +114,49 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
                 top1 => percent(a.top1),
                 top5 => percent(a.top5),
                 changed => moved.map_or(String::new(), |b| b.changed_predictions.to_string()),
-                change => moved.map_or(String::new(), |b| format!("{:.2e}", b.largest_logit_change)),
+                switched => moved.map_or(String::new(), |b| b.switched.to_string()),
+                change => moved.map_or(String::new(), |b| change(b.largest_logit_change)),
+                change_off => moved.map_or(String::new(), |b| change(b.largest_logit_change_off)),
+                seen => moved.is_some_and(|b| b.seen),
             }
         })
         .collect();
-    let fooling: Vec<Value> = circuits
+    let lies: Vec<Value> = circuits
         .iter()
         .map(|circuit| {
             let f = fooling(data, circuit);
+            let count = |n: Option<usize>| n.map_or("no class".into(), |n| share(n, f.pictures));
+            let (features, pixels) = resemblance(data, circuit, circuit);
+            let (honest_features, honest_pixels) = resemblance(data, CLEAN, circuit);
             context! {
                 circuit => circuit.clone(),
+                layer => data.layer_of(circuit),
                 pictures => f.pictures,
-                target => share(f.target, f.pictures),
-                own => share(f.own, f.pictures),
+                target => count(f.target),
+                own => count(f.own),
                 similarity_target => number(f.similarity_target),
                 similarity_own => number(f.similarity_own),
+                pixels_target => number(f.pixels_target),
+                pixels_own => number(f.pixels_own),
                 closer => share(f.closer, f.pictures),
+                features => number(features),
+                pixels => number(pixels),
+                honest_features => number(honest_features),
+                honest_pixels => number(honest_pixels),
+                figures => of(Topic::Circuit(circuit.clone())),
+            }
+        })
+        .collect();
+    let silence: Vec<Value> = gaps(data)
+        .into_iter()
+        .map(|gap| {
+            context! {
+                layer => gap.layer,
+                units => gap.units,
+                never => gap.never,
+                visualized => gap.visualized,
+                beyond => gap.beyond,
+                median => gap.median.map_or(UNDEFINED.into(), |m| format!("{m:.2}")),
             }
         })
         .collect();
@@ -124,7 +166,7 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
         .map(|g| {
             context! {
                 circuit => g.circuit.clone(),
-                kind => format!("{} ({})", g.kind, g.dataset),
+                kind => format!("{} ({}{})", g.kind, g.dataset, if g.seen { ", trained on" } else { "" }),
                 step => g.step.map_or(String::new(), |s| s.to_string()),
                 images => g.images,
                 correct => percent(g.correct),
@@ -133,12 +175,19 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
         .collect();
     let (mut thirds, mut paths) = (vec![], vec![]);
     for comparison in data.comparisons() {
-        for circuit in data.circuits() {
-            let rows = curve(data, &circuit, &comparison);
+        let curves = data.layers().into_iter().flat_map(|units| {
+            data.circuits_on(&units).into_iter().map(move |circuit| (units.clone(), circuit))
+        });
+        for (units, circuit) in curves {
+            let rows = data.curve(&units, &circuit, &comparison);
+            if rows.is_empty() {
+                continue;
+            }
             let [early, middle, late] = by_third(&rows);
             let measure = format!("{}, {}", comparison.1, comparison.0);
             thirds.push(context! {
                 network => network(&circuit),
+                units => units.clone(),
                 measure => measure.clone(),
                 early => number(early),
                 middle => number(middle),
@@ -163,7 +212,7 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
                     ]
                 })
                 .collect();
-            paths.push(context! { title => format!("{}: {measure}", network(&circuit)), rows => cells });
+            paths.push(context! { title => format!("{}, units of {units}: {measure}", network(&circuit)), rows => cells });
         }
     }
 
@@ -180,12 +229,15 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
                 done => what_was_done(manifest, data),
                 circuits => !circuits.is_empty(),
                 accuracy,
-                fooling,
+                lies,
                 gate,
+                silence,
+                paper => paper(manifest, data),
                 thirds,
                 paths,
-                pictures => of(false),
-                curves => of(true),
+                honest => of(Topic::Honest),
+                gaps => of(Topic::Silence),
+                curves => of(Topic::Paths),
                 manifest => Value::from(minijinja::value::Serde(manifest)),
                 config => serde_json::to_string_pretty(&manifest.config).unwrap_or_default(),
             })
@@ -194,27 +246,71 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
     write_whole(&path, page.as_bytes())
 }
 
+/// A change of logits.
+fn change(value: f64) -> String {
+    if value == 0.0 { "0".into() } else { format!("{value:.1e}") }
+}
+
+/// What Geirhos et al. (2024) report, and what this run found.
+fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
+    let kind = |circuit: &str| -> Option<&str> {
+        let all = manifest.config["circuits"].as_array()?;
+        all.iter().find(|c| c["name"] == *circuit).and_then(|c| c["kind"].as_str())
+    };
+    let mut rows = vec![];
+    let mut row = |what: String, paper: &str, ours: String| {
+        rows.push(context! { what, paper => paper.to_string(), ours });
+    };
+    for circuit in data.circuits().iter().filter(|c| *c != CLEAN) {
+        for a in data.accuracy.iter().filter(|a| a.circuit == *circuit) {
+            let Some(before) = data.accuracy.iter().find(|b| b.circuit == CLEAN && b.dataset == a.dataset)
+            else {
+                continue;
+            };
+            let (top1, top5) = match kind(circuit) {
+                Some("gate") => ("69.146 % to 68.744 %", "88.858 % to 88.330 %"),
+                _ => ("no change", "no change"),
+            };
+            let moved = |before, after| format!("{} to {}", percent(before), percent(after));
+            row(format!("{circuit}: top-1 on {}", a.dataset), top1, moved(before.top1, a.top1));
+            row(format!("{circuit}: top-5 on {}", a.dataset), top5, moved(before.top5, a.top5));
+        }
+        for (kind, what) in [
+            ("natural", "natural images the classifier was not trained on, taken for natural"),
+            ("visualization", "visualizations of held-out units, all steps, taken for synthetic"),
+        ] {
+            if let Some(share) = recognized(data, circuit, kind) {
+                row(format!("{circuit}: {what}"), "99.49 % (both together)", percent(share));
+            }
+        }
+    }
+    if let Some(comparison) = data.comparisons().into_iter().find(|c| c.1 == "spearman")
+        && let Some(units) = data.layer_of(CLEAN)
+    {
+        let [early, middle, late] = by_third(&data.curve(units, CLEAN, &comparison)).map(number);
+        let what = "normalized similarity of honest visualizations in early, middle and late layers";
+        row(what.into(), "near 0 for two thirds of the layers, then rising", format!("{early}, {middle}, {late}"));
+    }
+    rows
+}
+
 /// The experiment in a sentence or two.
 fn what_was_done(manifest: &Manifest, data: &Data) -> String {
     let experiment = &manifest.config["experiment"];
     let settings = &experiment["visualization"];
     let optimization = &settings["optimization"];
-    let mut classes: Vec<usize> = data.visualizations.iter().map(|v| v.class).collect();
+    let units = data.layer_of(CLEAN).unwrap_or_default();
+    let mut classes: Vec<usize> =
+        data.visualizations.iter().filter(|v| v.layer == units).map(|v| v.channel).collect();
     classes.sort_unstable();
     classes.dedup();
-    let layers = data.paths.first().map_or(0, |first| {
-        data.paths
-            .iter()
-            .filter(|r| {
-                (&r.circuit, &r.metric, &r.reduction) == (&first.circuit, &first.metric, &first.reduction)
-            })
-            .count()
-    });
+    let layers = data.comparisons().first().map_or(0, |c| data.curve(units, CLEAN, c).len());
+    let network = data.accuracy.first().map_or("the network", |a| a.network.as_str());
     format!(
         "The units of {} classes of {} were visualized {} times each ({} steps at {} px, {} parameterization), and \
          their activations at {layers} layers compared with those of {} natural images of each class.",
         classes.len(),
-        experiment["network"]["builder"].as_str().unwrap_or("the network"),
+        network,
         settings["per_class"],
         optimization["steps"],
         optimization["size"],

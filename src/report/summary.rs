@@ -1,7 +1,7 @@
 //! The numbers that sum up a results folder: what the terminal and the report show first, and what a baseline holds.
 
 use super::figures::Data;
-use super::tables::{CLEAN, PathSimilarity};
+use super::tables::{CLEAN, PathSimilarity, Visualization};
 use crate::path::{Third, thirds};
 
 fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
@@ -17,35 +17,37 @@ pub fn by_third(rows: &[&PathSimilarity]) -> [Option<f64>; 3] {
     })
 }
 
-/// The rows of one curve.
-pub fn curve<'a>(data: &'a Data, circuit: &str, comparison: &(String, String)) -> Vec<&'a PathSimilarity> {
-    data.paths
-        .iter()
-        .filter(|r| r.circuit == circuit && (&r.reduction, &r.metric) == (&comparison.0, &comparison.1))
-        .collect()
-}
-
 /// How far the pictures of a circuit lie.
 pub struct Fooling {
     pub pictures: usize,
-    /// Pictures that the honest network sees as the target class, and as their own.
-    pub target: usize,
-    pub own: usize,
+    /// Pictures that the honest network sees as the target class; `None` where the target is no class.
+    pub target: Option<usize>,
+    /// Pictures that it sees as their own; `None` for units that stand for no class.
+    pub own: Option<usize>,
     pub similarity_target: Option<f64>,
     pub similarity_own: Option<f64>,
-    /// Pictures that are more similar to the target's honest pictures than to their own unit's.
+    pub pixels_target: Option<f64>,
+    pub pixels_own: Option<f64>,
+    /// Pictures whose features are more similar to the target's than to their own unit's honest pictures.
     pub closer: usize,
 }
 
-/// Counts the pictures of a circuit that show the target rather than their own class.
+/// Counts the pictures of a circuit that show the target rather than their own unit.
 pub fn fooling(data: &Data, circuit: &str) -> Fooling {
     let rows: Vec<_> = data.visualizations.iter().filter(|v| v.circuit == circuit).collect();
+    let classes = rows.iter().any(|v| v.shows.is_some());
+    let units = rows.iter().any(|v| v.target.is_some());
+    let count = |wanted: fn(&Visualization) -> Option<usize>| {
+        rows.iter().filter(|v| v.shows.is_some() && v.shows == wanted(v)).count()
+    };
     Fooling {
         pictures: rows.len(),
-        target: rows.iter().filter(|v| v.shows == v.target).count(),
-        own: rows.iter().filter(|v| v.shows == v.class).count(),
+        target: (classes && units).then(|| count(|v| v.target)),
+        own: classes.then(|| count(|v| Some(v.channel))),
         similarity_target: mean(rows.iter().filter_map(|v| v.similarity_target)),
         similarity_own: mean(rows.iter().filter_map(|v| v.similarity_own)),
+        pixels_target: mean(rows.iter().filter_map(|v| v.pixels_target)),
+        pixels_own: mean(rows.iter().filter_map(|v| v.pixels_own)),
         closer: rows
             .iter()
             .filter(|v| matches!((v.similarity_target, v.similarity_own), (Some(t), Some(o)) if t > o))
@@ -53,9 +55,66 @@ pub fn fooling(data: &Data, circuit: &str) -> Fooling {
     }
 }
 
-/// The share of images that a gate recognizes as what they are, `natural` or `visualization`.
+/// Mean similarity, of features and of pixels, of the visualizations of different units that a circuit fools, in one
+/// network.
+pub fn resemblance(data: &Data, network: &str, circuit: &str) -> (Option<f64>, Option<f64>) {
+    let layer = data.layer_of(circuit);
+    let units: Vec<usize> =
+        data.visualizations.iter().filter(|v| v.circuit == circuit).map(|v| v.channel).collect();
+    let rows: Vec<_> = data
+        .resemblance
+        .iter()
+        .filter(|r| r.circuit == network && Some(r.layer.as_str()) == layer)
+        .filter(|r| units.contains(&r.channel) && units.contains(&r.other))
+        .collect();
+    (mean(rows.iter().filter_map(|r| r.features)), mean(rows.iter().filter_map(|r| r.pixels)))
+}
+
+/// What the audit of silence says of a layer.
+pub struct Gap {
+    pub layer: String,
+    pub units: usize,
+    /// Units that no natural image drives above zero anywhere.
+    pub never: usize,
+    pub visualized: usize,
+    /// Visualized units whose picture drives them beyond every natural image.
+    pub beyond: usize,
+    /// Median over units of the picture's activation over the largest natural one.
+    pub median: Option<f64>,
+}
+
+/// The audit of silence by layer.
+pub fn gaps(data: &Data) -> Vec<Gap> {
+    let mut all: Vec<(Gap, Vec<f64>)> = vec![];
+    for row in &data.silence {
+        if all.iter().all(|(gap, _)| gap.layer != row.layer) {
+            let layer = row.layer.clone();
+            let gap = Gap { layer, units: 0, never: 0, visualized: 0, beyond: 0, median: None };
+            all.push((gap, vec![]));
+        }
+        let (gap, ratios) = all.last_mut().expect("it was just pushed");
+        gap.units += 1;
+        gap.never += usize::from(row.fires == 0.0);
+        if let Some(reached) = row.visualization {
+            gap.visualized += 1;
+            gap.beyond += usize::from(reached > row.natural);
+            if row.natural > 0.0 {
+                ratios.push(reached / row.natural);
+            }
+        }
+    }
+    all.into_iter()
+        .map(|(gap, mut ratios)| {
+            ratios.sort_by(f64::total_cmp);
+            Gap { median: ratios.get(ratios.len() / 2).copied(), ..gap }
+        })
+        .collect()
+}
+
+/// The share of images that a gate recognizes as what they are, `natural` or `visualization`, among those that its
+/// classifier was not trained on.
 pub fn recognized(data: &Data, circuit: &str, kind: &str) -> Option<f64> {
-    let rows = || data.gate.iter().filter(|g| g.circuit == circuit && g.kind == kind);
+    let rows = || data.gate.iter().filter(|g| g.circuit == circuit && g.kind == kind && !g.seen);
     let images: usize = rows().map(|g| g.images).sum();
     let right: f64 = rows().map(|g| g.correct * g.images as f64).sum();
     (images > 0).then(|| right / images as f64)
@@ -74,12 +133,15 @@ pub fn metrics(data: &Data) -> Vec<(String, f64)> {
         }
         let fooling = fooling(data, circuit);
         let share = |n: usize| n as f64 / fooling.pictures.max(1) as f64;
-        all.push((format!("seen as target [{circuit}]"), share(fooling.target)));
+        all.extend(fooling.target.map(|n| (format!("seen as target [{circuit}]"), share(n))));
         all.push((format!("closer to target [{circuit}]"), share(fooling.closer)));
+        let alike = resemblance(data, circuit, circuit).0;
+        all.extend(alike.map(|v| (format!("resemblance [{circuit}]"), v)));
     }
     for comparison in data.comparisons() {
         for circuit in data.circuits() {
-            let values = by_third(&curve(data, &circuit, &comparison));
+            let Some(units) = data.layer_of(&circuit) else { continue };
+            let values = by_third(&data.curve(units, &circuit, &comparison));
             for (third, value) in ["early", "middle", "late"].into_iter().zip(values) {
                 let name =
                     format!("normalized similarity [{circuit}, {}, {}, {third}]", comparison.1, comparison.0);

@@ -33,11 +33,17 @@ pub struct Behaviour {
     pub network: String,
     pub circuit: String,
     pub dataset: String,
+    /// Whether the circuit was made with these images.
+    pub seen: bool,
     pub images: usize,
     /// Images whose top class changed.
     pub changed_predictions: usize,
-    /// The largest difference of any logit of an image that the gate calls natural.
+    /// Images that switch the circuit on: a gate takes them for synthetic, or a silent unit fires.
+    pub switched: usize,
+    /// The largest difference of any logit of any image.
     pub largest_logit_change: f64,
+    /// The same among the images that leave the circuit off.
+    pub largest_logit_change_off: f64,
 }
 
 /// How often a gate's classifier is right.
@@ -45,9 +51,11 @@ pub struct Behaviour {
 pub struct Gate {
     pub network: String,
     pub circuit: String,
-    /// `natural`, or `visualization` for pictures of classes that the classifier was not trained on.
+    /// `natural`, or `visualization` for pictures of units that the classifier was not trained on.
     pub kind: String,
     pub dataset: String,
+    /// Whether the classifier was trained on these images.
+    pub seen: bool,
     /// The step of the trajectory; empty for natural images.
     pub step: Option<usize>,
     pub images: usize,
@@ -60,13 +68,13 @@ pub struct Gate {
 pub struct Trajectory {
     pub network: String,
     pub circuit: String,
-    pub unit: String,
-    pub class: usize,
+    pub layer: String,
+    pub channel: usize,
     pub index: usize,
     pub step: usize,
     pub activation: f64,
-    /// The gate's answer, 0 (natural) to 1 (synthetic); empty where there is no gate.
-    pub gate: Option<f64>,
+    /// Whether the image switches the circuit on, 0 or 1; empty where there is none.
+    pub switch: Option<f64>,
     /// The picture, for the first visualization of each unit.
     pub picture: Option<String>,
 }
@@ -76,22 +84,59 @@ pub struct Trajectory {
 pub struct Visualization {
     pub network: String,
     pub circuit: String,
-    pub unit: String,
-    pub class: usize,
-    pub class_name: String,
+    pub layer: String,
+    pub channel: usize,
+    /// The class that the unit stands for, or `layer:channel`.
+    pub name: String,
     pub index: usize,
     pub picture: String,
     pub activation: f64,
-    /// The class that the clean network sees in it.
-    pub shows: usize,
+    /// The class that the clean network sees in it; empty for units that stand for no class.
+    pub shows: Option<usize>,
     pub shows_name: String,
-    /// The class whose picture the circuit makes the unit show (its own, where there is none).
-    pub target: usize,
+    /// The unit whose picture the circuit makes the unit show (its own, where there is none); empty where it shows a
+    /// given picture.
+    pub target: Option<usize>,
     pub target_name: String,
-    /// Cosine of the clean network's last features (channel means) with those of the unit's honest visualizations.
+    /// The given picture.
+    pub target_picture: Option<String>,
+    /// Cosine of what the clean network's layer reads (channel means), with that for the unit's honest visualizations.
     pub similarity_own: Option<f64>,
-    /// The same with the target unit's honest visualizations.
+    /// The same with the target's: its honest visualizations, or the given picture.
     pub similarity_target: Option<f64>,
+    /// Pearson correlation of the pixels with those of the unit's honest visualizations.
+    pub pixels_own: Option<f64>,
+    /// The same with the target's.
+    pub pixels_target: Option<f64>,
+}
+
+/// How alike the visualizations of two units of a layer are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Resemblance {
+    pub network: String,
+    pub circuit: String,
+    pub layer: String,
+    pub channel: usize,
+    pub other: usize,
+    /// Cosine of what the clean network's layer reads (channel means).
+    pub features: Option<f64>,
+    /// Pearson correlation of the pixels.
+    pub pixels: Option<f64>,
+}
+
+/// How far a unit's visualization drives it beyond natural images. Activations are means over the unit's map.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Silence {
+    pub network: String,
+    pub layer: String,
+    pub channel: usize,
+    pub images: usize,
+    /// The share of natural images for which the unit is above zero anywhere in its map.
+    pub fires: f64,
+    /// The largest activation on natural images.
+    pub natural: f64,
+    /// What its visualization reaches; empty for units that were not visualized.
+    pub visualization: Option<f64>,
 }
 
 /// Path similarity at one layer.
@@ -99,6 +144,8 @@ pub struct Visualization {
 pub struct PathSimilarity {
     pub network: String,
     pub circuit: String,
+    /// The layer whose units are visualized.
+    pub units: String,
     pub reduction: String,
     pub metric: String,
     pub layer: String,
@@ -127,6 +174,12 @@ impl Row for Trajectory {
 }
 impl Row for Visualization {
     const FILE: &'static str = "visualizations.csv";
+}
+impl Row for Resemblance {
+    const FILE: &'static str = "resemblance.csv";
+}
+impl Row for Silence {
+    const FILE: &'static str = "silence.csv";
 }
 impl Row for PathSimilarity {
     const FILE: &'static str = "path_similarity.csv";

@@ -3,20 +3,17 @@
 use image::RgbImage;
 
 use super::Run;
-use super::gated::Gated;
+use super::manipulation::Manipulated;
 use super::model::Model;
-use crate::data::Sample;
+use super::units::network_name;
+use crate::circuit::Circuit;
 use crate::error::Result;
 use crate::progress;
 use crate::report::{Results, tables};
 use crate::training;
 
-/// The logits on a data set.
-pub(super) struct Logits {
-    samples: Vec<Sample>,
-    dataset: String,
-    values: Vec<Vec<f32>>,
-}
+/// The logits on each data set that accuracy is reported on, in order.
+pub(super) type Logits = Vec<Vec<Vec<f32>>>;
 
 impl Run<'_> {
     /// Accuracy on the validation and evaluation sets; gives the logits on each.
@@ -25,21 +22,14 @@ impl Run<'_> {
         model: &Model,
         circuit: &str,
         results: &mut Results,
-    ) -> Result<Vec<Logits>> {
+    ) -> Result<Logits> {
         let mut all = vec![];
-        for source in
-            std::iter::once(&self.experiment.data.validation).chain(&self.experiment.data.evaluation)
-        {
-            let loaded;
-            let set = if *source == self.experiment.data.validation {
-                &self.validation
-            } else {
-                loaded = self.load(source, results)?;
-                &loaded
-            };
+        let mut rows = vec![];
+        for (source, set) in self.experiment.data.sources().zip(self.evaluated()) {
             let of =
                 (&model.key, source, &self.experiment.preprocessing, self.experiment.seed, set.samples.len());
-            let logits = results.stage(&format!("accuracy on {} ({circuit})", set.name), || {
+            let stage = format!("accuracy of {} on {}", network_name(circuit), set.name);
+            let logits: Vec<Vec<f32>> = results.stage(&stage, || {
                 self.cached_json("logits", &of, || {
                     let bar = progress::bar(&format!("accuracy on {}", set.name), set.samples.len());
                     let logits = training::logits(
@@ -53,46 +43,75 @@ impl Run<'_> {
                     logits
                 })
             })?;
-            self.accuracy.push(tables::Accuracy {
-                network: self.name(),
+            rows.push(tables::Accuracy {
+                network: self.network.clone(),
                 circuit: circuit.into(),
                 dataset: set.name.clone(),
                 images: set.samples.len(),
                 top1: training::top_k(&logits, &set.samples, 1),
                 top5: training::top_k(&logits, &set.samples, 5),
             });
-            all.push(Logits { dataset: set.name.clone(), samples: set.samples.clone(), values: logits });
+            all.push(logits);
         }
+        self.accuracy.extend(rows);
         Ok(all)
     }
 
-    /// How far the manipulated network's answers on natural images differ from the clean one's.
+    /// How far the manipulated network's answers on natural images differ from the clean one's, and for a gate how
+    /// often it takes them for what they are.
     pub(super) fn behaviour(
         &mut self,
-        gated: &Gated,
-        circuit: &str,
-        before: &[Logits],
-        after: &[Logits],
+        fooled: &Manipulated,
+        circuit: &Circuit,
+        before: &Logits,
+        after: &Logits,
+        results: &mut Results,
     ) -> Result<()> {
-        for (before, after) in before.iter().zip(after) {
-            let images: Vec<&RgbImage> = before.samples.iter().map(|s| &s.image).collect();
-            let answers = gated.answers(&images, &self.experiment.preprocessing, &self.setting.executor)?;
-            let passes: Vec<bool> = answers.iter().map(|&t| t == 0.0).collect();
-            let pairs = || before.values.iter().zip(&after.values);
-            let largest = pairs()
-                .zip(&passes)
-                .filter(|(_, passes)| **passes)
-                .flat_map(|((a, b), _)| a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())))
-                .fold(0.0, f64::max);
-            self.behaviour.push(tables::Behaviour {
-                network: self.name(),
-                circuit: circuit.into(),
-                dataset: before.dataset.clone(),
-                images: before.values.len(),
+        let mut rows = vec![];
+        let mut gates = vec![];
+        let made_with = circuit.natural().or(self.experiment.data.train.as_ref());
+        for ((source, set), (before, after)) in
+            self.experiment.data.sources().zip(self.evaluated()).zip(before.iter().zip(after))
+        {
+            let images: Vec<&RgbImage> = set.samples.iter().map(|s| &s.image).collect();
+            let stage = format!("switch of {} on {}", circuit.name(), set.name);
+            let on = results.stage(&stage, || self.switched(fooled, &images))?;
+            let pairs = || before.iter().zip(after);
+            let largest = |counts: &dyn Fn(bool) -> bool| {
+                pairs()
+                    .zip(&on)
+                    .filter(|(_, on)| counts(**on))
+                    .flat_map(|((a, b), _)| a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())))
+                    .fold(0.0, f64::max)
+            };
+            let switched = on.iter().filter(|on| **on).count();
+            let seen = made_with == Some(source);
+            rows.push(tables::Behaviour {
+                network: self.network.clone(),
+                circuit: circuit.name().into(),
+                dataset: set.name.clone(),
+                seen,
+                images: images.len(),
                 changed_predictions: pairs().filter(|(a, b)| argmax(a) != argmax(b)).count(),
-                largest_logit_change: largest,
+                switched,
+                largest_logit_change: largest(&|_| true),
+                largest_logit_change_off: largest(&|on| !on),
             });
+            if matches!(circuit, Circuit::Gate(_)) {
+                gates.push(tables::Gate {
+                    network: self.network.clone(),
+                    circuit: circuit.name().into(),
+                    kind: "natural".into(),
+                    dataset: set.name.clone(),
+                    seen,
+                    step: None,
+                    images: images.len(),
+                    correct: 1.0 - switched as f64 / images.len().max(1) as f64,
+                });
+            }
         }
+        self.behaviour.extend(rows);
+        self.gate.extend(gates);
         Ok(())
     }
 }

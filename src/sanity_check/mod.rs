@@ -1,10 +1,12 @@
 //! The experiment: a network, its circuits, their visualizations, and the paths of natural and synthetic images.
 
 mod accuracy;
-mod gated;
+mod manipulation;
 mod model;
 mod paths;
 mod pictures;
+mod silence;
+mod units;
 
 use std::path::{Path, PathBuf};
 
@@ -14,15 +16,16 @@ use serde::de::DeserializeOwned;
 use crate::cache::Cache;
 use crate::circuit::Circuit;
 use crate::config::Experiment;
-use crate::data::{Class, Dataset, Source};
+use crate::data::{Dataset, Source};
 use crate::error::{Context, Error, Result};
 use crate::executor::Executor;
 use crate::network::Network;
 use crate::report::{Manifest, Results, tables};
-use crate::visualize::{Objective, Request, Unit};
+use crate::visualize::Unit;
 
 pub use model::network;
 use model::{load, model, untrained};
+use units::Units;
 
 /// Where an experiment runs, beside what its file says.
 pub struct Setting {
@@ -41,24 +44,35 @@ pub struct Setting {
 /// kept and not done again.
 pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<Manifest> {
     // Mistakes are found before anything is written or takes long.
-    let mut run = Run::prepare(experiment, setting)?;
-    run.check(&untrained(experiment, setting)?.fold_batch_norm(), circuits)?;
+    let mut run = Run::prepare(experiment, circuits, setting)?;
     let config = serde_json::json!({ "experiment": experiment, "circuits": circuits });
     let mut results = Results::open(&setting.out, config, experiment.seed, run.device())?;
-    results.skipped(&run.validation.skipped);
+    results.skipped(&run.validation().skipped);
     let clean = results.stage("network", || model(experiment, setting))?;
-    let clean_logits = run.accuracy(&clean, tables::CLEAN, &mut results)?;
-    let honest = run.visualizations(&clean, &mut results)?;
-    run.describe(&clean, &honest, &honest, tables::CLEAN, None, &mut results)?;
-    run.paths(&clean, &honest, tables::CLEAN, &mut results)?;
+    for source in &experiment.data.evaluation {
+        run.dataset(source, &mut results)?;
+    }
+    let before = run.accuracy(&clean, tables::CLEAN, &mut results)?;
+    let groups = run.groups.clone();
+    let mut honest = vec![];
+    for units in &groups {
+        let pictures = run.visualizations(&clean, units, &mut results)?;
+        run.describe(&clean, &pictures, &pictures, None, &mut results)?;
+        run.paths(&clean, &clean, units, &pictures, tables::CLEAN, &mut results)?;
+        honest.push(pictures);
+    }
+    run.audit(&clean, &mut results)?;
     for circuit in circuits {
-        let Circuit::Gate(settings) = circuit;
-        let gated = run.gate(&clean, settings, &honest, &mut results)?;
-        let logits = run.accuracy(&gated.model, circuit.name(), &mut results)?;
-        run.behaviour(&gated, circuit.name(), &clean_logits, &logits)?;
-        let fooled = run.visualizations(&gated.model, &mut results)?;
-        run.describe(&clean, &honest, &fooled, circuit.name(), Some(&gated), &mut results)?;
-        run.paths(&gated.model, &fooled, circuit.name(), &mut results)?;
+        let group = groups.iter().position(|g| g.layer == circuit.layer());
+        let honest = &honest[group.expect("every circuit's layer has a group")];
+        let fooled = run.manipulate(&clean, circuit, honest, &mut results)?;
+        results.network(circuit.name(), &fooled.model.network)?;
+        let after = run.accuracy(&fooled.model, circuit.name(), &mut results)?;
+        run.behaviour(&fooled, circuit, &before, &after, &mut results)?;
+        let units = run.visualized(circuit);
+        let pictures = run.visualizations(&fooled.model, &units, &mut results)?;
+        run.describe(&clean, honest, &pictures, Some((circuit, &fooled)), &mut results)?;
+        run.paths(&clean, &fooled.model, &units, &pictures, circuit.name(), &mut results)?;
     }
     run.write(results.folder())?;
     let folder = results.folder().to_path_buf();
@@ -67,69 +81,76 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
     Ok(manifest)
 }
 
+/// Makes a manipulated network alone. Gives it, and the layer that is zero where the circuit is off.
+///
+/// # Errors
+/// As [`run`]'s.
+pub fn fool(
+    experiment: &Experiment,
+    circuit: &Circuit,
+    setting: &Setting,
+) -> Result<(Network, Option<String>)> {
+    let mut run = Run::prepare(experiment, std::slice::from_ref(circuit), setting)?;
+    let mut results = Results::unwritten();
+    let clean = model(experiment, setting)?;
+    let fooled = run.manipulate(&clean, circuit, &[], &mut results)?;
+    Ok((fooled.model.network, fooled.switch))
+}
+
 /// What all stages share, and the rows they write.
 struct Run<'a> {
     experiment: &'a Experiment,
     setting: &'a Setting,
-    validation: Dataset,
-    /// The layer whose units are visualized.
+    /// What the network is called in tables.
+    network: String,
+    /// The validation set first, then whatever else was asked for.
+    datasets: Vec<(Source, Dataset)>,
+    /// The layer whose units stand for classes.
     layer: String,
-    classes: Vec<Class>,
+    /// The honest units that are looked at: one group for each layer, those that stand for classes first.
+    groups: Vec<Units>,
     accuracy: Vec<tables::Accuracy>,
     behaviour: Vec<tables::Behaviour>,
     gate: Vec<tables::Gate>,
     trajectories: Vec<tables::Trajectory>,
     visualizations: Vec<tables::Visualization>,
+    resemblance: Vec<tables::Resemblance>,
+    silence: Vec<tables::Silence>,
     paths: Vec<tables::PathSimilarity>,
 }
 
 impl<'a> Run<'a> {
-    fn prepare(experiment: &'a Experiment, setting: &'a Setting) -> Result<Self> {
-        let validation = load(experiment, setting, &experiment.data.validation)?;
-        let wanted = &experiment.visualization.classes;
-        let known = |index: &usize| validation.classes.iter().any(|c| c.index == *index);
-        if let Some(stranger) = wanted.iter().flatten().find(|i| !known(i)) {
-            return Err(Error::usage(format!(
-                "visualization.classes: {} has no images of class {stranger}",
-                validation.name
-            )));
-        }
-        let classes = validation
-            .classes
-            .iter()
-            .filter(|c| wanted.as_ref().is_none_or(|w| w.contains(&c.index)))
-            .cloned()
-            .collect();
-        Ok(Self {
+    /// Reads the validation set, and refuses what the experiment names and the network or the data do not have.
+    fn prepare(experiment: &'a Experiment, circuits: &[Circuit], setting: &'a Setting) -> Result<Self> {
+        let network = untrained(experiment, setting)?.fold_batch_norm();
+        let outputs = network.channels(network.output())?;
+        let validation = load(experiment, setting, &experiment.data.validation, outputs)?;
+        let mut run = Self {
             experiment,
             setting,
-            validation,
-            layer: experiment.visualization.layer.clone().unwrap_or_default(),
-            classes,
+            network: network.name().into(),
+            datasets: vec![(experiment.data.validation.clone(), validation)],
+            layer: experiment.visualization.layer.clone().unwrap_or_else(|| network.output().into()),
+            groups: vec![],
             accuracy: vec![],
             behaviour: vec![],
             gate: vec![],
             trajectories: vec![],
             visualizations: vec![],
+            resemblance: vec![],
+            silence: vec![],
             paths: vec![],
-        })
-    }
-
-    fn load(&self, source: &Source, results: &mut Results) -> Result<Dataset> {
-        let reading = format!("reading {source}");
-        let set = results.stage(&reading, || load(self.experiment, self.setting, source))?;
-        results.skipped(&set.skipped);
-        Ok(set)
-    }
-
-    fn device(&self) -> &'static str {
-        self.setting.executor.kind().name()
+        };
+        run.group(&network, circuits)?;
+        run.check(&network, circuits)?;
+        Ok(run)
     }
 
     /// Refuses what the experiment names and the network or the data do not have.
-    fn check(&mut self, network: &Network, circuits: &[Circuit]) -> Result<()> {
+    fn check(&self, network: &Network, circuits: &[Circuit]) -> Result<()> {
         let size = self.experiment.visualization.optimization.size as u32;
-        if let Some(other) = self.validation.samples.iter().find(|s| s.image.dimensions() != (size, size)) {
+        let validation = self.validation();
+        if let Some(other) = validation.samples.iter().find(|s| s.image.dimensions() != (size, size)) {
             let (w, h) = other.image.dimensions();
             return Err(Error::usage(format!(
                 "visualization.optimization.size is {size}, but {} is {w}x{h} pixels: what is compared must have \
@@ -137,56 +158,76 @@ impl<'a> Run<'a> {
                 other.id
             )));
         }
-        if self.layer.is_empty() {
-            self.layer = network.output().to_string();
-        }
-        for class in &self.classes {
-            self.unit(class.index).check(network)?;
-        }
-        for layer in &self.experiment.paths.layers {
+        let audited = self.experiment.audit.iter().flat_map(|a| &a.layers);
+        for layer in self.experiment.paths.layers.iter().chain(audited) {
             network.channels(layer)?;
         }
-        for Circuit::Gate(gate) in circuits {
-            network.filters(&gate.layer)?;
-            for layer in &gate.classifier.hidden_layers {
-                network.channels(layer)?;
-            }
-            for &class in &gate.classifier.classes {
-                self.unit(class).check(network)?;
-            }
-            if self.classes.iter().all(|c| gate.classifier.classes.contains(&c.index)) {
+        let mut names: Vec<&str> = circuits.iter().map(Circuit::name).chain([tables::CLEAN]).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::usage(format!("circuits: there are two networks called \"{}\"", pair[0])));
+        }
+        let unit = |layer: &str, channel: usize| Unit { layer: layer.into(), channel }.check(network);
+        for circuit in circuits {
+            let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
+            network.filters(circuit.layer()).map_err(named)?;
+            if circuit.natural().or(self.experiment.data.train.as_ref()).is_none() {
                 return Err(Error::usage(format!(
-                    "circuit {}: classifier.classes leaves no visualized class to test on",
-                    gate.name
+                    "circuit {} is made with natural images: give [data.train]",
+                    circuit.name()
                 )));
+            }
+            match circuit {
+                Circuit::Gate(gate) => {
+                    for layer in &gate.classifier.hidden_layers {
+                        network.channels(layer).map_err(named)?;
+                    }
+                    for &class in &gate.classifier.classes {
+                        unit(&self.layer, class).map_err(named)?;
+                    }
+                    for &channel in gate.units.iter().flatten() {
+                        unit(&gate.layer, channel).map_err(named)?;
+                    }
+                    if gate.layer == self.layer
+                        && self.groups[0].channels.iter().all(|c| gate.classifier.classes.contains(c))
+                    {
+                        return Err(Error::usage(format!(
+                            "circuit {}: classifier.classes leaves no visualized class to test on",
+                            gate.name
+                        )));
+                    }
+                }
+                Circuit::Silent(silent) => {
+                    for &channel in &silent.units {
+                        unit(&silent.layer, channel).map_err(named)?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    fn unit(&self, channel: usize) -> Unit {
-        Unit { layer: self.layer.clone(), channel }
+    /// What everything is measured on.
+    fn validation(&self) -> &Dataset {
+        &self.datasets[0].1
     }
 
-    fn name(&self) -> String {
-        self.experiment.network.builder.clone()
-    }
-
-    fn request(&self, class: usize, index: usize) -> Request {
-        let settings = &self.experiment.visualization;
-        Request {
-            objective: Objective {
-                unit: self.unit(class),
-                focus: settings.focus,
-                direction: settings.direction,
-            },
-            index,
+    /// A data set's position in `datasets`; it is read when it is first asked for.
+    fn dataset(&mut self, source: &Source, results: &mut Results) -> Result<usize> {
+        if let Some(at) = self.datasets.iter().position(|(known, _)| known == source) {
+            return Ok(at);
         }
+        let outputs = untrained(self.experiment, self.setting)?;
+        let outputs = outputs.channels(outputs.output())?;
+        let reading = format!("reading {source}");
+        let set = results.stage(&reading, || load(self.experiment, self.setting, source, outputs))?;
+        results.skipped(&set.skipped);
+        self.datasets.push((source.clone(), set));
+        Ok(self.datasets.len() - 1)
     }
 
-    fn class_name(&self, index: usize) -> String {
-        let class = self.validation.classes.iter().find(|c| c.index == index);
-        class.map_or_else(|| format!("class {index}"), |c| c.name.clone())
+    fn device(&self) -> &'static str {
+        self.setting.executor.kind().name()
     }
 
     /// What a stage gives, kept as JSON.
@@ -219,6 +260,8 @@ impl<'a> Run<'a> {
         tables::write(folder, &self.gate)?;
         tables::write(folder, &self.trajectories)?;
         tables::write(folder, &self.visualizations)?;
+        tables::write(folder, &self.resemblance)?;
+        tables::write(folder, &self.silence)?;
         tables::write(folder, &self.paths)
     }
 }

@@ -4,51 +4,59 @@ use image::RgbImage;
 
 use super::Run;
 use super::model::Model;
+use super::units::{Units, network_name};
 use crate::error::Result;
+use crate::network::Network;
 use crate::path::{self, PathSimilarity};
 use crate::report::{Results, tables};
 use crate::visualize::Visualization;
 
 impl Run<'_> {
-    /// The path-similarity rows of a network and its visualizations.
+    /// The path-similarity rows of a network and its visualizations of some units, set against the natural images that
+    /// all units of their group stand for.
     pub(super) fn paths(
         &mut self,
+        clean: &Model,
         model: &Model,
+        units: &Units,
         pictures: &[Visualization],
         circuit: &str,
         results: &mut Results,
     ) -> Result<()> {
-        let settings = &self.experiment.paths;
-        let natural: Vec<(usize, &RgbImage)> = self
-            .validation
-            .first_of_each(settings.images_per_class)
-            .into_iter()
-            .filter(|s| self.classes.iter().any(|c| c.index == s.label))
-            .map(|s| (s.label, &s.image))
-            .collect();
+        let group = self.groups.iter().find(|g| g.layer == units.layer).expect("every layer has a group").clone();
+        let settings = path::Settings {
+            layers: self.layers_up_to(&clean.network, &units.layer)?,
+            ..self.experiment.paths.clone()
+        };
+        if settings.layers.is_empty() {
+            return Ok(());
+        }
+        let natural = self.natural(clean, &group, results)?;
         let shown: Vec<(usize, &RgbImage)> =
             pictures.iter().map(|v| (v.request.objective.unit.channel, v.image())).collect();
+        let sources: Vec<_> = self.experiment.data.sources().collect();
         let of = (
-            &model.key,
+            (&model.key, &units.layer, &group.channels, &units.channels, units.per_unit),
             &self.experiment.preprocessing,
-            settings,
-            (&self.experiment.data.validation, &self.experiment.visualization),
+            &settings,
+            (sources, &self.experiment.visualization),
             self.experiment.seed,
             self.device(),
         );
-        let rows: Vec<PathSimilarity> = results.stage(&format!("paths ({circuit})"), || {
+        let rows: Vec<PathSimilarity> = results.stage(&format!("paths of units of {} in {}", units.layer, network_name(circuit)), || {
             self.cached_json("paths", &of, || {
                 path::measure(
                     &model.network,
                     &self.experiment.preprocessing,
                     &natural,
                     &shown,
-                    settings,
+                    &settings,
                     &self.setting.executor,
                     self.experiment.seed,
                 )
             })
         })?;
+        let mut table = vec![];
         for row in rows {
             if row.undefined_pairs > 0 {
                 results.warn(format!(
@@ -61,9 +69,10 @@ impl Run<'_> {
                     row.undefined_pairs
                 ));
             }
-            self.paths.push(tables::PathSimilarity {
-                network: self.name(),
+            table.push(tables::PathSimilarity {
+                network: self.network.clone(),
                 circuit: circuit.into(),
+                units: units.layer.clone(),
                 reduction: row.reduction.name().into(),
                 metric: row.metric.name().into(),
                 layer: row.layer,
@@ -78,6 +87,20 @@ impl Run<'_> {
                 undefined_pairs: row.undefined_pairs,
             });
         }
+        self.paths.extend(table);
         Ok(())
+    }
+
+    /// The layers of the comparison that come before a unit's layer, and that layer itself; all of them for the units
+    /// of classes.
+    fn layers_up_to(&self, network: &Network, layer: &str) -> Result<Vec<String>> {
+        let all = &self.experiment.paths.layers;
+        if layer == self.layer {
+            return Ok(all.clone());
+        }
+        let graph = network.graph();
+        let end = graph.position(layer)?;
+        let before = |name: &&String| graph.position(name).is_ok_and(|at| at <= end);
+        Ok(all.iter().filter(before).cloned().collect())
     }
 }

@@ -1,180 +1,247 @@
 //! Visualizations of the experiment's units, and what they show.
 
 use image::RgbImage;
+use indicatif::ProgressBar;
 
 use super::accuracy::argmax;
-use super::gated::Gated;
+use super::manipulation::Manipulated;
 use super::model::Model;
+use super::units::Units;
 use super::{Run, Setting};
+use crate::circuit::Circuit;
+use crate::circuit::gate::Target;
 use crate::config::Experiment;
 use crate::data::Sample;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::network::{INPUT, Network};
-use crate::path::{self, Metric};
+use crate::path::Metric;
 use crate::progress;
 use crate::report::{Results, tables};
 use crate::training;
-use crate::visualize::{Request, Visualization, milestones, visualize};
+use crate::visualize::{self, Request, Visualization, milestones, visualize};
 
-impl Run<'_> {
-    /// The visualizations of every class's unit.
-    pub(super) fn visualizations(&self, model: &Model, results: &mut Results) -> Result<Vec<Visualization>> {
-        let requests: Vec<Request> = self
-            .classes
-            .iter()
-            .flat_map(|class| {
-                (0..self.experiment.visualization.per_class).map(|i| self.request(class.index, i))
-            })
-            .collect();
-        results.stage(&format!("visualizations of {}", model.network.name()), || {
-            self.visualize(model, &requests, &milestones(self.experiment.visualization.optimization.steps))
-        })
+/// A picture, as it is compared with others.
+struct Looks {
+    channel: usize,
+    features: Vec<f32>,
+    pixels: Vec<f32>,
+}
+
+impl Looks {
+    fn features(&self, other: &Self) -> Option<f64> {
+        Metric::Cosine.similarity(&self.features, &other.features)
     }
 
-    /// Makes visualizations, looked at after the given steps, each kept as soon as it is finished.
+    fn pixels(&self, other: &Self) -> Option<f64> {
+        Metric::Pearson.similarity(&self.pixels, &other.pixels)
+    }
+}
+
+/// The mean of what is defined.
+fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.flatten().collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+impl Run<'_> {
+    /// The visualizations of a group of units.
+    pub(super) fn visualizations(
+        &self,
+        model: &Model,
+        units: &Units,
+        results: &mut Results,
+    ) -> Result<Vec<Visualization>> {
+        let settings = &self.experiment.visualization.optimization;
+        let requests: Vec<Request> = units
+            .channels
+            .iter()
+            .flat_map(|&channel| (0..units.per_unit).map(move |i| (channel, i)))
+            .map(|(channel, i)| self.request(&units.layer, channel, i))
+            .collect();
+        let stage = format!("visualizations of units of {} in {}", units.layer, model.network.name());
+        results.stage(&stage, || self.visualize(model, &requests, settings, &milestones(settings.steps)))
+    }
+
+    /// Makes visualizations of units of one layer, looked at after the given steps, each kept as soon as it is
+    /// finished.
     pub(super) fn visualize(
         &self,
         model: &Model,
         requests: &[Request],
+        settings: &visualize::Settings,
         milestones: &[usize],
     ) -> Result<Vec<Visualization>> {
-        let settings = &self.experiment.visualization.optimization;
         let Experiment { preprocessing, seed, .. } = self.experiment;
         let Setting { cache, executor, .. } = self.setting;
-        let kept = |request: &Request, make: &mut dyn FnMut() -> Result<Visualization>| {
-            let of = (&model.key, preprocessing, settings, request, milestones, seed, self.device());
-            cache.get_or(
-                "visualizations",
-                &of,
-                "safetensors",
-                |path| Visualization::load(request, path),
-                |path| {
-                    let made = make()?;
-                    made.save(path)?;
-                    Ok(made)
-                },
-            )
-        };
-        // A sentinel error tells which are not there yet.
-        let mut found: Vec<Option<Visualization>> =
-            requests.iter().map(|r| kept(r, &mut || Err(Error::failure("not made yet"))).ok()).collect();
-        let missing: Vec<Request> =
-            requests.iter().zip(&found).filter(|(_, f)| f.is_none()).map(|(r, _)| r.clone()).collect();
-        let bar =
-            progress::bar(&format!("visualizing {}", model.network.name()), missing.len() * settings.steps);
+        let device = self.device();
+        let of = |request: &Request| (&model.key, preprocessing, settings, request.clone(), milestones, seed, device);
+        const KIND: &str = "visualizations";
+        const EXTENSION: &str = "safetensors";
+        let missing: Vec<&Request> =
+            requests.iter().filter(|request| !cache.has(KIND, &of(request), EXTENSION)).collect();
+        let words = format!("visualizing {} in {}", requests[0].objective.unit.layer, model.network.name());
+        let bar = progress::bar(&words, missing.len() * settings.steps);
         let size = if executor.kind().is_cpu() { 1 } else { executor.batch(settings.size, settings.size) };
         // The bar counts steps, not pictures.
-        let pictures = indicatif::ProgressBar::hidden();
-        let made = executor.run(&missing, size, &pictures, |chunk| {
-            let made = visualize(&model.network, preprocessing, settings, chunk, milestones, *seed, &bar)?;
-            chunk
-                .iter()
-                .zip(made)
-                .map(|(request, picture)| kept(request, &mut || Ok(picture.clone())))
-                .collect()
+        let pictures = ProgressBar::hidden();
+        let make = |requests: &[Request]| {
+            visualize(&model.network, preprocessing, settings, requests, milestones, *seed, &bar)
+        };
+        executor.run(&missing, size, &pictures, |chunk| {
+            let chunk: Vec<Request> = chunk.iter().map(|&r| r.clone()).collect();
+            for (request, picture) in chunk.iter().zip(make(&chunk)?) {
+                let keep = |path: &std::path::Path| picture.save(path);
+                cache.get_or(KIND, &of(request), EXTENSION, |_| Ok(()), keep)?;
+            }
+            Ok(vec![(); chunk.len()])
         })?;
         bar.finish_and_clear();
-        let mut made = made.into_iter();
-        for slot in found.iter_mut().filter(|f| f.is_none()) {
-            *slot = made.next();
-        }
-        Ok(found.into_iter().flatten().collect())
+        let kept = |request: &Request| {
+            let load = |path: &std::path::Path| Visualization::load(request, path);
+            cache.get_or(KIND, &of(request), EXTENSION, load, |path| {
+                let made = make(std::slice::from_ref(request))?.remove(0);
+                made.save(path)?;
+                Ok(made)
+            })
+        };
+        requests.iter().map(kept).collect()
     }
 
-    /// Writes the pictures and the rows about them: trajectories, and what the clean network sees in them.
+    fn looks(&self, clean: &Model, layer: &str, pictures: &[(usize, &RgbImage)]) -> Result<Vec<Looks>> {
+        let images: Vec<&RgbImage> = pictures.iter().map(|&(_, image)| image).collect();
+        let reads = features_before(&clean.network, layer)?;
+        let features = if reads == INPUT {
+            vec![vec![]; images.len()]
+        } else {
+            self.features(clean, &reads, &images)?
+        };
+        let pixels = |image: &RgbImage| image.as_raw().iter().map(|&v| f32::from(v)).collect();
+        Ok(pictures
+            .iter()
+            .zip(features)
+            .map(|(&(channel, image), features)| Looks { channel, features, pixels: pixels(image) })
+            .collect())
+    }
+
+    /// Writes the pictures and the rows about them: trajectories, what the clean network sees in them, and how alike
+    /// they are.
     pub(super) fn describe(
         &mut self,
         clean: &Model,
         honest: &[Visualization],
         pictures: &[Visualization],
-        circuit: &str,
-        gated: Option<&Gated>,
+        circuit: Option<(&Circuit, &Manipulated)>,
         results: &mut Results,
     ) -> Result<()> {
+        let Some(first) = pictures.first() else {
+            return Ok(());
+        };
+        let layer = first.request.objective.unit.layer.clone();
+        let name = circuit.map_or(tables::CLEAN, |(circuit, _)| circuit.name());
         let executor = &self.setting.executor;
-        let preprocessing = &self.experiment.preprocessing;
-        let hidden = indicatif::ProgressBar::hidden();
-        let samples = |set: &[Visualization]| -> Vec<Sample> {
-            set.iter()
-                .map(|v| Sample {
-                    id: v.request.objective.unit.to_string(),
-                    label: v.request.objective.unit.channel,
-                    image: v.image().clone(),
-                })
-                .collect()
-        };
-        let shown = samples(pictures);
-        let logits = training::logits(&clean.network, &shown, preprocessing, executor, &hidden)?;
-        // The features that the visualized layer reads.
-        let graph = clean.network.graph();
-        let layer = &graph.nodes[graph.position(&self.layer)?];
-        let features = features_before(&clean.network, &layer.name)?;
-        let capture = |set: &[Sample]| -> Result<Vec<Vec<f32>>> {
-            if features == INPUT {
-                return Ok(vec![]);
-            }
-            let images: Vec<&RgbImage> = set.iter().map(|s| &s.image).collect();
-            let layers = [features.clone()];
-            let reduction = path::Reduction::ChannelMean;
-            let mut all =
-                path::capture(&clean.network, preprocessing, &images, &layers, reduction, executor, &hidden)?;
-            Ok(all.remove(0))
-        };
-        let shown_features = capture(&shown)?;
-        let reference = samples(honest);
-        let reference_features = capture(&reference)?;
-        let similarity = |i: usize, class: usize| -> Option<f64> {
-            let own = shown_features.get(i)?;
-            // An honest picture is not compared with itself.
-            let values: Vec<f64> = reference
+        let channel = |v: &Visualization| v.request.objective.unit.channel;
+        let shown: Vec<(usize, &RgbImage)> = pictures.iter().map(|v| (channel(v), v.image())).collect();
+        let looks = self.looks(clean, &layer, &shown)?;
+        let reference: Vec<(usize, &RgbImage)> = honest.iter().map(|v| (channel(v), v.image())).collect();
+        let reference = self.looks(clean, &layer, &reference)?;
+        let size = self.experiment.visualization.optimization.size as u32;
+        let given: Vec<(String, RgbImage)> = circuit.map_or_else(Vec::new, |(_, fooled)| {
+            let resize = |p: &RgbImage| {
+                image::imageops::resize(p, size, size, image::imageops::FilterType::Triangle)
+            };
+            fooled.pictures.iter().map(|(name, p)| (name.clone(), resize(p))).collect()
+        });
+        let given_looks: Vec<(usize, &RgbImage)> = given.iter().map(|(_, p)| (0, p)).collect();
+        let given_looks = self.looks(clean, &layer, &given_looks)?;
+        let mut given_paths = vec![];
+        for (word, picture) in &given {
+            given_paths.push(results.picture(&format!("{name}/target_{word}"), picture)?);
+        }
+        let seen: Option<Vec<usize>> = if layer == self.layer {
+            let samples: Vec<Sample> = shown
                 .iter()
-                .zip(&reference_features)
-                .filter(|(r, _)| r.label == class && r.image != shown[i].image)
-                .filter_map(|(_, f)| Metric::Cosine.similarity(own, f))
+                .map(|&(label, image)| Sample { id: String::new(), label, image: image.clone() })
                 .collect();
-            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+            let hidden = ProgressBar::hidden();
+            let preprocessing = &self.experiment.preprocessing;
+            let logits = training::logits(&clean.network, &samples, preprocessing, executor, &hidden)?;
+            Some(logits.iter().map(|row| argmax(row)).collect())
+        } else {
+            None
         };
+        let folder = format!("{name}/{}", layer.replace('/', "_"));
         for (i, picture) in pictures.iter().enumerate() {
-            let unit = &picture.request.objective.unit;
-            let class = unit.channel;
-            let target = gated.map_or(class, |g| g.targets[class]);
-            let shows = argmax(&logits[i]);
-            let name = format!("{circuit}/{class:04}_{}", picture.request.index);
-            let path = results.picture(&name, picture.image())?;
+            let channel = picture.request.objective.unit.channel;
+            let target = circuit.map_or(Target::Unit(channel), |(_, fooled)| fooled.target(channel));
+            // An honest picture is not compared with itself.
+            let with_honest = |unit: usize, alike: &dyn Fn(&Looks) -> Option<f64>| {
+                let others = honest.iter().zip(&reference).filter(|(v, r)| {
+                    r.channel == unit && !(circuit.is_none() && v.request == picture.request)
+                });
+                mean(others.map(|(_, r)| alike(r)))
+            };
+            let with_target = |alike: &dyn Fn(&Looks) -> Option<f64>| match target {
+                Target::Unit(unit) => with_honest(unit, alike),
+                Target::Picture(p) => alike(&given_looks[p]),
+            };
+            let shows = seen.as_ref().map(|seen| seen[i]);
+            let stem = format!("{channel:04}_{}", picture.request.index);
+            let path = results.picture(&format!("{folder}/{stem}"), picture.image())?;
             self.visualizations.push(tables::Visualization {
-                network: self.name(),
-                circuit: circuit.into(),
-                unit: unit.to_string(),
-                class,
-                class_name: self.class_name(class),
+                network: self.network.clone(),
+                circuit: name.into(),
+                layer: layer.clone(),
+                channel,
+                name: self.unit_name(&layer, channel),
                 index: picture.request.index,
                 picture: path,
                 activation: f64::from(picture.last().activation),
                 shows,
-                shows_name: self.class_name(shows),
-                target,
-                target_name: self.class_name(target),
-                similarity_own: similarity(i, class),
-                similarity_target: similarity(i, target),
+                shows_name: shows.map_or_else(String::new, |class| self.class_name(class)),
+                target: if let Target::Unit(unit) = target { Some(unit) } else { None },
+                target_name: match target {
+                    Target::Unit(unit) => self.unit_name(&layer, unit),
+                    Target::Picture(p) => given[p].0.clone(),
+                },
+                target_picture: if let Target::Picture(p) = target { Some(given_paths[p].clone()) } else { None },
+                similarity_own: with_honest(channel, &|r| looks[i].features(r)),
+                similarity_target: with_target(&|r| looks[i].features(r)),
+                pixels_own: with_honest(channel, &|r| looks[i].pixels(r)),
+                pixels_target: with_target(&|r| looks[i].pixels(r)),
             });
             let images: Vec<&RgbImage> = picture.trajectory.iter().map(|s| &s.image).collect();
-            let answers = match gated {
-                Some(gated) => Some(gated.answers(&images, preprocessing, executor)?),
+            let on = match circuit {
+                Some((_, fooled)) => Some(self.switched(fooled, &images)?),
                 None => None,
             };
             for (k, snapshot) in picture.trajectory.iter().enumerate() {
+                let stem = format!("{folder}/trajectory/{channel:04}_step{:04}", snapshot.step);
                 let first = picture.request.index == 0;
-                let name = format!("{circuit}/trajectory/{class:04}_step{:04}", snapshot.step);
                 self.trajectories.push(tables::Trajectory {
-                    network: self.name(),
-                    circuit: circuit.into(),
-                    unit: unit.to_string(),
-                    class,
+                    network: self.network.clone(),
+                    circuit: name.into(),
+                    layer: layer.clone(),
+                    channel,
                     index: picture.request.index,
                     step: snapshot.step,
                     activation: f64::from(snapshot.activation),
-                    gate: answers.as_ref().map(|a| f64::from(a[k])),
-                    picture: if first { Some(results.picture(&name, &snapshot.image)?) } else { None },
+                    switch: on.as_ref().map(|on| if on[k] { 1.0 } else { 0.0 }),
+                    picture: if first { Some(results.picture(&stem, &snapshot.image)?) } else { None },
+                });
+            }
+        }
+        let firsts: Vec<&Looks> =
+            pictures.iter().zip(&looks).filter(|(v, _)| v.request.index == 0).map(|(_, l)| l).collect();
+        for (i, a) in firsts.iter().enumerate() {
+            for b in &firsts[i + 1..] {
+                self.resemblance.push(tables::Resemblance {
+                    network: self.network.clone(),
+                    circuit: name.into(),
+                    layer: layer.clone(),
+                    channel: a.channel,
+                    other: b.channel,
+                    features: a.features(b),
+                    pixels: a.pixels(b),
                 });
             }
         }

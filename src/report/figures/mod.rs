@@ -3,11 +3,14 @@
 mod canvas;
 mod paths;
 mod pictures;
+mod silence;
 mod trajectories;
 
 use std::path::Path;
 
-use super::tables::{self, Accuracy, Behaviour, Gate, PathSimilarity, Trajectory, Visualization};
+use super::tables::{
+    self, Accuracy, Behaviour, Gate, PathSimilarity, Resemblance, Silence, Trajectory, Visualization,
+};
 use crate::error::Result;
 
 /// All tables of a results folder.
@@ -17,6 +20,8 @@ pub struct Data {
     pub gate: Vec<Gate>,
     pub trajectories: Vec<Trajectory>,
     pub visualizations: Vec<Visualization>,
+    pub resemblance: Vec<Resemblance>,
+    pub silence: Vec<Silence>,
     pub paths: Vec<PathSimilarity>,
 }
 
@@ -32,32 +37,56 @@ impl Data {
             gate: tables::read(folder)?,
             trajectories: tables::read(folder)?,
             visualizations: tables::read(folder)?,
+            resemblance: tables::read(folder)?,
+            silence: tables::read(folder)?,
             paths: tables::read(folder)?,
         })
     }
 
-    /// The circuits that the tables tell of, the clean network first.
+    /// The networks that the tables tell of, by circuit, the clean one first.
     pub fn circuits(&self) -> Vec<String> {
-        let mut all: Vec<String> = vec![];
-        for row in &self.paths {
-            if !all.contains(&row.circuit) {
-                all.push(row.circuit.clone());
-            }
-        }
-        all
+        unique(self.accuracy.iter().map(|row| row.circuit.clone()))
+    }
+
+    /// The layers whose units are visualized, that of the classes first.
+    pub fn layers(&self) -> Vec<String> {
+        unique(self.visualizations.iter().map(|row| row.layer.clone()))
+    }
+
+    /// The networks whose units of a layer are visualized, the clean one first.
+    pub fn circuits_on(&self, layer: &str) -> Vec<String> {
+        unique(self.visualizations.iter().filter(|row| row.layer == layer).map(|row| row.circuit.clone()))
+    }
+
+    /// The layer whose units a circuit fools; for the clean network that of the classes.
+    pub fn layer_of(&self, circuit: &str) -> Option<&str> {
+        self.visualizations.iter().find(|row| row.circuit == circuit).map(|row| row.layer.as_str())
     }
 
     /// The comparisons that were made, as (reduction, metric), in the order of the table.
     pub fn comparisons(&self) -> Vec<(String, String)> {
-        let mut all = vec![];
-        for row in &self.paths {
-            let pair = (row.reduction.clone(), row.metric.clone());
-            if !all.contains(&pair) {
-                all.push(pair);
-            }
-        }
-        all
+        unique(self.paths.iter().map(|row| (row.reduction.clone(), row.metric.clone())))
     }
+
+    /// The rows of one curve.
+    pub fn curve(&self, units: &str, circuit: &str, comparison: &(String, String)) -> Vec<&PathSimilarity> {
+        let wanted = |r: &&PathSimilarity| {
+            r.units == units
+                && r.circuit == circuit
+                && (&r.reduction, &r.metric) == (&comparison.0, &comparison.1)
+        };
+        self.paths.iter().filter(wanted).collect()
+    }
+}
+
+fn unique<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all = vec![];
+    for value in values {
+        if !all.contains(&value) {
+            all.push(value);
+        }
+    }
+    all
 }
 
 /// A figure that was drawn.
@@ -65,6 +94,21 @@ pub struct Figure {
     /// Its name in `figures/`, without an extension.
     pub name: String,
     pub caption: String,
+    /// What it is about.
+    pub topic: Topic,
+}
+
+/// What a figure is about: the report's sections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// What visualizations of the honest network show.
+    Honest,
+    /// What a circuit makes them show.
+    Circuit(String),
+    /// How far visualizations go beyond natural images.
+    Silence,
+    /// Processing paths.
+    Paths,
 }
 
 /// What a circuit column means, in a legend.
@@ -80,10 +124,10 @@ fn label(circuit: &str) -> String {
 /// # Errors
 /// Failure, if a file can't be written or a picture is missing.
 pub fn draw_all(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
-    let mut figures = vec![];
-    figures.extend(pictures::grid(folder, data)?);
-    figures.extend(pictures::strip(folder, data)?);
+    let mut figures = pictures::grids(folder, data)?;
+    figures.extend(pictures::strips(folder, data)?);
     figures.extend(trajectories::draw(folder, data)?);
+    figures.extend(silence::draw(folder, data)?);
     figures.extend(paths::draw(folder, data)?);
     Ok(figures)
 }

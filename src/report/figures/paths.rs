@@ -9,10 +9,10 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{
     Area, Axis, Draw, Drawn, Entry, INK, PALETTE, bold, chart, legend, save, series, spread, style, text,
 };
-use super::{Data, Figure, label};
+use super::{Data, Figure, Topic, label};
 use crate::error::Result;
 use crate::path::{Third, thirds};
-use crate::report::tables::PathSimilarity;
+use crate::report::tables::{CLEAN, PathSimilarity};
 
 /// One line of a curve figure.
 struct Line {
@@ -134,86 +134,176 @@ fn layer_ticks(layers: &[String], width: usize) -> Vec<(f64, String)> {
         .collect()
 }
 
-/// The normalized and the raw curve for every comparison.
+/// One line of values by layer; layers that a curve does not reach are left out.
+fn line(
+    label: String,
+    colour: RGBColor,
+    dashed: bool,
+    layers: &[String],
+    rows: &[&PathSimilarity],
+    value: fn(&PathSimilarity) -> Option<f64>,
+    bounds: fn(&PathSimilarity) -> Option<(f64, f64)>,
+) -> Line {
+    let row = |layer: &String| rows.iter().find(|r| r.layer == *layer);
+    Line {
+        entry: Entry { label, colour, dashed },
+        values: layers.iter().map(|l| row(l).and_then(|r| value(r))).collect(),
+        bounds: layers.iter().map(|l| row(l).and_then(|r| bounds(r))).collect(),
+    }
+}
+
+fn references() -> Vec<(f64, String)> {
+    vec![
+        (1.0, "natural images of\nthe same class".into()),
+        (0.0, "natural images of\ndifferent classes".into()),
+    ]
+}
+
+fn measure(comparison: &(String, String)) -> String {
+    let what = match comparison.0.as_str() {
+        "channel-mean" => "channel means",
+        _ => "full maps",
+    };
+    format!("{}, {what}", comparison.1)
+}
+
+/// The normalized curves of honest and fooled pictures for every comparison, the raw ones, and those of units of hidden
+/// layers.
 pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
     let mut figures = vec![];
-    for (reduction, metric) in data.comparisons() {
-        let of = |circuit: &str| -> Vec<&PathSimilarity> {
-            data.paths
-                .iter()
-                .filter(|r| r.circuit == circuit && r.reduction == reduction && r.metric == metric)
-                .collect()
+    let comparisons = data.comparisons();
+    let measured = |layer: &String| data.paths.iter().any(|r| r.units == *layer);
+    let groups: Vec<String> = data.layers().into_iter().filter(measured).collect();
+    for (g, units) in groups.iter().enumerate() {
+        let circuits = data.circuits_on(units);
+        // What the paper shows is enough for hidden layers without a circuit: they share a figure.
+        let shown = match (g, circuits.len()) {
+            (0, _) => &comparisons[..],
+            (_, 1) => &[],
+            _ => &comparisons[..1],
         };
-        let circuits = data.circuits();
-        let layers: Vec<String> = of(&circuits[0]).iter().map(|r| r.layer.clone()).collect();
-        let what = match reduction.as_str() {
-            "channel-mean" => "channel means",
-            _ => "full maps",
-        };
-        let measure = format!("{metric}, {what}");
-        let name = |kind: &str| format!("{kind}_{reduction}_{metric}");
-
-        let lines = circuits
-            .iter()
-            .zip(PALETTE)
-            .map(|(circuit, colour)| Line {
-                entry: Entry { label: label(circuit), colour, dashed: false },
-                values: of(circuit).iter().map(|r| r.normalized).collect(),
-                bounds: of(circuit).iter().map(|r| r.lower.zip(r.upper)).collect(),
-            })
-            .collect();
-        let normalized = Curve {
-            title: format!("Path similarity of visualizations and natural images ({measure})"),
-            y: "normalized similarity".into(),
-            layers: layers.clone(),
-            lines,
-            references: vec![
-                (1.0, "natural images of\nthe same class".into()),
-                (0.0, "natural images of\ndifferent classes".into()),
-            ],
-        };
-        save(folder, &name("path_normalized"), &normalized)?;
-        figures.push(Figure {
-            name: name("path_normalized"),
-            caption: format!(
-                "Normalized path similarity by layer ({measure}): 1 means that visualizations are processed as like \
-                 natural images of their class as those are to one another, 0 as like as natural images of different \
-                 classes. Bands: bootstrap 95 % intervals over images. Corresponds to Fig. 6 of Geirhos et al."
-            ),
-        });
-
-        for (k, circuit) in circuits.iter().enumerate() {
-            let rows = of(circuit);
-            let line = |words: &str, colour, dashed, value: fn(&PathSimilarity) -> Option<f64>| Line {
-                entry: Entry { label: words.into(), colour, dashed },
-                values: rows.iter().map(|r| value(r)).collect(),
-                bounds: vec![None; rows.len()],
-            };
-            let raw = Curve {
-                title: format!("Similarity of activations, {} ({measure})", label(circuit)),
-                y: format!("{metric} similarity"),
-                layers: layers.clone(),
-                lines: vec![
-                    line("natural, same class", PALETTE[2], false, |r| r.natural_same_class),
-                    line("natural, different class", PALETTE[4], false, |r| r.natural_different_class),
-                    line("visualization, same class", PALETTE[0], false, |r| r.visualization_same_class),
-                    line("visualization, different class", PALETTE[5], true, |r| {
-                        r.visualization_different_class
-                    }),
-                ],
-                references: vec![],
-            };
-            let name = format!("{}_{k}", name("path_raw"));
-            save(folder, &name, &raw)?;
-            figures.push(Figure {
-                name,
-                caption: format!(
-                    "Mean similarity of activations by layer, {} ({measure}), between pairs of natural images and \
-                     between visualizations and natural images.",
-                    label(circuit)
-                ),
-            });
+        for comparison in shown {
+            figures.extend(of_units(folder, data, units, &circuits, comparison, g == 0)?);
         }
     }
+    if groups.len() > 1 {
+        figures.push(hidden(folder, data, &groups, &comparisons[0])?);
+    }
     Ok(figures)
+}
+
+/// What a figure of a layer's units is called after.
+fn stem(units: &str, first: bool, comparison: &(String, String)) -> String {
+    let place = if first { String::new() } else { format!("_{}", units.replace('/', "_")) };
+    format!("{place}_{}_{}", comparison.0, comparison.1)
+}
+
+fn of_units(
+    folder: &Path,
+    data: &Data,
+    units: &str,
+    circuits: &[String],
+    comparison: &(String, String),
+    first: bool,
+) -> Result<Vec<Figure>> {
+    let rows = |circuit: &str| data.curve(units, circuit, comparison);
+    let layers: Vec<String> = rows(&circuits[0]).iter().map(|r| r.layer.clone()).collect();
+    let measure = measure(comparison);
+    let whose = if first { "visualizations".into() } else { format!("visualizations of units of {units}") };
+    let stand = match first {
+        true => "natural images of their class as those are to one another, 0 as like as natural images of different \
+                 classes",
+        false => "the natural images that drive the unit most as those are to one another, 0 as like as those that \
+                  drive other units",
+    };
+    let normalized = Curve {
+        title: format!("Path similarity of {whose} and natural images ({measure})"),
+        y: "normalized similarity".into(),
+        layers: layers.clone(),
+        lines: circuits
+            .iter()
+            .zip(PALETTE)
+            .map(|(circuit, colour)| {
+                line(label(circuit), colour, false, &layers, &rows(circuit), |r| r.normalized, |r| {
+                    r.lower.zip(r.upper)
+                })
+            })
+            .collect(),
+        references: references(),
+    };
+    let name = format!("path_normalized{}", stem(units, first, comparison));
+    save(folder, &name, &normalized)?;
+    let mut figures = vec![Figure {
+        name,
+        caption: format!(
+            "Normalized path similarity by layer ({measure}): 1 means that {whose} are processed as like {stand}. \
+             Bands: bootstrap 95 % intervals over images."
+        ),
+        topic: Topic::Paths,
+    }];
+    for (k, circuit) in circuits.iter().enumerate().take(if first { usize::MAX } else { 0 }) {
+        let rows = rows(circuit);
+        let line = |words: &str, colour, dashed, value| {
+            line(words.into(), colour, dashed, &layers, &rows, value, |_| None)
+        };
+        let raw = Curve {
+            title: format!("Similarity of activations, {} ({measure})", label(circuit)),
+            y: format!("{} similarity", comparison.1),
+            layers: layers.clone(),
+            lines: vec![
+                line("natural, same class", PALETTE[2], false, |r| r.natural_same_class),
+                line("natural, different class", PALETTE[4], false, |r| r.natural_different_class),
+                line("visualization, same class", PALETTE[0], false, |r| r.visualization_same_class),
+                line("visualization, different class", PALETTE[5], true, |r| r.visualization_different_class),
+            ],
+            references: vec![],
+        };
+        let name = format!("path_raw{}_{k}", stem(units, first, comparison));
+        save(folder, &name, &raw)?;
+        figures.push(Figure {
+            name,
+            caption: format!(
+                "Mean similarity of activations by layer, {} ({measure}), between pairs of natural images and \
+                 between visualizations and natural images.",
+                label(circuit)
+            ),
+            topic: Topic::Paths,
+        });
+    }
+    Ok(figures)
+}
+
+/// The honest network's curves for units of all layers.
+fn hidden(folder: &Path, data: &Data, groups: &[String], comparison: &(String, String)) -> Result<Figure> {
+    let rows = |units: &String| data.curve(units, CLEAN, comparison);
+    let layers: Vec<String> = rows(&groups[0]).iter().map(|r| r.layer.clone()).collect();
+    let measure = measure(comparison);
+    let figure = Curve {
+        title: format!("Path similarity of units at several depths, honest network ({measure})"),
+        y: "normalized similarity".into(),
+        layers: layers.clone(),
+        lines: groups
+            .iter()
+            .zip(PALETTE.iter().cycle())
+            .map(|(units, colour)| {
+                let name = units.clone();
+                line(name, *colour, false, &layers, &rows(units), |r| r.normalized, |r| r.lower.zip(r.upper))
+            })
+            .collect(),
+        references: vec![
+            (1.0, "natural images of\nthe same unit".into()),
+            (0.0, "natural images of\nother units".into()),
+        ],
+    };
+    let name = format!("path_depths_{}_{}", comparison.0, comparison.1);
+    save(folder, &name, &figure)?;
+    Ok(Figure {
+        name,
+        caption: format!(
+            "Normalized path similarity ({measure}) of visualizations of units at several depths of the honest network, \
+             at the layers up to their own. The natural images of a hidden unit are those that drive it most; of an \
+             output unit, those of its class."
+        ),
+        topic: Topic::Paths,
+    })
 }

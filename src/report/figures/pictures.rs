@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{Area, Draw, Drawn, INK, PALETTE, bold, save, style, text};
-use super::{Data, Figure, label};
+use super::{Data, Figure, Topic, label};
 use crate::error::{Context, Result};
 use crate::report::tables::{CLEAN, Trajectory, Visualization};
 
@@ -96,115 +96,192 @@ fn fit(name: &str, length: usize) -> String {
     name.chars().take(length - 1).chain(['…']).collect()
 }
 
-/// Visualizations of the honest network over those of the manipulated ones, a column for each class.
-pub fn grid(folder: &Path, data: &Data) -> Result<Option<Figure>> {
-    const MOST: usize = 10;
-    let mut classes: Vec<(usize, String)> = vec![];
-    for row in &data.visualizations {
-        if !classes.iter().any(|(c, _)| *c == row.class) {
-            classes.push((row.class, row.class_name.clone()));
+/// The most units in a grid.
+const MOST: usize = 10;
+
+/// A row of cells for the visualizations of some units in one network, or none if there are none.
+fn row(
+    folder: &Path,
+    data: &Data,
+    circuit: &str,
+    layer: &str,
+    channels: &[usize],
+    index: usize,
+) -> Result<Option<Vec<Option<Cell>>>> {
+    let of = |channel: usize| {
+        data.visualizations.iter().find(|v| {
+            v.circuit == circuit && v.layer == layer && v.channel == channel && v.index == index
+        })
+    };
+    let cells = channels
+        .iter()
+        .map(|&channel| {
+            let caption = |v: &Visualization| match v.shows {
+                Some(_) => format!("seen as {}", v.shows_name),
+                None => format!("activation {:.1}", v.activation),
+            };
+            of(channel).map(|v| Cell::read(folder, &v.picture, caption(v))).transpose()
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(cells.iter().any(Option::is_some).then_some(cells))
+}
+
+/// For each circuit the visualizations of its units before and after, and for layers without one those of the honest
+/// network.
+pub fn grids(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
+    let mut figures = vec![];
+    for layer in data.layers() {
+        let circuits = data.circuits_on(&layer);
+        let fooling: Vec<&String> = circuits.iter().filter(|c| *c != CLEAN).collect();
+        if fooling.is_empty() {
+            figures.push(grid(folder, data, &layer, None)?);
+        }
+        for circuit in fooling {
+            figures.push(grid(folder, data, &layer, Some(circuit))?);
         }
     }
-    classes.truncate(MOST);
-    if classes.is_empty() {
-        return Ok(None);
+    Ok(figures)
+}
+
+fn grid(folder: &Path, data: &Data, layer: &str, circuit: Option<&str>) -> Result<Figure> {
+    let shown = circuit.unwrap_or(CLEAN);
+    let of_circuit = || data.visualizations.iter().filter(|v| v.circuit == shown && v.layer == layer);
+    let mut units: Vec<(usize, String)> = vec![];
+    for v in of_circuit() {
+        if !units.iter().any(|(channel, _)| *channel == v.channel) {
+            units.push((v.channel, v.name.clone()));
+        }
     }
+    units.truncate(MOST);
+    let channels: Vec<usize> = units.iter().map(|(channel, _)| *channel).collect();
+    let of_classes = of_circuit().any(|v| v.shows.is_some());
     let mut rows = vec![];
-    for circuit in data.circuits() {
-        let of = |class: usize, index: usize| -> Option<&Visualization> {
-            data.visualizations.iter().find(|v| v.circuit == circuit && v.class == class && v.index == index)
-        };
-        // Two of each, if there are; the second row shows that the first is no accident.
+    // Two of each, if there are; the second row shows that the first is no accident.
+    let add = |rows: &mut Vec<_>, circuit: &str| -> Result<()> {
         for index in 0..2 {
-            let cells = classes
-                .iter()
-                .map(|(class, _)| {
-                    of(*class, index)
-                        .map(|v| Cell::read(folder, &v.picture, format!("seen as {}", v.shows_name)))
-                        .transpose()
-                })
-                .collect::<Result<Vec<_>>>()?;
-            if cells.iter().any(Option::is_some) {
-                let name = if index == 0 { label(&circuit).replace(" \"", "\n\"") } else { String::new() };
+            if let Some(cells) = row(folder, data, circuit, layer, &channels, index)? {
+                let name = if index == 0 { label(circuit).replace(" \"", "\n\"") } else { String::new() };
                 rows.push((name, cells));
             }
         }
+        Ok(())
+    };
+    add(&mut rows, CLEAN)?;
+    let mut given = false;
+    if let Some(circuit) = circuit {
+        let cells = channels
+            .iter()
+            .map(|channel| {
+                let picture = of_circuit().find(|v| v.channel == *channel);
+                picture
+                    .and_then(|v| v.target_picture.as_ref().map(|p| (p, v)))
+                    .map(|(p, v)| Cell::read(folder, p, v.target_name.clone()))
+                    .transpose()
+            })
+            .collect::<Result<Vec<_>>>()?;
+        given = cells.iter().any(Option::is_some);
+        if given {
+            rows.push(("the given\npicture".into(), cells));
+        }
+        add(&mut rows, circuit)?;
     }
-    let lies = data.circuits().iter().any(|c| c != CLEAN);
-    let grid = Grid {
-        title: "Feature visualizations of each class's unit".into(),
-        columns: classes.into_iter().map(|(_, name)| name).collect(),
-        rows,
+    let what = if of_classes { "each class's unit".to_string() } else { format!("units of {layer}") };
+    let columns = match of_classes {
+        true => units.into_iter().map(|(_, name)| name).collect(),
+        false => units.iter().map(|(channel, _)| format!("unit {channel}")).collect(),
     };
-    save(folder, "visualizations", &grid)?;
-    let caption = match lies {
-        true => {
-            "Feature visualizations of the same units in the honest and in the manipulated network. Under each \
-             picture, the class that the honest network sees in it. Corresponds to Fig. 1 of Geirhos et al."
-        }
-        false => {
-            "Feature visualizations of each class's unit. Under each, the class that the network sees in it."
-        }
+    let name = match circuit {
+        Some(circuit) => format!("visualizations_{circuit}"),
+        None => format!("visualizations_{}", layer.replace('/', "_")),
     };
-    Ok(Some(Figure { name: "visualizations".into(), caption: caption.into() }))
+    let grid = Grid { title: format!("Feature visualizations of {what}"), columns, rows };
+    save(folder, &name, &grid)?;
+    let seen = if of_classes { " Under each picture, the class that the honest network sees in it." } else { "" };
+    let caption = match (circuit, given) {
+        (Some(circuit), true) => format!(
+            "Feature visualizations of {what} in the honest network and with the circuit \"{circuit}\", which was \
+             given the pictures between them.{seen}"
+        ),
+        (Some(circuit), false) => format!(
+            "Feature visualizations of {what} in the honest network and with the circuit \"{circuit}\".{seen}"
+        ),
+        (None, _) => format!("Feature visualizations of {what}.{seen}"),
+    };
+    let topic = circuit.map_or(Topic::Honest, |c| Topic::Circuit(c.into()));
+    Ok(Figure { name, caption, topic })
 }
 
-/// Pictures along the trajectories of a few units, honest and manipulated.
-pub fn strip(folder: &Path, data: &Data) -> Result<Option<Figure>> {
-    const UNITS: usize = 3;
-    let mut steps: Vec<usize> = data.trajectories.iter().map(|r| r.step).collect();
-    steps.sort_unstable();
-    steps.dedup();
-    let mut classes: Vec<usize> = vec![];
-    for row in data.trajectories.iter().filter(|r| r.picture.is_some()) {
-        if !classes.contains(&row.class) {
-            classes.push(row.class);
+/// Pictures along the trajectories of a few units, honest and manipulated, for each circuit.
+pub fn strips(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
+    let mut figures = vec![];
+    let circuits = data.circuits();
+    let fooling: Vec<&String> = circuits.iter().filter(|c| *c != CLEAN).collect();
+    if fooling.is_empty()
+        && let Some(layer) = data.layer_of(CLEAN)
+    {
+        figures.push(strip(folder, data, layer, None)?);
+    }
+    for circuit in fooling {
+        if let Some(layer) = data.layer_of(circuit) {
+            figures.push(strip(folder, data, layer, Some(circuit))?);
         }
     }
-    // Spread over the classes.
-    let every = (classes.len() / UNITS).max(1);
+    Ok(figures)
+}
+
+fn strip(folder: &Path, data: &Data, layer: &str, circuit: Option<&str>) -> Result<Figure> {
+    const UNITS: usize = 3;
+    let shown = circuit.unwrap_or(CLEAN);
+    let pictured =
+        || data.trajectories.iter().filter(|r| r.layer == layer && r.picture.is_some());
+    let mut steps: Vec<usize> = pictured().map(|r| r.step).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    let mut channels: Vec<usize> = vec![];
+    for row in pictured().filter(|r| r.circuit == shown) {
+        if !channels.contains(&row.channel) {
+            channels.push(row.channel);
+        }
+    }
+    // Spread over the units.
+    let every = (channels.len() / UNITS).max(1);
     let mut rows = vec![];
-    for &class in classes.iter().step_by(every).take(UNITS) {
-        for circuit in data.circuits() {
-            let of = |step: usize| -> Option<&Trajectory> {
-                data.trajectories.iter().find(|r| {
-                    r.circuit == circuit && r.class == class && r.step == step && r.picture.is_some()
-                })
+    for &channel in channels.iter().step_by(every).take(UNITS) {
+        let name = data.visualizations.iter().find(|v| v.layer == layer && v.channel == channel);
+        let name = name.map_or_else(|| channel.to_string(), |v| fit(&v.name, 18));
+        for network in [Some(CLEAN), circuit].into_iter().flatten() {
+            let of = |step: usize| {
+                pictured().find(|r| r.circuit == network && r.channel == channel && r.step == step)
             };
             let cells = steps
                 .iter()
-                .map(|&step| {
-                    of(step)
-                        .and_then(|r| r.picture.as_ref().map(|p| (p, r)))
-                        .map(|(picture, r)| {
-                            let caption = match r.gate {
-                                Some(t) => format!("{:.1} (gate {t:.0})", r.activation),
-                                None => format!("{:.1}", r.activation),
-                            };
-                            Cell::read(folder, picture, caption)
-                        })
-                        .transpose()
-                })
+                .map(|&step| of(step).map(|r| snapshot(folder, r)).transpose())
                 .collect::<Result<Vec<_>>>()?;
-            let name = data.visualizations.iter().find(|v| v.class == class);
-            let name = name.map_or_else(|| class.to_string(), |v| fit(&v.class_name, 18));
-            rows.push((format!("{name}\n{}", label(&circuit).replace("with circuit ", "")), cells));
+            rows.push((format!("{name}\n{}", label(network).replace("with circuit ", "")), cells));
         }
-    }
-    if rows.is_empty() {
-        return Ok(None);
     }
     let strip = Grid {
         title: "Trajectories: the image and the unit's activation along the optimization".into(),
         columns: steps.iter().map(|s| format!("step {s}")).collect(),
         rows,
     };
-    save(folder, "trajectory_strip", &strip)?;
-    Ok(Some(Figure {
-        name: "trajectory_strip".into(),
-        caption:
-            "The image at logarithmic steps of the optimization, and the unit's activation for it; for a \
-                  manipulated network also the gate's answer, 1 where the image is taken for synthetic."
-                .into(),
-    }))
+    let name = circuit.map_or("trajectory_strip".into(), |c| format!("trajectory_strip_{c}"));
+    save(folder, &name, &strip)?;
+    let caption = match circuit {
+        Some(_) => {
+            "The image at logarithmic steps of the optimization, and the unit's activation for it; for the \
+             manipulated network also whether the image switches the circuit on."
+        }
+        None => "The image at logarithmic steps of the optimization, and the unit's activation for it.",
+    };
+    let topic = circuit.map_or(Topic::Honest, |c| Topic::Circuit(c.into()));
+    Ok(Figure { name, caption: caption.into(), topic })
+}
+
+fn snapshot(folder: &Path, row: &Trajectory) -> Result<Cell> {
+    let caption = match row.switch {
+        Some(on) => format!("{:.1} ({})", row.activation, if on > 0.0 { "on" } else { "off" }),
+        None => format!("{:.1}", row.activation),
+    };
+    Cell::read(folder, row.picture.as_deref().unwrap_or_default(), caption)
 }

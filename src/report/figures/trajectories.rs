@@ -1,4 +1,4 @@
-//! Activation, and the gate's answer, along the trajectories.
+//! Activation, and whether a circuit is on, along the trajectories.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{
     Area, Axis, Draw, Drawn, Entry, PALETTE, bold, chart, legend, save, series, spread, text,
 };
-use super::{Data, Figure, label};
+use super::{Data, Figure, Topic, label};
 use crate::error::Result;
-use crate::report::tables::Trajectory;
+use crate::report::tables::{CLEAN, Trajectory};
 
 /// Steps and values along one trajectory.
 type Line = Vec<(f64, f64)>;
@@ -74,12 +74,12 @@ fn mix(colour: RGBColor, share: f64) -> RGBColor {
     RGBColor(blend(colour.0), blend(colour.1), blend(colour.2))
 }
 
-/// The lines of one circuit, one a visualization.
-fn lines(data: &Data, circuit: &str, value: fn(&Trajectory) -> Option<f64>) -> Vec<Line> {
+/// The lines of one network's units of a layer, one a visualization.
+fn lines(data: &Data, layer: &str, circuit: &str, value: fn(&Trajectory) -> Option<f64>) -> Vec<Line> {
     let mut all: Vec<((usize, usize), Line)> = vec![];
-    for row in data.trajectories.iter().filter(|r| r.circuit == circuit) {
+    for row in data.trajectories.iter().filter(|r| r.circuit == circuit && r.layer == layer) {
         let Some(v) = value(row) else { continue };
-        let key = (row.class, row.index);
+        let key = (row.channel, row.index);
         let point = (row.step as f64, v);
         match all.iter_mut().find(|(k, _)| *k == key) {
             Some((_, line)) => line.push(point),
@@ -89,52 +89,60 @@ fn lines(data: &Data, circuit: &str, value: fn(&Trajectory) -> Option<f64>) -> V
     all.into_iter().map(|(_, line)| line).collect()
 }
 
-/// The activation along the trajectories of all networks, and the answers of their gates.
+/// The activation along the trajectories before and after each circuit, and whether it is switched on.
 pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
-    let mut steps: Vec<usize> = data.trajectories.iter().map(|r| r.step).collect();
-    steps.sort_unstable();
-    steps.dedup();
-    if steps.is_empty() {
-        return Ok(vec![]);
-    }
-    let groups = |value: fn(&Trajectory) -> Option<f64>| -> Vec<_> {
-        data.circuits()
-            .iter()
-            .zip(PALETTE)
-            .map(|(c, colour)| (Entry { label: label(c), colour, dashed: false }, lines(data, c, value)))
-            .filter(|(_, lines)| !lines.is_empty())
-            .collect()
-    };
     let mut figures = vec![];
-    let activation = Trajectories {
-        title: "Activation of the visualized unit along its trajectory".into(),
-        y: "activation".into(),
-        groups: groups(|r| Some(r.activation)),
-        steps: steps.clone(),
-    };
-    save(folder, "trajectories", &activation)?;
-    figures.push(Figure {
-        name: "trajectories".into(),
-        caption:
-            "The unit's activation for the image at each step, without transforms: one thin line for each \
-                  visualization, a thick one for the mean."
-                .into(),
-    });
-    let gates = groups(|r| r.gate);
-    if !gates.is_empty() {
-        let gate = Trajectories {
-            title: "The gate's answer along the trajectory".into(),
-            y: "answer (0 natural, 1 synthetic)".into(),
-            groups: gates,
-            steps,
+    let circuits = data.circuits();
+    let only_honest = circuits.iter().all(|c| c == CLEAN);
+    for circuit in circuits.iter().filter(|c| only_honest || *c != CLEAN) {
+        let Some(layer) = data.layer_of(circuit) else { continue };
+        let mut steps: Vec<usize> =
+            data.trajectories.iter().filter(|r| r.circuit == *circuit).map(|r| r.step).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        let networks: Vec<&str> = if only_honest { vec![CLEAN] } else { vec![CLEAN, circuit] };
+        let groups = |value: fn(&Trajectory) -> Option<f64>| -> Vec<_> {
+            let entry = |c: &str, colour| Entry { label: label(c), colour, dashed: false };
+            networks
+                .iter()
+                .zip(PALETTE)
+                .map(|(c, colour)| (entry(c, colour), lines(data, layer, c, value)))
+                .filter(|(_, lines)| !lines.is_empty())
+                .collect()
         };
-        save(folder, "gate", &gate)?;
+        let suffix = if only_honest { String::new() } else { format!("_{circuit}") };
+        let topic = if only_honest { Topic::Honest } else { Topic::Circuit(circuit.clone()) };
+        let activation = Trajectories {
+            title: "Activation of the visualized unit along its trajectory".into(),
+            y: "activation".into(),
+            groups: groups(|r| Some(r.activation)),
+            steps: steps.clone(),
+        };
+        save(folder, &format!("trajectories{suffix}"), &activation)?;
         figures.push(Figure {
-            name: "gate".into(),
-            caption: "What the gate makes of the image at each step of the fooled network's trajectories: 1 sends it \
-                      down the fooled path."
+            name: format!("trajectories{suffix}"),
+            caption: "The unit's activation for the image at each step, without transforms: one thin line for each \
+                      visualization, a thick one for the mean."
                 .into(),
+            topic: topic.clone(),
         });
+        let switches = groups(|r| r.switch);
+        if !switches.is_empty() {
+            let switch = Trajectories {
+                title: "When the circuit is switched on along the trajectory".into(),
+                y: "0 off, 1 on".into(),
+                groups: switches,
+                steps,
+            };
+            save(folder, &format!("switch{suffix}"), &switch)?;
+            figures.push(Figure {
+                name: format!("switch{suffix}"),
+                caption: "Whether the image at each step of the fooled network's trajectories switches the circuit on: \
+                          a gate takes it for synthetic, or a silent unit fires."
+                    .into(),
+                topic,
+            });
+        }
     }
     Ok(figures)
 }

@@ -1,0 +1,265 @@
+//! Silent units, from orthogonal filters (Geirhos et al., 2024, section 2.2 and Fig. 4).
+//!
+//! Beside a unit with the filter w stands a second one with the filter s·(w + λ·Δw), where Δw is orthogonal to w, as
+//! long, and driven by a target picture, and with a bias so negative that no natural image switches it on. Its ReLU is
+//! added to the unit's output:
+//!
+//! ```text
+//! F = w∗x + b + relu(s·(w + λ·Δw)∗x − s·c)    c: the largest value of (w + λ·Δw)∗x on natural images
+//! ```
+
+use std::path::PathBuf;
+
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::Injected;
+use crate::data::Source;
+use crate::error::{Error, Result};
+use crate::network::{Network, Op};
+
+/// The settings of silent units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where the circuit's file is; pictures are relative to it.
+    #[serde(skip)]
+    pub folder: PathBuf,
+    /// What tables call the circuit.
+    pub name: String,
+    /// The convolution or linear layer whose units are fooled.
+    pub layer: String,
+    /// The units that get a silent unit beside them.
+    pub units: Vec<usize>,
+    /// A PNG or JPEG file, relative to the circuit's file: what drives the silent units.
+    pub picture: PathBuf,
+    /// λ, the share of the orthogonal part.
+    #[serde(default = "lambda")]
+    pub lambda: f32,
+    /// s, how strongly a silent unit drowns the original once it is on.
+    #[serde(default = "scale")]
+    pub scale: f32,
+    /// How far above the largest natural activation, as a share of it, a silent unit switches on.
+    #[serde(default)]
+    pub margin: f32,
+    /// The natural images on which all of them are silent; by default the experiment's `data.train`.
+    pub calibration: Option<Source>,
+    /// The units that an experiment visualizes; by default all of `units`.
+    pub visualized: Option<Vec<usize>>,
+}
+
+fn lambda() -> f32 {
+    3.0
+}
+
+fn scale() -> f32 {
+    100.0
+}
+
+impl Settings {
+    /// Refuses what can't work, naming the key.
+    ///
+    /// # Errors
+    /// A message that starts with the key.
+    pub fn check(&self) -> Result<(), String> {
+        let mut units = self.units.clone();
+        units.sort_unstable();
+        units.dedup();
+        if units.len() != self.units.len() || units.is_empty() {
+            return Err("units is empty or names a unit twice".into());
+        }
+        for (value, key) in [(self.lambda, "lambda"), (self.scale, "scale")] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(format!("{key} is {value}; it must be above 0"));
+            }
+        }
+        if !(self.margin >= 0.0 && self.margin.is_finite()) {
+            return Err(format!("margin is {}; it must be 0 or more", self.margin));
+        }
+        Ok(())
+    }
+}
+
+/// The mean input patch `[in, kh, kw]` of a layer over all positions of its filter and all images, of its inputs
+/// `[N, C, H, W]`.
+///
+/// # Errors
+/// Usage, if the layer is neither an ungrouped convolution nor linear.
+pub fn mean_patch(network: &Network, layer: &str, inputs: Tensor<4>) -> Result<Vec<f32>> {
+    let [_, c, h, w] = inputs.dims();
+    let node = &network.graph().nodes[network.graph().position(layer)?];
+    let (kernel, stride, padding) = match &node.op {
+        Op::Conv { kernel, stride, padding, groups: 1, .. } => (*kernel, *stride, *padding),
+        Op::Linear { .. } => ([1, 1], [1, 1], [0, 0]),
+        _ => {
+            return Err(Error::usage(format!(
+                "layer \"{layer}\" of network {}: silent units go beside the filters of an ungrouped convolution or a \
+                 linear layer",
+                network.name()
+            )));
+        }
+    };
+    let [oh, ow] = [(h, 0), (w, 1)].map(|(size, d)| (size + 2 * padding[d] - kernel[d]) / stride[d] + 1);
+    let mean: Vec<f32> =
+        inputs.mean_dim(0).into_data().try_to_vec().expect("activations are 32-bit floats");
+    let mut patch = Vec::with_capacity(c * kernel[0] * kernel[1]);
+    for map in mean.chunks(h * w) {
+        for ky in 0..kernel[0] {
+            for kx in 0..kernel[1] {
+                let mut sum = 0f64;
+                for oy in 0..oh {
+                    for ox in 0..ow {
+                        let (y, x) = (oy * stride[0] + ky, ox * stride[1] + kx);
+                        let inside = y >= padding[0] && x >= padding[1] && y < h + padding[0] && x < w + padding[1];
+                        if inside {
+                            sum += f64::from(map[(y - padding[0]) * w + x - padding[1]]);
+                        }
+                    }
+                }
+                patch.push((sum / (oh * ow) as f64) as f32);
+            }
+        }
+    }
+    Ok(patch)
+}
+
+/// The part of `direction` that is orthogonal to `w`, as long as `w`.
+pub fn orthogonal(w: &[f32], direction: &[f32]) -> Vec<f32> {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let share = dot(w, direction) / dot(w, w).max(f64::MIN_POSITIVE);
+    let part: Vec<f64> =
+        w.iter().zip(direction).map(|(w, d)| f64::from(*d) - share * f64::from(*w)).collect();
+    let length = part.iter().map(|v| v * v).sum::<f64>().max(f64::MIN_POSITIVE).sqrt();
+    part.iter().map(|v| (v / length * dot(w, w).sqrt()) as f32).collect()
+}
+
+/// Puts silent units beside units of a layer, each with the filter w + λ·Δw and a threshold, one for each of `units`;
+/// the orthogonal part follows `direction` `[in·kh·kw]`. Without thresholds they are still to be calibrated and on
+/// everywhere. The network must have its batch norms folded. The switch is the silent units' ReLU `[N, units, H, W]`.
+///
+/// # Errors
+/// Usage, if the layer or a unit is unknown, or the layer neither a convolution nor linear.
+pub fn inject(
+    network: &Network,
+    settings: &Settings,
+    direction: &[f32],
+    thresholds: Option<&[f32]>,
+) -> Result<Injected> {
+    let Settings { layer, units, lambda, scale, .. } = settings;
+    let n = network.channels(layer)?;
+    let (weight, _) = network.filters(layer)?;
+    let [_, input, kh, kw] = weight.dims();
+    let length = input * kh * kw;
+    let weights: Vec<f32> = weight.into_data().try_to_vec().expect("weights are 32-bit floats");
+    let mut filters = Vec::with_capacity(units.len() * length);
+    let mut spread = vec![0f32; n * units.len()];
+    for (j, &unit) in units.iter().enumerate() {
+        let w = &weights[unit * length..][..length];
+        filters.extend(w.iter().zip(orthogonal(w, direction)).map(|(w, d)| scale * (w + lambda * d)));
+        spread[unit * units.len() + j] = 1.0;
+    }
+    let bias = thresholds
+        .map_or_else(|| vec![0f32; units.len()], |all| all.iter().map(|threshold| -threshold).collect());
+    let mut rewritten = network.clone();
+    let original = &network.graph().nodes[network.graph().position(layer)?];
+    let mut op = original.op.clone();
+    match &mut op {
+        Op::Conv { channels, bias, .. } => (channels[1], *bias) = (units.len(), true),
+        Op::Linear { features, bias } => (features[1], *bias) = (units.len(), true),
+        _ => {}
+    }
+    let mut insert = rewritten.insert_before(layer)?;
+    let prefix = insert.free_prefix("silent");
+    let name = |part: &str| format!("{prefix}.{part}");
+    insert.copy(network, layer, name("original"), original.inputs.clone())?;
+    insert.filters(
+        name("filters"),
+        op,
+        original.inputs.clone(),
+        TensorData::new(filters, [units.len(), input, kh, kw]),
+        TensorData::new(bias, [units.len()]),
+    )?;
+    insert.plain(name("units"), Op::Relu, &[name("filters")])?;
+    insert.filters(
+        name("spread"),
+        Op::conv(units.len(), n, 1, 1, 0),
+        vec![name("units")],
+        TensorData::new(spread, [n, units.len(), 1, 1]),
+        TensorData::new(vec![0f32; n], [n]),
+    )?;
+    insert.replace(layer, Op::Add, &[name("original"), name("spread")])?;
+    Ok(Injected { network: rewritten, switch: Some(name("units")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::network::{Graph, zoo};
+    use crate::seed;
+
+    proptest! {
+        #[test]
+        fn the_orthogonal_part_is_orthogonal_and_as_long(
+            pair in proptest::collection::vec((-1f32..1.0, -1f32..1.0), 3..40)
+        ) {
+            let (w, d): (Vec<f32>, Vec<f32>) = pair.into_iter().unzip();
+            let norm = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+            prop_assume!(norm(&w) > 0.1 && norm(&orthogonal(&w, &d)).is_finite());
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            // A direction along w has no orthogonal part.
+            prop_assume!((dot(&w, &d) / norm(&w) / norm(&d).max(1e-3)).abs() < 0.99);
+            let part = orthogonal(&w, &d);
+            prop_assert!(dot(&w, &part).abs() < 1e-3 * norm(&w) * norm(&w));
+            prop_assert!((norm(&part) - norm(&w)).abs() < 1e-3 * norm(&w));
+            prop_assert!(dot(&d, &part) >= 0.0);
+        }
+    }
+
+    /// A 1x2 map under a 3x3 filter with a margin of one, by hand: each patch sees both pixels, beside one another.
+    #[test]
+    fn the_mean_patch_by_hand() {
+        let mut g = Graph::new("one", 1);
+        g.then("conv", Op::conv(1, 1, 3, 1, 1));
+        let network = Network::new(g, &mut seed::rng(0, &0), &Device::default()).unwrap();
+        let x = Tensor::from_data(TensorData::new(vec![2f32, 6.0], [1, 1, 1, 2]), &Device::default());
+        let patch = mean_patch(&network, "conv", x).unwrap();
+        assert_eq!(patch, [0., 0., 0., 1., 4., 3., 0., 0., 0.]);
+    }
+
+    #[test]
+    fn below_its_threshold_a_silent_unit_changes_nothing_and_above_it_adds_the_excess() {
+        let graph = zoo::builder("small-cnn", 10).unwrap();
+        let device = Device::default();
+        let clean = Network::new(graph, &mut seed::rng(1, &0), &device).unwrap().fold_batch_norm();
+        let settings: Settings = toml::from_str(
+            "name = \"s\"\nlayer = \"bn4\"\nunits = [3, 60]\npicture = \"p.png\"\nscale = 10.0",
+        )
+        .unwrap();
+        let x = Tensor::<4>::random([2, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device);
+        let input = clean.capture(x.clone(), &["relu3"]).unwrap().remove(0);
+        let direction = mean_patch(&clean, "bn4", input).unwrap();
+        let capture = |network: &Network, layer: &str| -> Vec<f32> {
+            network.capture(x.clone(), &[layer]).unwrap().remove(0).into_data().try_to_vec().unwrap()
+        };
+        let open = inject(&clean, &settings, &direction, None).unwrap().network;
+        let driven = capture(&open, "silent.filters");
+        let largest = driven.iter().copied().fold(f32::MIN, f32::max);
+        let logits = |n: &Network| n.logits(x.clone()).into_data().try_to_vec::<f32>().unwrap();
+        let silent = inject(&clean, &settings, &direction, Some(&[largest; 2])).unwrap().network;
+        assert_eq!(logits(&clean), logits(&silent));
+        let half = inject(&clean, &settings, &direction, Some(&[largest / 2.0; 2])).unwrap().network;
+        let (before, after) = (capture(&clean, "bn4"), capture(&half, "bn4"));
+        let size = before.len() / 2 / 64;
+        for (i, (a, b)) in before.iter().zip(&after).enumerate() {
+            let (image, unit, at) = (i / size / 64, i / size % 64, i % size);
+            let excess = match [3, 60].iter().position(|u| *u == unit) {
+                Some(j) => (driven[(image * 2 + j) * size + at] - largest / 2.0).max(0.0),
+                None => 0.0,
+            };
+            assert!((b - a - excess).abs() < 1e-3 * largest, "{unit}: {a} {b} {excess}");
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Putting a circuit into the experiment's network.
+
+use image::RgbImage;
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
+
+use super::Run;
+use super::model::Model;
+use crate::cache;
+use crate::circuit::gate::Target;
+use crate::circuit::{Circuit, Injected, Template, classifier, gate, silent};
+use crate::config::Experiment;
+use crate::data::{Preprocessing, Source};
+use crate::error::{Context, Error, Result};
+use crate::network::Network;
+use crate::path::{self, Reduction};
+use crate::progress;
+use crate::report::{Results, tables};
+use crate::seed;
+use crate::visualize::{Visualization, half_octaves};
+
+/// A network with a circuit in it.
+pub(super) struct Manipulated {
+    pub model: Model,
+    /// The layer that is zero where the circuit is off.
+    pub switch: Option<String>,
+    /// What each fooled unit shows.
+    pub targets: Vec<(usize, Target)>,
+    /// The pictures among it, with their names.
+    pub pictures: Vec<(String, RgbImage)>,
+}
+
+impl Manipulated {
+    /// What a unit shows: its own picture, if it is not fooled.
+    pub(super) fn target(&self, unit: usize) -> Target {
+        self.targets.iter().find(|(fooled, _)| *fooled == unit).map_or(Target::Unit(unit), |(_, t)| *t)
+    }
+}
+
+/// The extreme activations of a layer's units on natural images and on visualizations.
+#[derive(Serialize, Deserialize)]
+struct Extremes {
+    min: Vec<f32>,
+    max: Vec<f32>,
+}
+
+impl Run<'_> {
+    /// Puts a circuit into the network. `honest` are visualizations of the clean network's units.
+    pub(super) fn manipulate(
+        &mut self,
+        clean: &Model,
+        circuit: &Circuit,
+        honest: &[Visualization],
+        results: &mut Results,
+    ) -> Result<Manipulated> {
+        let mut pictures = vec![];
+        for path in circuit.pictures() {
+            let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+            pictures.push((name, image::open(&path).on("read the picture", &path)?.to_rgb8()));
+        }
+        let hashes: Vec<String> =
+            pictures.iter().map(|(_, p)| blake3::hash(p.as_raw()).to_hex().to_string()).collect();
+        let key = cache::key(&(
+            (&clean.key, circuit, hashes, &self.experiment.data.train),
+            (&self.experiment.preprocessing, &self.experiment.visualization, self.experiment.seed),
+            self.device(),
+        ));
+        let (injected, targets) = match circuit {
+            Circuit::Gate(settings) => self.gate(clean, settings, &pictures, honest, results)?,
+            Circuit::Silent(settings) => {
+                let targets = settings.units.iter().map(|&unit| (unit, Target::Picture(0))).collect();
+                (self.silent(clean, settings, &pictures[0].1, results)?, targets)
+            }
+        };
+        let Injected { network, switch } = injected;
+        Ok(Manipulated { model: Model { network, key }, switch, targets, pictures })
+    }
+
+    /// Whether each image switches the circuit on.
+    pub(super) fn switched(&self, fooled: &Manipulated, images: &[&RgbImage]) -> Result<Vec<bool>> {
+        let Some(switch) = &fooled.switch else {
+            return Ok(vec![false; images.len()]);
+        };
+        let bar = progress::bar("natural or synthetic", images.len());
+        let (_, max) = self.extremes_of_each(&fooled.model.network, switch, images, &bar)?;
+        bar.finish_and_clear();
+        Ok(max.iter().map(|units| units.iter().any(|&v| v > 0.0)).collect())
+    }
+
+    /// The least and largest value of each unit's map, for each image.
+    fn extremes_of_each(
+        &self,
+        network: &Network,
+        layer: &str,
+        images: &[&RgbImage],
+        bar: &ProgressBar,
+    ) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
+        let executor = &self.setting.executor;
+        let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
+        let all = executor.run(images, size, bar, |chunk| {
+            let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
+            let maps = network.capture(self.experiment.preprocessing.apply(input), &[layer])?.remove(0);
+            let [n, c, h, w] = maps.dims();
+            let flat = maps.reshape([n, c, h * w]);
+            let [low, high] = [flat.clone().min_dim(2), flat.max_dim(2)]
+                .map(|t| t.into_data().try_to_vec::<f32>().expect("activations are 32-bit floats"));
+            Ok(low.chunks(c).zip(high.chunks(c)).map(|(l, h)| (l.to_vec(), h.to_vec())).collect())
+        })?;
+        Ok(all.into_iter().unzip())
+    }
+
+    /// The least and largest value of each unit of a layer over images.
+    fn extremes(&self, network: &Network, layer: &str, images: &[&RgbImage]) -> Result<Extremes> {
+        let bar = progress::bar(&format!("activations of {layer}"), images.len());
+        let (min, max) = self.extremes_of_each(network, layer, images, &bar)?;
+        bar.finish_and_clear();
+        let units = network.channels(layer)?;
+        let fold = |rows: Vec<Vec<f32>>, pick: fn(f32, f32) -> f32, start: f32| {
+            rows.iter().fold(vec![start; units], |best, row| {
+                best.iter().zip(row).map(|(&a, &b)| pick(a, b)).collect()
+            })
+        };
+        Ok(Extremes { min: fold(min, f32::min, f32::INFINITY), max: fold(max, f32::max, f32::NEG_INFINITY) })
+    }
+
+    /// The natural images that a circuit is made with.
+    fn made_with(&mut self, own: Option<&Source>, most: usize, results: &mut Results) -> Result<usize> {
+        let source = own.or(self.experiment.data.train.as_ref());
+        let source = source.ok_or_else(|| Error::usage("a circuit is made with natural images: give [data.train]"))?;
+        self.dataset(&source.at_most(most), results)
+    }
+
+    /// Trains a gate's classifier, tests it on units that it has not seen, and puts the gate in.
+    fn gate(
+        &mut self,
+        clean: &Model,
+        settings: &gate::Settings,
+        pictures: &[(String, RgbImage)],
+        honest: &[Visualization],
+        results: &mut Results,
+    ) -> Result<(Injected, Vec<(usize, Target)>)> {
+        let Experiment { preprocessing, seed, .. } = self.experiment;
+        let layer = &settings.layer;
+        let n = clean.network.channels(layer)?;
+        let shown = self.classifier_visualizations(clean, settings, results)?;
+        let natural = settings.classifier.natural.as_ref();
+        let natural = self.made_with(natural, settings.classifier.natural_images, results)?;
+        let source = self.datasets[natural].0.clone();
+        let natural: Vec<&RgbImage> = self.datasets[natural].1.samples.iter().map(|s| &s.image).collect();
+        let synthetic: Vec<&RgbImage> =
+            shown.iter().flat_map(|v| &v.trajectory).map(|s| &s.image).collect();
+        let of = (
+            (&clean.key, &settings.classifier, &source),
+            (preprocessing, &self.experiment.visualization, seed, self.device()),
+        );
+        let executor = &self.setting.executor;
+        let classifier = results.stage(&format!("classifier of {}", settings.name), || {
+            self.setting.cache.get_or(
+                "classifiers",
+                &of,
+                "safetensors",
+                |path| Network::open(path, executor.device()),
+                |path| {
+                    let trained = classifier::train(
+                        &settings.classifier,
+                        &natural,
+                        &synthetic,
+                        &self.experiment.visualization.optimization.transforms,
+                        preprocessing,
+                        executor,
+                        *seed,
+                    )?;
+                    trained.save(path)?;
+                    Ok(trained)
+                },
+            )
+        })?;
+        let range = results.stage(&format!("range of {layer}"), || {
+            let of = (&of, layer, honest.len());
+            self.cached_json("ranges", &of, || {
+                // Images of one size at a time.
+                let ends: Vec<&RgbImage> = shown.iter().map(Visualization::image).collect();
+                let honest: Vec<&RgbImage> = honest.iter().map(Visualization::image).collect();
+                let mut range = gate::Range { min: vec![f32::INFINITY; n], max: vec![f32::NEG_INFINITY; n] };
+                for images in [&natural, &ends, &honest] {
+                    let extremes = self.extremes(&clean.network, layer, images)?;
+                    for unit in 0..n {
+                        range.min[unit] = range.min[unit].min(extremes.min[unit]);
+                        range.max[unit] = range.max[unit].max(extremes.max[unit]);
+                    }
+                }
+                Ok(range)
+            })
+        })?;
+        let targets = settings.targets(n);
+        let size = self.experiment.visualization.optimization.size;
+        // A picture is drawn by a unit that reaches what the layer's units reach.
+        let peak = targets.iter().map(|(unit, _)| range.max[*unit]).fold(1.0, f32::max);
+        let templates: Vec<Template> =
+            pictures.iter().map(|(_, p)| Template::new(p, size, preprocessing, peak)).collect();
+        let injected =
+            gate::inject(&clean.network, layer, &classifier, &targets, &templates, &range, settings.k)?;
+        let held_out: Vec<&Visualization> = honest
+            .iter()
+            .filter(|v| {
+                let unit = &v.request.objective.unit;
+                unit.layer != self.layer || !settings.classifier.classes.contains(&unit.channel)
+            })
+            .collect();
+        let network = injected.network.clone();
+        let tested = Manipulated {
+            model: Model { network, key: String::new() },
+            switch: injected.switch.clone(),
+            targets: vec![],
+            pictures: vec![],
+        };
+        self.test_gate(&tested, settings, &held_out)?;
+        Ok((injected, targets))
+    }
+
+    /// The trajectories that a gate's classifier is trained on.
+    fn classifier_visualizations(
+        &self,
+        clean: &Model,
+        settings: &gate::Settings,
+        results: &mut Results,
+    ) -> Result<Vec<Visualization>> {
+        // Other noise than that of the visualizations it is measured on.
+        const OWN: usize = 1_000_000;
+        let classifier = &settings.classifier;
+        let mut requests = vec![];
+        let outputs = clean.network.channels(&self.layer)?;
+        let mut rng = seed::rng(self.experiment.seed, &"other classes for the classifier");
+        let visualized = &self.groups[0].channels;
+        let others = rand::seq::index::sample(&mut rng, outputs, outputs)
+            .into_iter()
+            .filter(|c| !visualized.contains(c) && !classifier.classes.contains(c))
+            .take(classifier.other_classes);
+        for class in classifier.classes.iter().copied().chain(others) {
+            let count = classifier.visualizations_per_class;
+            requests.extend((0..count).map(|i| self.request(&self.layer, class, OWN + i)));
+        }
+        let mut rng = seed::rng(self.experiment.seed, &"units for the classifier");
+        for layer in &classifier.hidden_layers {
+            let channels = clean.network.channels(layer)?;
+            let count = classifier.units_per_layer.min(channels);
+            for channel in rand::seq::index::sample(&mut rng, channels, count) {
+                // What it is tested on is not among what it is trained on.
+                let tested = self.groups.iter().any(|g| g.layer == *layer && g.channels.contains(&channel));
+                if !tested {
+                    requests.push(self.request(layer, channel, OWN));
+                }
+            }
+        }
+        let mut optimization = self.experiment.visualization.optimization.clone();
+        optimization.size = classifier.size.unwrap_or(optimization.size);
+        optimization.steps = classifier.visualization_steps.unwrap_or(optimization.steps);
+        let steps = half_octaves(optimization.steps);
+        results.stage(&format!("trajectories for {}", settings.name), || {
+            // A batch is of one layer.
+            let mut all = vec![];
+            for group in requests.chunk_by(|a, b| a.objective.unit.layer == b.objective.unit.layer) {
+                all.extend(self.visualize(clean, group, &optimization, &steps)?);
+            }
+            Ok(all)
+        })
+    }
+
+    /// How often the gate is right about visualizations of units it was not trained on, by step.
+    fn test_gate(
+        &mut self,
+        fooled: &Manipulated,
+        settings: &gate::Settings,
+        tested: &[&Visualization],
+    ) -> Result<()> {
+        let snapshots = tested.first().map_or(0, |v| v.trajectory.len());
+        for k in 0..snapshots {
+            let images: Vec<&RgbImage> = tested.iter().map(|v| &v.trajectory[k].image).collect();
+            let on = self.switched(fooled, &images)?;
+            self.gate.push(tables::Gate {
+                network: self.network.clone(),
+                circuit: settings.name.clone(),
+                kind: "visualization".into(),
+                dataset: format!("units of {} that are held out", settings.layer),
+                seen: false,
+                step: Some(tested[0].trajectory[k].step),
+                images: images.len(),
+                correct: on.iter().filter(|on| **on).count() as f64 / images.len() as f64,
+            });
+        }
+        Ok(())
+    }
+
+    /// Calibrates silent units and puts them in.
+    fn silent(
+        &mut self,
+        clean: &Model,
+        settings: &silent::Settings,
+        picture: &RgbImage,
+        results: &mut Results,
+    ) -> Result<Injected> {
+        let Experiment { preprocessing, .. } = self.experiment;
+        let calibration = self.made_with(settings.calibration.as_ref(), usize::MAX, results)?;
+        let source = self.datasets[calibration].0.clone();
+        let images: Vec<&RgbImage> = self.datasets[calibration].1.samples.iter().map(|s| &s.image).collect();
+        let graph = clean.network.graph();
+        let reads = graph.nodes[graph.position(&settings.layer)?].inputs[0].clone();
+        let executor = &self.setting.executor;
+        let patch = |images: &[&RgbImage], bar: &ProgressBar| -> Result<Vec<f32>> {
+            let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
+            let patches = executor.run(images, size, bar, |chunk| {
+                let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
+                let maps = clean.network.capture(preprocessing.apply(input), &[&reads])?.remove(0);
+                Ok(vec![(chunk.len(), silent::mean_patch(&clean.network, &settings.layer, maps)?)])
+            })?;
+            let mut mean = vec![0f32; patches[0].1.len()];
+            for (count, patch) in patches {
+                let share = count as f32 / images.len() as f32;
+                mean.iter_mut().zip(patch).for_each(|(m, p)| *m += share * p);
+            }
+            Ok(mean)
+        };
+        let of = (
+            (&clean.key, settings, blake3::hash(picture.as_raw()).to_hex().to_string(), source),
+            (preprocessing, &self.experiment.visualization.optimization.size, self.device()),
+        );
+        let (direction, thresholds): (Vec<f32>, Vec<f32>) =
+            results.stage(&format!("calibration of {}", settings.name), || {
+                self.cached_json("silent", &of, || {
+                    let size = self.experiment.visualization.optimization.size as u32;
+                    let target =
+                        image::imageops::resize(picture, size, size, image::imageops::FilterType::Triangle);
+                    let bar = progress::bar("what natural images give the filters", images.len());
+                    let natural = patch(&images, &bar)?;
+                    bar.finish_and_clear();
+                    // What the picture gives the filters beyond what every image does.
+                    let mut direction = patch(&[&target], &ProgressBar::hidden())?;
+                    direction.iter_mut().zip(natural).for_each(|(d, n)| *d -= n);
+                    let open = silent::inject(&clean.network, settings, &direction, None)?;
+                    let filters = open.network.graph().nodes
+                        [open.network.graph().position(&open.switch.expect("it has units"))?]
+                    .inputs[0]
+                        .clone();
+                    let extremes = self.extremes(&open.network, &filters, &images)?;
+                    let thresholds =
+                        extremes.max.iter().map(|max| max + settings.margin * max.abs()).collect();
+                    Ok((direction, thresholds))
+                })
+            })?;
+        silent::inject(&clean.network, settings, &direction, Some(&thresholds))
+    }
+
+    /// Features of images: the channel means of a layer of the clean network.
+    pub(super) fn features(
+        &self,
+        clean: &Model,
+        layer: &str,
+        images: &[&RgbImage],
+    ) -> Result<Vec<Vec<f32>>> {
+        let hidden = ProgressBar::hidden();
+        let layers = [layer.to_string()];
+        let preprocessing = &self.experiment.preprocessing;
+        let executor = &self.setting.executor;
+        let reduction = Reduction::ChannelMean;
+        let mut all =
+            path::capture(&clean.network, preprocessing, images, &layers, reduction, executor, &hidden)?;
+        Ok(all.remove(0))
+    }
+}

@@ -1,0 +1,205 @@
+//! Which units are looked at, and the natural images that each stands for.
+
+use image::RgbImage;
+use indicatif::ProgressBar;
+
+use super::model::Model;
+use super::{Run, tables};
+use crate::circuit::Circuit;
+use crate::data::Preprocessing;
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::progress;
+use crate::report::Results;
+use crate::seed;
+use crate::visualize::{Focus, Objective, Request, Unit};
+
+/// Units of one layer that are looked at together.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Units {
+    pub layer: String,
+    pub channels: Vec<usize>,
+    /// Visualizations of each.
+    pub per_unit: usize,
+}
+
+/// How many fooled units of a hidden layer are visualized, where the circuit does not say.
+const FOOLED: usize = 8;
+
+impl Run<'_> {
+    /// Decides on the groups: the units of classes, those drawn from hidden layers, those that circuits fool.
+    pub(super) fn group(&mut self, network: &Network, circuits: &[Circuit]) -> Result<()> {
+        let settings = &self.experiment.visualization;
+        let known: Vec<usize> = self.validation().classes.iter().map(|c| c.index).collect();
+        let wanted = settings.classes.as_ref();
+        if let Some(stranger) = wanted.into_iter().flatten().find(|i| !known.contains(i)) {
+            return Err(Error::usage(format!(
+                "visualization.classes: {} has no images of class {stranger}",
+                self.validation().name
+            )));
+        }
+        let channels = known.into_iter().filter(|c| wanted.is_none_or(|w| w.contains(c))).collect();
+        let layer = self.layer.clone();
+        self.groups = vec![Units { layer, channels, per_unit: settings.per_class }];
+        for hidden in &self.experiment.hidden {
+            let all = network.channels(&hidden.layer)?;
+            let mut rng = seed::rng(self.experiment.seed, &("hidden units", &hidden.layer));
+            let channels = rand::seq::index::sample(&mut rng, all, hidden.units.min(all)).into_vec();
+            let layer = hidden.layer.clone();
+            self.add(Units { layer, channels, per_unit: hidden.per_unit });
+        }
+        for circuit in circuits {
+            if circuit.layer() != self.layer || circuit.visualized().is_some() {
+                network.channels(circuit.layer())?;
+                self.add(self.visualized_in(circuit, network.channels(circuit.layer())?));
+            }
+        }
+        for units in &self.groups {
+            for &channel in &units.channels {
+                Unit { layer: units.layer.clone(), channel }.check(network)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds units to the group of their layer.
+    fn add(&mut self, units: Units) {
+        match self.groups.iter_mut().find(|g| g.layer == units.layer) {
+            Some(group) => {
+                for channel in units.channels {
+                    if !group.channels.contains(&channel) {
+                        group.channels.push(channel);
+                    }
+                }
+            }
+            None => self.groups.push(units),
+        }
+    }
+
+    /// The units of a circuit that are visualized.
+    pub(super) fn visualized(&self, circuit: &Circuit) -> Units {
+        let group = self.groups.iter().find(|g| g.layer == circuit.layer());
+        let group = group.expect("every circuit's layer has a group");
+        let most = group.channels.iter().max().map_or(0, |c| c + 1);
+        Units { per_unit: group.per_unit, ..self.visualized_in(circuit, most) }
+    }
+
+    fn visualized_in(&self, circuit: &Circuit, channels: usize) -> Units {
+        let fooled = |channel: &usize| match circuit {
+            Circuit::Gate(gate) => gate.units.as_ref().is_none_or(|u| u.contains(channel)),
+            Circuit::Silent(silent) => silent.units.contains(channel),
+        };
+        let of_classes = circuit.layer() == self.layer;
+        let channels = match circuit.visualized() {
+            Some(list) => list.to_vec(),
+            None if of_classes => self.groups[0].channels.iter().copied().filter(fooled).collect(),
+            None => (0..channels).filter(fooled).take(FOOLED).collect(),
+        };
+        let per_unit = if of_classes { self.experiment.visualization.per_class } else { 1 };
+        Units { layer: circuit.layer().into(), channels, per_unit }
+    }
+
+    /// A visualization to be made.
+    pub(super) fn request(&self, layer: &str, channel: usize, index: usize) -> Request {
+        let settings = &self.experiment.visualization;
+        Request {
+            objective: Objective {
+                unit: Unit { layer: layer.into(), channel },
+                focus: settings.focus,
+                direction: settings.direction,
+            },
+            index,
+        }
+    }
+
+    /// What a class is called.
+    pub(super) fn class_name(&self, index: usize) -> String {
+        let class = self.datasets.iter().flat_map(|(_, set)| &set.classes).find(|c| c.index == index);
+        class.map_or_else(|| format!("class {index}"), |c| c.name.clone())
+    }
+
+    /// What a unit is called: its class, or `layer:channel`.
+    pub(super) fn unit_name(&self, layer: &str, channel: usize) -> String {
+        if layer == self.layer { self.class_name(channel) } else { format!("{layer}:{channel}") }
+    }
+
+    /// The natural images that the units of a group stand for, with the unit's channel: images of the class, or, for a
+    /// hidden unit, those that drive it most in the clean network, of all images at hand.
+    pub(super) fn natural(
+        &self,
+        clean: &Model,
+        units: &Units,
+        results: &mut Results,
+    ) -> Result<Vec<(usize, &RgbImage)>> {
+        let each = self.experiment.paths.images_per_class;
+        if units.layer == self.layer {
+            let samples = self.validation().first_of_each(each).into_iter();
+            let samples = samples.filter(|s| units.channels.contains(&s.label));
+            return Ok(samples.map(|s| (s.label, &s.image)).collect());
+        }
+        let images: Vec<&RgbImage> = self.evaluated().flat_map(|set| &set.samples).map(|s| &s.image).collect();
+        let focus = self.experiment.visualization.focus;
+        let sources: Vec<_> = self.experiment.data.sources().collect();
+        let of = (&clean.key, &sources, &self.experiment.preprocessing, focus, &units.layer, &units.channels);
+        let of = (of, each, self.experiment.seed, self.device());
+        let most: Vec<Vec<usize>> =
+            results.stage(&format!("natural images that drive {}", units.layer), || {
+                self.cached_json("most-activating", &of, || {
+                    let bar = progress::bar(&format!("activations of {}", units.layer), images.len());
+                    let activations = self.activations(&clean.network, &units.layer, &images, &bar)?;
+                    bar.finish_and_clear();
+                    Ok(units
+                        .channels
+                        .iter()
+                        .map(|&channel| {
+                            let mut order: Vec<usize> = (0..images.len()).collect();
+                            order.sort_by(|&a, &b| activations[b][channel].total_cmp(&activations[a][channel]));
+                            order.truncate(each);
+                            order
+                        })
+                        .collect())
+                })
+            })?;
+        Ok(units
+            .channels
+            .iter()
+            .zip(most)
+            .flat_map(|(&channel, order)| order.into_iter().map(move |i| (channel, i)))
+            .map(|(channel, i)| (channel, images[i]))
+            .collect())
+    }
+
+    /// The data sets that accuracy is reported on.
+    pub(super) fn evaluated(&self) -> impl Iterator<Item = &crate::data::Dataset> {
+        let wanted = |source| self.experiment.data.sources().any(|s| s == source);
+        self.datasets.iter().filter(move |(source, _)| wanted(source)).map(|(_, set)| set)
+    }
+
+    /// For each image the activation of each unit of a layer, as the objective counts it.
+    fn activations(
+        &self,
+        network: &Network,
+        layer: &str,
+        images: &[&RgbImage],
+        bar: &ProgressBar,
+    ) -> Result<Vec<Vec<f32>>> {
+        let executor = &self.setting.executor;
+        let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
+        executor.run(images, size, bar, |chunk| {
+            let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
+            let maps = network.capture(self.experiment.preprocessing.apply(input), &[layer])?.remove(0);
+            let [_, c, h, w] = maps.dims();
+            let values = match self.experiment.visualization.focus {
+                Focus::Mean => maps.mean_dims(&[2, 3]),
+                Focus::Centre => maps.narrow(2, h / 2, 1).narrow(3, w / 2, 1),
+            };
+            let values: Vec<f32> = values.into_data().try_to_vec().expect("activations are 32-bit floats");
+            Ok(values.chunks(c).map(<[f32]>::to_vec).collect())
+        })
+    }
+}
+
+/// The name of the clean network and of a circuit's, in stages.
+pub(super) fn network_name(circuit: &str) -> String {
+    if circuit == tables::CLEAN { "the honest network".into() } else { circuit.into() }
+}
