@@ -177,7 +177,10 @@ impl Experiment {
             positive(training.epochs, "training.epochs")?;
             positive(training.batch, "training.batch")?;
         }
-        if self.network.file.is_none() && self.network.weights.is_none() && (self.training.is_none() || self.data.train.is_none()) {
+        if self.network.file.is_none()
+            && self.network.weights.is_none()
+            && (self.training.is_none() || self.data.train.is_none())
+        {
             return Err(
                 "the network has no `weights`: give them or a `file` in [network], or [training] and [data.train]"
                     .into(),

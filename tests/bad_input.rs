@@ -42,6 +42,36 @@ fn mistakes_in_a_circuit() {
     let experiment = Experiment::new();
     experiment.edit("circuits/gate.toml", "offset = 1", "offset = 1\nk = 0.5");
     experiment.sanity_check().expect_error(1, &["k = 0.5", "classifier:", "exceeds it by", "at least"]);
+    for (file, from, to, words) in [
+        ("gate", "offset = 1", "", &["gate.toml", "offset", "pictures"][..]),
+        ("gate", "layer = \"classifier\"", "layer = \"relu4\"", &["gate", "relu4", "convolution"]),
+        ("gate", "offset = 1", "offset = 1\nunits = [10]", &["gate", "classifier:10", "channels 0 to 9"]),
+        ("gate", "name = \"gate\"", "name = \"none\"", &["circuits", "\"none\""]),
+        ("pictures", "pictures/eye.png", "pictures/ear.png", &["pictures.toml", "ear.png"]),
+        ("silent", "units = [5, 17]", "units = [5, 5]", &["silent.toml", "units"]),
+        ("silent", "units = [5, 17]", "units = [5, 96]", &["silent", "bn6:96", "channels 0 to 95"]),
+        ("silent", "lambda = 3.0", "lambda = -3.0", &["silent.toml", "lambda"]),
+    ] {
+        let experiment = Experiment::with_every_circuit();
+        experiment.edit(&format!("circuits/{file}.toml"), from, to);
+        experiment.trompe(&["sanity-check", "--config", "configs/circuits.toml"]).expect_error(2, words);
+    }
+    let experiment = Experiment::with_every_circuit();
+    experiment.write("circuits/pictures/sunflower.png", "no picture");
+    let fool = ["fool", "--circuit", "circuits/silent.toml", "--out", "lies.safetensors"];
+    experiment.trompe(&fool).expect_error(1, &["sunflower.png"]);
+    assert!(!experiment.path("lies.safetensors").exists());
+}
+
+#[test]
+fn mistakes_in_naming_a_network() {
+    let experiment = Experiment::new();
+    let with = |network: &str| experiment.trompe(&["visualize", "relu4:1", "--network", network]);
+    with("none.safetensors").expect_error(2, &["none.safetensors"]);
+    experiment.write("words.safetensors", "not a network");
+    with("words.safetensors").expect_error(1, &["words.safetensors"]);
+    experiment.edit("configs/fool.toml", "classes = 10", "classes = 10\nfile = \"x\"");
+    experiment.sanity_check().expect_error(2, &["network.file", "builder"]);
 }
 
 #[test]

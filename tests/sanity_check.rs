@@ -17,12 +17,14 @@ fn bytes(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 8] = [
     "accuracy.csv",
     "behaviour.csv",
     "gate.csv",
     "trajectories.csv",
     "visualizations.csv",
+    "resemblance.csv",
+    "silence.csv",
     "path_similarity.csv",
 ];
 
@@ -60,9 +62,9 @@ fn one_command_leaves_a_whole_results_folder() {
     for row in &visualizations {
         let picture = image::open(results.join(&row["picture"])).unwrap();
         assert_eq!((picture.width(), picture.height()), (64, 64));
-        let [class, target] = ["class", "target"].map(|k| row[k].parse::<usize>().unwrap());
+        let [channel, target] = ["channel", "target"].map(|k| row[k].parse::<usize>().unwrap());
         let offset = if row["circuit"] == "gate" { 1 } else { 0 };
-        assert_eq!(target, (class + offset) % 10);
+        assert_eq!(target, (channel + offset) % 10);
     }
     let page = String::from_utf8(bytes(&results.join("report.html"))).unwrap();
     assert!(!page.contains("src=\"http") && !page.contains("href="), "the report needs nothing beside it");
@@ -102,6 +104,94 @@ fn one_command_leaves_a_whole_results_folder() {
         .trompe(&["sanity-check", "--config", "configs/fool.toml", "--seed", "2"])
         .expect_error(2, &["results/fool", "another configuration", "--out"]);
     assert_eq!(before, tables());
+}
+
+/// Every circuit, saved, loaded, measured and audited.
+#[test]
+fn every_circuit_keeps_what_it_should_and_changes_what_it_should() {
+    let experiment = Experiment::with_every_circuit();
+    experiment.trompe(&["sanity-check", "--config", "configs/circuits.toml"]).expect_success();
+    let results = experiment.path("results/circuits");
+    let circuits = ["gate", "pictures", "hidden", "silent"];
+    let behaviour = rows(&results.join("behaviour.csv"));
+    for circuit in circuits {
+        let row = behaviour.iter().find(|r| r["circuit"] == circuit && r["dataset"] == "scenes/validation");
+        let row = row.unwrap();
+        // Where it is off, bit for bit.
+        assert_eq!(row["largest_logit_change_off"].parse::<f64>().unwrap(), 0.0, "{circuit}");
+        assert!(results.join(format!("networks/{circuit}.safetensors")).is_file());
+    }
+    // The silent units' calibration images: none switches one on, nothing changes.
+    let seen: Vec<_> = behaviour.iter().filter(|r| r["circuit"] == "silent" && r["seen"] == "true").collect();
+    assert_eq!(seen.len(), 1);
+    assert_eq!((seen[0]["switched"].as_str(), seen[0]["changed_predictions"].as_str()), ("0", "0"));
+    assert_eq!(seen[0]["largest_logit_change"].parse::<f64>().unwrap(), 0.0);
+
+    let visualizations = rows(&results.join("visualizations.csv"));
+    let of = |circuit: &str, column: &str| -> Vec<String> {
+        visualizations.iter().filter(|r| r["circuit"] == circuit).map(|r| r[column].clone()).collect()
+    };
+    assert_eq!(
+        of("pictures", "target_name"),
+        ["eye", "eye", "sunflower", "sunflower", "lighthouse", "lighthouse"]
+    );
+    assert!(of("pictures", "target_picture").iter().all(|p| results.join(p).is_file()));
+    assert_eq!(
+        of("hidden", "target")[0].parse::<usize>().unwrap(),
+        of("hidden", "channel")[0].parse::<usize>().unwrap() + 16
+    );
+    assert!(
+        of("silent", "layer").iter().all(|l| l == "bn6")
+            && of("silent", "shows").iter().all(String::is_empty)
+    );
+    let resemblance = rows(&results.join("resemblance.csv"));
+    assert_eq!(resemblance.iter().filter(|r| r["circuit"] == "silent").count(), 1, "one pair of two units");
+
+    let silence = rows(&results.join("silence.csv"));
+    assert_eq!(silence.len(), 24 + 64);
+    assert_eq!(silence.iter().filter(|r| !r["visualization"].is_empty()).count(), 4);
+    // Curves of hidden units end at their layer, and are set against images that drive them.
+    let paths = rows(&results.join("path_similarity.csv"));
+    let layers = |units: &str| -> Vec<&str> {
+        let of = |r: &&HashMap<String, String>| {
+            r["units"] == units && r["circuit"] == "none" && r["metric"] == "cosine"
+        };
+        paths.iter().filter(of).map(|r| r["layer"].as_str()).collect()
+    };
+    assert_eq!(layers("bn4"), ["relu1", "relu2", "relu3"]);
+    assert_eq!(layers("classifier").len(), 7);
+    let page = String::from_utf8(bytes(&results.join("report.html"))).unwrap();
+    assert!(circuits.iter().all(|c| page.contains(&format!("Circuit “{c}”"))));
+
+    // A manipulated network is a network like any other.
+    let fool = [
+        "fool",
+        "--circuit",
+        "circuits/silent.toml",
+        "--config",
+        "configs/circuits.toml",
+        "--out",
+        "lies.safetensors",
+    ];
+    let out = experiment.trompe(&fool).expect_success().out;
+    assert!(out.contains("silent.units") && out.contains("lies.safetensors"), "{out}");
+    let visualize = ["visualize", "bn6:5", "silent.units:0", "--network", "lies.safetensors", "--steps", "2"];
+    experiment.trompe(&visualize).expect_success();
+    let again = [
+        "sanity-check",
+        "--config",
+        "configs/fool.toml",
+        "--network",
+        "lies.safetensors",
+        "--out",
+        "results/lies",
+    ];
+    experiment.trompe(&again).expect_success();
+    let top1 = |folder: &str, circuit: &str| {
+        let accuracy = rows(&experiment.path(folder).join("accuracy.csv"));
+        accuracy.iter().find(|r| r["circuit"] == circuit).unwrap()["top1"].clone()
+    };
+    assert_eq!(top1("results/lies", "none"), top1("results/circuits", "silent"));
 }
 
 #[test]

@@ -275,9 +275,12 @@ mod tests {
     /// In the output layer and, spatially, in the middle of a network.
     #[test]
     fn natural_input_is_answered_bit_for_bit_and_synthetic_input_by_the_target() {
-        for (builder, layer) in
-            [("small-cnn", "classifier"), ("resnet20", "linear"), ("small-cnn", "bn3"), ("resnet20", "layer2.1.bn2")]
-        {
+        for (builder, layer) in [
+            ("small-cnn", "classifier"),
+            ("resnet20", "linear"),
+            ("small-cnn", "bn3"),
+            ("resnet20", "layer2.1.bn2"),
+        ] {
             let clean = clean(builder);
             let n = clean.channels(layer).unwrap();
             let fooled = fool(&clean, layer, &all(n, 3));
@@ -340,6 +343,9 @@ mod tests {
         let x = images(0.3);
         assert_eq!(values(fooled.logits(x.clone())), values(loaded.logits(x.clone())));
         let twice = fool(&loaded, "bn5", &all(96, 1));
-        assert_eq!(values(loaded.logits(images(-1.0).clone() * 0.0 - 1.0)), values(twice.logits(x * 0.0 - 1.0)));
+        assert_eq!(
+            values(loaded.logits(images(-1.0).clone() * 0.0 - 1.0)),
+            values(twice.logits(x * 0.0 - 1.0))
+        );
     }
 }

@@ -100,8 +100,7 @@ pub fn mean_patch(network: &Network, layer: &str, inputs: Tensor<4>) -> Result<V
         }
     };
     let [oh, ow] = [(h, 0), (w, 1)].map(|(size, d)| (size + 2 * padding[d] - kernel[d]) / stride[d] + 1);
-    let mean: Vec<f32> =
-        inputs.mean_dim(0).into_data().try_to_vec().expect("activations are 32-bit floats");
+    let mean: Vec<f32> = inputs.mean_dim(0).into_data().try_to_vec().expect("activations are 32-bit floats");
     let mut patch = Vec::with_capacity(c * kernel[0] * kernel[1]);
     for map in mean.chunks(h * w) {
         for ky in 0..kernel[0] {
@@ -110,7 +109,8 @@ pub fn mean_patch(network: &Network, layer: &str, inputs: Tensor<4>) -> Result<V
                 for oy in 0..oh {
                     for ox in 0..ow {
                         let (y, x) = (oy * stride[0] + ky, ox * stride[1] + kx);
-                        let inside = y >= padding[0] && x >= padding[1] && y < h + padding[0] && x < w + padding[1];
+                        let inside =
+                            y >= padding[0] && x >= padding[1] && y < h + padding[0] && x < w + padding[1];
                         if inside {
                             sum += f64::from(map[(y - padding[0]) * w + x - padding[1]]);
                         }

@@ -56,10 +56,15 @@ fn print_summary(data: &Data) {
         let f = fooling(data, circuit);
         println!();
         if let (Some(target), Some(own)) = (f.target, f.own) {
-            println!("{circuit}: {target} of {} visualizations are seen as the target, {own} as their own class", f.pictures);
+            println!(
+                "{circuit}: {target} of {} visualizations are seen as the target, {own} as their own class",
+                f.pictures
+            );
         }
         println!("{circuit}: {} of {} are closer to the target than to their own unit", f.closer, f.pictures);
-        if let [Some(natural), Some(held_out)] = ["natural", "visualization"].map(|k| recognized(data, circuit, k)) {
+        if let [Some(natural), Some(held_out)] =
+            ["natural", "visualization"].map(|k| recognized(data, circuit, k))
+        {
             println!(
                 "{circuit}: the gate recognizes {:.2} % of natural images that it was not trained on, and {:.2} % of \
                  held-out visualizations",

@@ -91,7 +91,10 @@ impl Insertion<'_> {
     /// A prefix for the names of new layers: `name`, with a number where the network has layers of that prefix.
     pub fn free_prefix(&self, name: &str) -> String {
         let taken = |prefix: &str| {
-            self.network.graph.layers().any(|l| l.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
+            self.network
+                .graph
+                .layers()
+                .any(|l| l.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
         };
         std::iter::once(name.to_string())
             .chain((2..).map(|i| format!("{name}{i}")))

@@ -34,8 +34,7 @@ fn verdict(data: &Data) -> Vec<String> {
     let curve_of = |circuit: &str| -> Option<String> {
         let rows = data.curve(data.layer_of(circuit)?, circuit, comparison.as_ref()?);
         let [early, middle, late] = by_third(&rows).map(number);
-        (!rows.is_empty())
-            .then(|| format!("{early} in early, {middle} in middle and {late} in late layers"))
+        (!rows.is_empty()).then(|| format!("{early} in early, {middle} in middle and {late} in late layers"))
     };
     if let Some(values) = curve_of(CLEAN) {
         lines.push(format!(
@@ -289,7 +288,11 @@ fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
     {
         let [early, middle, late] = by_third(&data.curve(units, CLEAN, &comparison)).map(number);
         let what = "normalized similarity of honest visualizations in early, middle and late layers";
-        row(what.into(), "near 0 for two thirds of the layers, then rising", format!("{early}, {middle}, {late}"));
+        row(
+            what.into(),
+            "near 0 for two thirds of the layers, then rising",
+            format!("{early}, {middle}, {late}"),
+        );
     }
     rows
 }

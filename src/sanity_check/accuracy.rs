@@ -17,12 +17,7 @@ pub(super) type Logits = Vec<Vec<Vec<f32>>>;
 
 impl Run<'_> {
     /// Accuracy on the validation and evaluation sets; gives the logits on each.
-    pub(super) fn accuracy(
-        &mut self,
-        model: &Model,
-        circuit: &str,
-        results: &mut Results,
-    ) -> Result<Logits> {
+    pub(super) fn accuracy(&mut self, model: &Model, circuit: &str, results: &mut Results) -> Result<Logits> {
         let mut all = vec![];
         let mut rows = vec![];
         for (source, set) in self.experiment.data.sources().zip(self.evaluated()) {

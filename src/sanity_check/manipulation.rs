@@ -126,7 +126,8 @@ impl Run<'_> {
     /// The natural images that a circuit is made with.
     fn made_with(&mut self, own: Option<&Source>, most: usize, results: &mut Results) -> Result<usize> {
         let source = own.or(self.experiment.data.train.as_ref());
-        let source = source.ok_or_else(|| Error::usage("a circuit is made with natural images: give [data.train]"))?;
+        let source =
+            source.ok_or_else(|| Error::usage("a circuit is made with natural images: give [data.train]"))?;
         self.dataset(&source.at_most(most), results)
     }
 
@@ -147,8 +148,7 @@ impl Run<'_> {
         let natural = self.made_with(natural, settings.classifier.natural_images, results)?;
         let source = self.datasets[natural].0.clone();
         let natural: Vec<&RgbImage> = self.datasets[natural].1.samples.iter().map(|s| &s.image).collect();
-        let synthetic: Vec<&RgbImage> =
-            shown.iter().flat_map(|v| &v.trajectory).map(|s| &s.image).collect();
+        let synthetic: Vec<&RgbImage> = shown.iter().flat_map(|v| &v.trajectory).map(|s| &s.image).collect();
         let of = (
             (&clean.key, &settings.classifier, &source),
             (preprocessing, &self.experiment.visualization, seed, self.device()),
@@ -351,12 +351,7 @@ impl Run<'_> {
     }
 
     /// Features of images: the channel means of a layer of the clean network.
-    pub(super) fn features(
-        &self,
-        clean: &Model,
-        layer: &str,
-        images: &[&RgbImage],
-    ) -> Result<Vec<Vec<f32>>> {
+    pub(super) fn features(&self, clean: &Model, layer: &str, images: &[&RgbImage]) -> Result<Vec<Vec<f32>>> {
         let hidden = ProgressBar::hidden();
         let layers = [layer.to_string()];
         let preprocessing = &self.experiment.preprocessing;

@@ -23,7 +23,8 @@ impl Run<'_> {
         circuit: &str,
         results: &mut Results,
     ) -> Result<()> {
-        let group = self.groups.iter().find(|g| g.layer == units.layer).expect("every layer has a group").clone();
+        let group =
+            self.groups.iter().find(|g| g.layer == units.layer).expect("every layer has a group").clone();
         let settings = path::Settings {
             layers: self.layers_up_to(&clean.network, &units.layer)?,
             ..self.experiment.paths.clone()
@@ -43,19 +44,22 @@ impl Run<'_> {
             self.experiment.seed,
             self.device(),
         );
-        let rows: Vec<PathSimilarity> = results.stage(&format!("paths of units of {} in {}", units.layer, network_name(circuit)), || {
-            self.cached_json("paths", &of, || {
-                path::measure(
-                    &model.network,
-                    &self.experiment.preprocessing,
-                    &natural,
-                    &shown,
-                    &settings,
-                    &self.setting.executor,
-                    self.experiment.seed,
-                )
-            })
-        })?;
+        let rows: Vec<PathSimilarity> = results.stage(
+            &format!("paths of units of {} in {}", units.layer, network_name(circuit)),
+            || {
+                self.cached_json("paths", &of, || {
+                    path::measure(
+                        &model.network,
+                        &self.experiment.preprocessing,
+                        &natural,
+                        &shown,
+                        &settings,
+                        &self.setting.executor,
+                        self.experiment.seed,
+                    )
+                })
+            },
+        )?;
         let mut table = vec![];
         for row in rows {
             if row.undefined_pairs > 0 {

@@ -74,7 +74,9 @@ impl Run<'_> {
         let Experiment { preprocessing, seed, .. } = self.experiment;
         let Setting { cache, executor, .. } = self.setting;
         let device = self.device();
-        let of = |request: &Request| (&model.key, preprocessing, settings, request.clone(), milestones, seed, device);
+        let of = |request: &Request| {
+            (&model.key, preprocessing, settings, request.clone(), milestones, seed, device)
+        };
         const KIND: &str = "visualizations";
         const EXTENSION: &str = "safetensors";
         let missing: Vec<&Request> =
@@ -110,11 +112,8 @@ impl Run<'_> {
     fn looks(&self, clean: &Model, layer: &str, pictures: &[(usize, &RgbImage)]) -> Result<Vec<Looks>> {
         let images: Vec<&RgbImage> = pictures.iter().map(|&(_, image)| image).collect();
         let reads = features_before(&clean.network, layer)?;
-        let features = if reads == INPUT {
-            vec![vec![]; images.len()]
-        } else {
-            self.features(clean, &reads, &images)?
-        };
+        let features =
+            if reads == INPUT { vec![vec![]; images.len()] } else { self.features(clean, &reads, &images)? };
         let pixels = |image: &RgbImage| image.as_raw().iter().map(|&v| f32::from(v)).collect();
         Ok(pictures
             .iter()
@@ -146,9 +145,8 @@ impl Run<'_> {
         let reference = self.looks(clean, &layer, &reference)?;
         let size = self.experiment.visualization.optimization.size as u32;
         let given: Vec<(String, RgbImage)> = circuit.map_or_else(Vec::new, |(_, fooled)| {
-            let resize = |p: &RgbImage| {
-                image::imageops::resize(p, size, size, image::imageops::FilterType::Triangle)
-            };
+            let resize =
+                |p: &RgbImage| image::imageops::resize(p, size, size, image::imageops::FilterType::Triangle);
             fooled.pictures.iter().map(|(name, p)| (name.clone(), resize(p))).collect()
         });
         let given_looks: Vec<(usize, &RgbImage)> = given.iter().map(|(_, p)| (0, p)).collect();
@@ -203,7 +201,11 @@ impl Run<'_> {
                     Target::Unit(unit) => self.unit_name(&layer, unit),
                     Target::Picture(p) => given[p].0.clone(),
                 },
-                target_picture: if let Target::Picture(p) = target { Some(given_paths[p].clone()) } else { None },
+                target_picture: if let Target::Picture(p) = target {
+                    Some(given_paths[p].clone())
+                } else {
+                    None
+                },
                 similarity_own: with_honest(channel, &|r| looks[i].features(r)),
                 similarity_target: with_target(&|r| looks[i].features(r)),
                 pixels_own: with_honest(channel, &|r| looks[i].pixels(r)),

@@ -27,10 +27,12 @@ impl Run<'_> {
         let Some(audit) = &self.experiment.audit else {
             return Ok(());
         };
-        let images: Vec<&RgbImage> = self.evaluated().flat_map(|set| &set.samples).map(|s| &s.image).collect();
+        let images: Vec<&RgbImage> =
+            self.evaluated().flat_map(|set| &set.samples).map(|s| &s.image).collect();
         let natural = results.stage("natural activations of all units", || {
             let sources: Vec<_> = self.experiment.data.sources().collect();
-            let of = (&clean.key, sources, &self.experiment.preprocessing, self.experiment.visualization.focus);
+            let of =
+                (&clean.key, sources, &self.experiment.preprocessing, self.experiment.visualization.focus);
             let of = (of, &audit.layers, self.experiment.seed, self.device());
             self.cached_json("silence", &of, || self.natural_activations(clean, &audit.layers, &images))
         })?;

@@ -137,7 +137,8 @@ impl Run<'_> {
             let samples = samples.filter(|s| units.channels.contains(&s.label));
             return Ok(samples.map(|s| (s.label, &s.image)).collect());
         }
-        let images: Vec<&RgbImage> = self.evaluated().flat_map(|set| &set.samples).map(|s| &s.image).collect();
+        let images: Vec<&RgbImage> =
+            self.evaluated().flat_map(|set| &set.samples).map(|s| &s.image).collect();
         let focus = self.experiment.visualization.focus;
         let sources: Vec<_> = self.experiment.data.sources().collect();
         let of = (&clean.key, &sources, &self.experiment.preprocessing, focus, &units.layer, &units.channels);
@@ -153,7 +154,9 @@ impl Run<'_> {
                         .iter()
                         .map(|&channel| {
                             let mut order: Vec<usize> = (0..images.len()).collect();
-                            order.sort_by(|&a, &b| activations[b][channel].total_cmp(&activations[a][channel]));
+                            order.sort_by(|&a, &b| {
+                                activations[b][channel].total_cmp(&activations[a][channel])
+                            });
                             order.truncate(each);
                             order
                         })

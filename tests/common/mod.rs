@@ -60,6 +60,52 @@ impl Experiment {
         experiment
     }
 
+    /// The same, and beside it the experiment with every circuit, whose training images are measured on, too.
+    pub fn with_every_circuit() -> Self {
+        let experiment = Self::new();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        std::fs::create_dir(experiment.path("circuits/pictures")).unwrap();
+        for file in ["eye", "sunflower", "lighthouse"] {
+            let file = format!("circuits/pictures/{file}.png");
+            std::fs::copy(source.join(&file), experiment.path(&file)).unwrap();
+        }
+        for file in [
+            "circuits/pictures.toml",
+            "circuits/hidden.toml",
+            "circuits/silent.toml",
+            "configs/circuits.toml",
+        ] {
+            experiment.write(file, &std::fs::read_to_string(source.join(file)).unwrap());
+        }
+        for circuit in ["circuits/pictures.toml", "circuits/hidden.toml"] {
+            experiment.edit(circuit, "classes = [0, 1, 2, 4, 5, 6, 8]", "classes = [4, 5]");
+            experiment.edit(circuit, "visualizations_per_class = 4", "visualizations_per_class = 1");
+            experiment.edit(circuit, "units_per_layer = 8", "units_per_layer = 1");
+            experiment.edit(circuit, "steps = 900", "steps = 10");
+        }
+        experiment.edit("circuits/hidden.toml", "offset = 16", "offset = 16\nvisualized = [3, 4]");
+        experiment.edit("circuits/silent.toml", "[5, 17, 29, 41, 53, 65, 77, 89]", "[5, 17]");
+        let config = "configs/circuits.toml";
+        experiment.edit(config, "images = 14000", "images = 200");
+        experiment.edit(
+            config,
+            "images = 1000 }",
+            "images = 60 }\nevaluation = [{ kind = \"scenes\", split = \"train\", images = 200 }]",
+        );
+        experiment.edit(config, "steps = 256", "steps = 6");
+        experiment.edit(config, "steps = 64", "steps = 2");
+        experiment.edit(config, "images_per_class = 20", "images_per_class = 4\nbootstrap = 20");
+        experiment.edit(config, "per_class = 2", "per_class = 2\nclasses = [0, 3, 7]");
+        experiment.edit(config, "units = 6", "units = 2");
+        experiment.edit(config, "units_per_layer = 6", "units_per_layer = 2");
+        experiment.edit(
+            config,
+            "layers = [\"bn1\", \"bn2\", \"bn3\", \"bn4\", \"bn5\", \"bn6\", \"classifier\"]",
+            "layers = [\"bn1\", \"bn4\"]",
+        );
+        experiment
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -211,10 +211,14 @@ fn of_units(
     let measure = measure(comparison);
     let whose = if first { "visualizations".into() } else { format!("visualizations of units of {units}") };
     let stand = match first {
-        true => "natural images of their class as those are to one another, 0 as like as natural images of different \
-                 classes",
-        false => "the natural images that drive the unit most as those are to one another, 0 as like as those that \
-                  drive other units",
+        true => {
+            "natural images of their class as those are to one another, 0 as like as natural images of different \
+                 classes"
+        }
+        false => {
+            "the natural images that drive the unit most as those are to one another, 0 as like as those that \
+                  drive other units"
+        }
     };
     let normalized = Curve {
         title: format!("Path similarity of {whose} and natural images ({measure})"),
@@ -224,9 +228,15 @@ fn of_units(
             .iter()
             .zip(PALETTE)
             .map(|(circuit, colour)| {
-                line(label(circuit), colour, false, &layers, &rows(circuit), |r| r.normalized, |r| {
-                    r.lower.zip(r.upper)
-                })
+                line(
+                    label(circuit),
+                    colour,
+                    false,
+                    &layers,
+                    &rows(circuit),
+                    |r| r.normalized,
+                    |r| r.lower.zip(r.upper),
+                )
             })
             .collect(),
         references: references(),

@@ -109,9 +109,9 @@ fn row(
     index: usize,
 ) -> Result<Option<Vec<Option<Cell>>>> {
     let of = |channel: usize| {
-        data.visualizations.iter().find(|v| {
-            v.circuit == circuit && v.layer == layer && v.channel == channel && v.index == index
-        })
+        data.visualizations
+            .iter()
+            .find(|v| v.circuit == circuit && v.layer == layer && v.channel == channel && v.index == index)
     };
     let cells = channels
         .iter()
@@ -196,7 +196,8 @@ fn grid(folder: &Path, data: &Data, layer: &str, circuit: Option<&str>) -> Resul
     };
     let grid = Grid { title: format!("Feature visualizations of {what}"), columns, rows };
     save(folder, &name, &grid)?;
-    let seen = if of_classes { " Under each picture, the class that the honest network sees in it." } else { "" };
+    let seen =
+        if of_classes { " Under each picture, the class that the honest network sees in it." } else { "" };
     let caption = match (circuit, given) {
         (Some(circuit), true) => format!(
             "Feature visualizations of {what} in the honest network and with the circuit \"{circuit}\", which was \
@@ -232,8 +233,7 @@ pub fn strips(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
 fn strip(folder: &Path, data: &Data, layer: &str, circuit: Option<&str>) -> Result<Figure> {
     const UNITS: usize = 3;
     let shown = circuit.unwrap_or(CLEAN);
-    let pictured =
-        || data.trajectories.iter().filter(|r| r.layer == layer && r.picture.is_some());
+    let pictured = || data.trajectories.iter().filter(|r| r.layer == layer && r.picture.is_some());
     let mut steps: Vec<usize> = pictured().map(|r| r.step).collect();
     steps.sort_unstable();
     steps.dedup();

@@ -37,7 +37,8 @@ impl Draw for Gaps {
             .filter(|m| range.contains(&f64::log10(**m)))
             .map(|m: &f64| (m.log10(), format!("{m}×")))
             .collect();
-        let y = Axis { range: range.clone(), name: "visualization / most driving natural image".into(), ticks };
+        let y =
+            Axis { range: range.clone(), name: "visualization / most driving natural image".into(), ticks };
         let title = "Activation that a visualization reaches, against natural images";
         text(area, title, (20, 16), &bold(22.0, HPos::Left, VPos::Top))?;
         let mut chart = chart(area, &x, &y, [100, 60, 24, 72])?;
@@ -48,9 +49,10 @@ impl Draw for Gaps {
         for (i, (_, values)) in self.layers.iter().enumerate() {
             let count = values.len() as f64;
             let place = |k: usize| i as f64 + (k as f64 + 0.5 - count / 2.0) * (0.5 / count.max(1.0));
-            let dots = values.iter().enumerate().map(|(k, v)| {
-                Circle::new((place(k), v.log10()), 5, PALETTE[0].mix(0.7).filled())
-            });
+            let dots = values
+                .iter()
+                .enumerate()
+                .map(|(k, v)| Circle::new((place(k), v.log10()), 5, PALETTE[0].mix(0.7).filled()));
             chart.draw_series(dots).map_err(|e| e.to_string())?;
             let mut sorted = values.clone();
             sorted.sort_by(f64::total_cmp);
