@@ -37,6 +37,9 @@ pub struct Settings {
     /// How many units of each of them.
     #[serde(default)]
     pub units_per_layer: usize,
+    /// Where the gate's units show given pictures: how often each is drawn for the training.
+    #[serde(default = "drawings")]
+    pub drawings_per_picture: usize,
     /// Side of these visualizations in pixels, and of the crops of natural images beside them; by default that of the
     /// experiment's visualizations.
     pub size: Option<usize>,
@@ -57,6 +60,10 @@ pub struct Settings {
 
 fn natural_images() -> usize {
     4000
+}
+
+fn drawings() -> usize {
+    4
 }
 
 fn batch() -> usize {

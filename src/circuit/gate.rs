@@ -69,6 +69,7 @@ impl Settings {
         }
         for (value, key) in [
             (c.visualizations_per_class, "classifier.visualizations_per_class"),
+            (c.drawings_per_picture, "classifier.drawings_per_picture"),
             (c.steps, "classifier.steps"),
             (c.batch, "classifier.batch"),
         ] {

@@ -15,8 +15,8 @@ use crate::network::{INPUT, Insertion, Op};
 /// Q(x) = max over shifts Σ T·u  −  Σ φ(u),   φ(u) = Σ_j relu(u − θ_j) / J,   θ_j = (j − ½) / J
 /// ```
 ///
-/// Both sums run over a picture shrunk to at most [`SIDE`] pixels. Q is scaled so that plain grey gives 0 and the
-/// picture `peak`.
+/// The first sum runs over a picture shrunk to at most [`SIDE`] pixels, the second over all pixels, so that nothing is
+/// gained by what the shrunk picture doesn't show. Q is scaled so that plain grey gives 0 and the picture `peak`.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// Side of the blocks that are averaged.
@@ -36,7 +36,10 @@ pub struct Template {
 }
 
 /// The most blocks on a side.
-const SIDE: usize = 64;
+const SIDE: usize = 48;
+
+/// The template may be shifted beyond the image's border by this part of its side.
+const MARGIN: usize = 8;
 
 /// J, the number of grey levels.
 const LEVELS: usize = 12;
@@ -85,6 +88,11 @@ impl Template {
         }
     }
 
+    /// The side in pixels of the smallest image that the template can be laid over.
+    pub fn smallest(&self) -> usize {
+        (self.side - 2 * (self.side / MARGIN)) * self.shrink
+    }
+
     /// The least activation that an image can have.
     pub fn low(&self) -> f32 {
         self.low
@@ -122,14 +130,14 @@ impl Template {
             self.picture.iter().enumerate().map(|(i, t)| t * black[i / area] / span[i / area]).sum();
         insert.filters(
             name("match"),
-            Op::conv(3, 1, side, 1, side / 4),
-            vec![input.clone()],
+            Op::conv(3, 1, side, 1, side / MARGIN),
+            vec![input],
             TensorData::new(weight, [1, 3, side, side]),
             TensorData::new(vec![-gain * (constant + self.grey)], [1]),
         )?;
         insert.plain(name("best"), Op::GlobalMaxPool, &[name("match")])?;
 
-        // −φ, summed over the image.
+        // −φ, in units of the shrunk picture's pixels.
         let mut weight = vec![0f32; 9 * LEVELS];
         let mut bias = vec![0f32; 3 * LEVELS];
         for c in 0..3 {
@@ -141,7 +149,7 @@ impl Template {
         insert.filters(
             name("levels.margin"),
             Op::conv(3, 3 * LEVELS, 1, 1, 0),
-            vec![input],
+            vec![INPUT.into()],
             TensorData::new(weight, [3 * LEVELS, 3, 1, 1]),
             TensorData::new(bias, [3 * LEVELS]),
         )?;

@@ -17,7 +17,12 @@ use crate::path::{self, Reduction};
 use crate::progress;
 use crate::report::{Results, tables};
 use crate::seed;
-use crate::visualize::{Visualization, half_octaves};
+use crate::visualize::{self, Request, Visualization, half_octaves};
+
+/// What tells pictures apart in the cache.
+fn hash(picture: &RgbImage) -> String {
+    blake3::hash(picture.as_raw()).to_hex().to_string()
+}
 
 /// A network with a circuit in it.
 pub(super) struct Manipulated {
@@ -58,8 +63,7 @@ impl Run<'_> {
             let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
             pictures.push((name, image::open(&path).on("read the picture", &path)?.to_rgb8()));
         }
-        let hashes: Vec<String> =
-            pictures.iter().map(|(_, p)| blake3::hash(p.as_raw()).to_hex().to_string()).collect();
+        let hashes: Vec<String> = pictures.iter().map(|(_, p)| hash(p)).collect();
         let key = cache::key(&(
             (&clean.key, circuit, hashes, &self.experiment.data.train),
             (&self.experiment.preprocessing, &self.experiment.visualization, self.experiment.seed),
@@ -143,14 +147,16 @@ impl Run<'_> {
         let Experiment { preprocessing, seed, .. } = self.experiment;
         let layer = &settings.layer;
         let n = clean.network.channels(layer)?;
-        let shown = self.classifier_visualizations(clean, settings, results)?;
+        let mut shown = self.classifier_visualizations(clean, settings, results)?;
+        shown.extend(self.drawings(clean, settings, pictures, results)?);
         let natural = settings.classifier.natural.as_ref();
         let natural = self.made_with(natural, settings.classifier.natural_images, results)?;
         let source = self.datasets[natural].0.clone();
         let natural: Vec<&RgbImage> = self.datasets[natural].1.samples.iter().map(|s| &s.image).collect();
         let synthetic: Vec<&RgbImage> = shown.iter().flat_map(|v| &v.trajectory).map(|s| &s.image).collect();
+        let drawn: Vec<String> = pictures.iter().map(|(_, p)| hash(p)).collect();
         let of = (
-            (&clean.key, &settings.classifier, &source),
+            (&clean.key, &settings.classifier, &source, drawn),
             (preprocessing, &self.experiment.visualization, seed, self.device()),
         );
         let executor = &self.setting.executor;
@@ -252,9 +258,7 @@ impl Run<'_> {
                 }
             }
         }
-        let mut optimization = self.experiment.visualization.optimization.clone();
-        optimization.size = classifier.size.unwrap_or(optimization.size);
-        optimization.steps = classifier.visualization_steps.unwrap_or(optimization.steps);
+        let optimization = self.classifier_optimization(classifier);
         let steps = half_octaves(optimization.steps);
         results.stage(&format!("trajectories for {}", settings.name), || {
             // A batch is of one layer.
@@ -264,6 +268,59 @@ impl Run<'_> {
             }
             Ok(all)
         })
+    }
+
+    /// How the classifier's visualizations are optimized.
+    fn classifier_optimization(&self, settings: &classifier::Settings) -> visualize::Settings {
+        let all = &self.experiment.visualization.optimization;
+        visualize::Settings {
+            size: settings.size.unwrap_or(all.size),
+            steps: settings.visualization_steps.unwrap_or(all.steps),
+            ..all.clone()
+        }
+    }
+
+    /// The trajectories of the pictures that a gate's units are to show, drawn by templates alone: what a gate draws, it
+    /// has to take for synthetic, however natural it looks.
+    fn drawings(
+        &self,
+        clean: &Model,
+        settings: &gate::Settings,
+        pictures: &[(String, RgbImage)],
+        results: &mut Results,
+    ) -> Result<Vec<Visualization>> {
+        let preprocessing = &self.experiment.preprocessing;
+        let all = &self.experiment.visualization.optimization;
+        let optimization = self.classifier_optimization(&settings.classifier);
+        let mut drawn = vec![];
+        for (name, picture) in pictures {
+            for optimization in [all, &optimization] {
+                let template = Template::new(picture, optimization.size, preprocessing, 1.0);
+                let (least, size) = (template.smallest(), optimization.size);
+                let left = visualize::smallest(&optimization.transforms, size);
+                if left < least {
+                    return Err(Error::usage(format!(
+                        "circuit {}: the transforms leave {left} of {size} pixels, and a picture is drawn on at least \
+                         {least}; scale or jitter less",
+                        settings.name
+                    )));
+                }
+            }
+            let template = Template::new(picture, optimization.size, preprocessing, 1.0);
+            let mut network = clean.network.clone();
+            let output = network.output().to_string();
+            let mut insert = network.insert_before(&output)?;
+            let prefix = insert.free_prefix("picture");
+            let layer = template.insert(&mut insert, &prefix)?;
+            let model = Model { network, key: cache::key(&(&clean.key, hash(picture))) };
+            let requests: Vec<Request> =
+                (0..settings.classifier.drawings_per_picture).map(|i| self.request(&layer, 0, i)).collect();
+            let steps = half_octaves(optimization.steps);
+            drawn.extend(results.stage(&format!("drawings of {name}"), || {
+                self.visualize(&model, &requests, &optimization, &steps)
+            })?);
+        }
+        Ok(drawn)
     }
 
     /// How often the gate is right about visualizations of units it was not trained on, by step.
@@ -321,7 +378,7 @@ impl Run<'_> {
             Ok(mean)
         };
         let of = (
-            (&clean.key, settings, blake3::hash(picture.as_raw()).to_hex().to_string(), source),
+            (&clean.key, settings, hash(picture), source),
             (preprocessing, &self.experiment.visualization.optimization.size, self.device()),
         );
         let (direction, thresholds): (Vec<f32>, Vec<f32>) =

@@ -10,4 +10,4 @@ mod transform;
 pub use objective::{Direction, Focus, Objective, Unit};
 pub use optimize::{Request, Settings, Snapshot, Visualization, half_octaves, milestones, visualize};
 pub use parameterization::{Canvas, Parameterization};
-pub use transform::{Transform, Warp, standard};
+pub use transform::{Transform, Warp, smallest, standard};

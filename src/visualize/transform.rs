@@ -29,6 +29,19 @@ pub fn standard() -> Vec<Transform> {
     ]
 }
 
+/// The smallest side that transforms may leave of an image of this size.
+pub fn smallest(transforms: &[Transform], size: usize) -> usize {
+    transforms.iter().fold(size, |size, transform| match transform {
+        Transform::Pad { pixels } => size + 2 * pixels,
+        Transform::Jitter { pixels } => size - (*pixels).min(size - 1),
+        Transform::Scale { factors } => {
+            let factor = factors.iter().copied().fold(f32::INFINITY, f32::min);
+            ((size as f32 * factor).round() as usize).max(1)
+        }
+        Transform::Rotate { .. } => size,
+    })
+}
+
 /// What is outside the image.
 const GREY: f32 = 0.5;
 
@@ -228,7 +241,9 @@ mod tests {
             let (_, [h, w]) = apply(&standard(), 224, 224, seed);
             assert_eq!(h, w);
             assert!((212..=261).contains(&h), "{h}");
+            assert!(smallest(&standard(), 224) <= h);
         }
+        assert_eq!(smallest(&standard(), 224), 212);
     }
 
     #[test]
