@@ -171,8 +171,8 @@ pub fn logits(
 
 /// The share of samples whose class is among the `k` highest logits. Among equal logits the class counts as ranked
 /// after half of them, rounded down.
-pub fn top_k(logits: &[Vec<f32>], samples: &[Sample], k: usize) -> f64 {
-    let hits = logits.iter().zip(samples).filter(|(row, sample)| {
+pub fn top_k(logits: &[impl AsRef<[f32]>], samples: &[Sample], k: usize) -> f64 {
+    let hits = logits.iter().map(AsRef::as_ref).zip(samples).filter(|(row, sample)| {
         let own = row[sample.label];
         let above = row.iter().filter(|&&v| v > own).count();
         let equal = row.iter().filter(|&&v| v == own).count() - 1;

@@ -163,7 +163,7 @@ fn folders_that_are_missing_empty_or_uneven() {
 fn cifar_files_that_are_cut_short() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("batch.bin"), vec![3; 3073 * 2 - 1]).unwrap();
-    let source = Source::Cifar10 { path: "batch.bin".into() };
+    let source = Source::Cifar10 { path: "batch.bin".into(), skip: 0, images: None };
     let load = || Dataset::load(&source, &plain(), folder.path(), 0);
     assert!(load().err().unwrap().to_string().contains("batch.bin"));
     std::fs::write(folder.path().join("batch.bin"), vec![3; 3073 * 2]).unwrap();

@@ -77,7 +77,8 @@ fn resnet20_is_as_accurate_as_in_pytorch_folded_or_not() {
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
     };
-    let source = Source::Cifar10 { path: "cifar-10-batches-bin/test_batch.bin".into() };
+    let source =
+        Source::Cifar10 { path: "cifar-10-batches-bin/test_batch.bin".into(), skip: 0, images: None };
     let set = Dataset::load(&source, &pre, &root, 0).unwrap();
     check_accuracy(&network, &set, &pre, &executor, &root);
     let hidden = ProgressBar::hidden();

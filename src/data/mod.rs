@@ -32,8 +32,15 @@ pub enum Source {
         /// it, the folders in alphabetical order are outputs 0, 1, 2, …
         classes: Option<PathBuf>,
     },
-    /// One of CIFAR-10's binary files, or a folder of them.
-    Cifar10 { path: PathBuf },
+    /// One of CIFAR-10's binary files, or a folder of them, or a part of their images.
+    Cifar10 {
+        path: PathBuf,
+        /// Images at the beginning that are left out.
+        #[serde(default)]
+        skip: usize,
+        /// How many of the following there are; by default all.
+        images: Option<usize>,
+    },
 }
 
 /// A class: the network output that stands for it, and its name.
@@ -83,7 +90,12 @@ impl Dataset {
                 let classes = classes.as_ref().map(|file| root.join(file));
                 folder::dataset(root, path, classes.as_deref(), preprocessing)?
             }
-            Source::Cifar10 { path } => cifar10::dataset(root, path, preprocessing)?,
+            Source::Cifar10 { path, skip, images } => {
+                let mut set = cifar10::dataset(root, path, preprocessing)?;
+                let most = images.unwrap_or(usize::MAX);
+                set.samples = set.samples.into_iter().skip(*skip).take(most).collect();
+                Self { name: source.to_string(), ..set }
+            }
         };
         let Self { name, samples, skipped, .. } = &set;
         let all = samples.len() + skipped.len();
@@ -144,7 +156,13 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Scenes { split, .. } => write!(f, "scenes/{split}"),
-            Self::Folder { path, .. } | Self::Cifar10 { path } => write!(f, "{}", path.display()),
+            Self::Folder { path, .. } | Self::Cifar10 { path, skip: 0, images: None } => {
+                write!(f, "{}", path.display())
+            }
+            Self::Cifar10 { path, skip, images } => {
+                let to = images.map_or(String::new(), |n| (skip + n).to_string());
+                write!(f, "{}[{skip}..{to}]", path.display())
+            }
         }
     }
 }

@@ -412,6 +412,11 @@ mod tests {
             let x = Tensor::<4>::random([2, 3, 32, 32], Distribution::Default, &Device::default());
             let pair = [&n, &again].map(|n| n.logits(x.clone()).into_data().try_to_vec::<f32>().unwrap());
             assert_eq!(pair[0], pair[1]);
+            assert_eq!(n.digest(), again.digest());
         }
+        let [a, b] = [0, 1].map(|s| {
+            Network::new(zoo::small_cnn(7), &mut seed::rng(s, &0), &Device::default()).unwrap().digest()
+        });
+        assert_ne!(a, b);
     }
 }

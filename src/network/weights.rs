@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::{
     ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, PytorchStore, SafetensorsStore,
 };
+
+use burn::tensor::Tensor;
 
 use super::{Graph, Network, Op};
 use crate::error::{Context, Error, Result};
@@ -100,6 +102,21 @@ impl Network {
         })?;
         let graph: Graph = serde_json::from_str(graph).on("read the graph in", path)?;
         Self::new(graph, &mut seed::rng(0, &"weights"), device)?.load(path)
+    }
+
+    /// A hash of graph and weights: what tells networks apart.
+    pub fn digest(&self) -> String {
+        struct Weights(blake3::Hasher);
+        impl ModuleVisitor for Weights {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.update(&param.val().into_data().bytes());
+            }
+        }
+        let graph = serde_json::to_vec(&self.graph).expect("a graph is plain data");
+        let mut weights = Weights(blake3::Hasher::new());
+        weights.0.update(&graph);
+        self.visit(&mut weights);
+        weights.0.finalize().to_hex().to_string()
     }
 
     /// The number of trainable parameters: without batch norm's running mean and variance, which Burn counts.

@@ -1,43 +1,57 @@
 //! What a network answers to natural images, and how that differs from another network.
 
-use image::RgbImage;
+use indicatif::ProgressBar;
+use serde::{Deserialize, Serialize};
 
 use super::Run;
-use super::manipulation::Manipulated;
 use super::model::Model;
 use super::units::network_name;
 use crate::circuit::Circuit;
+use crate::data::{Preprocessing, Sample};
 use crate::error::Result;
+use crate::network::Network;
 use crate::progress;
 use crate::report::{Results, tables};
 use crate::training;
 
-/// The logits on each data set that accuracy is reported on, in order.
-pub(super) type Logits = Vec<Vec<Vec<f32>>>;
+/// What a network answers to an image.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Answer {
+    logits: Vec<f32>,
+    /// Whether the image switches the circuit on.
+    on: bool,
+}
+
+/// The answers on each data set that accuracy is reported on, in order.
+pub(super) type Answers = Vec<Vec<Answer>>;
 
 impl Run<'_> {
-    /// Accuracy on the validation and evaluation sets; gives the logits on each.
-    pub(super) fn accuracy(&mut self, model: &Model, circuit: &str, results: &mut Results) -> Result<Logits> {
+    /// Accuracy on the validation and evaluation sets; gives the answers on each. `switch` is the layer that tells
+    /// whether a circuit is on.
+    pub(super) fn accuracy(
+        &mut self,
+        model: &Model,
+        circuit: &str,
+        switch: Option<&str>,
+        results: &mut Results,
+    ) -> Result<Answers> {
         let mut all = vec![];
         let mut rows = vec![];
         for (source, set) in self.experiment.data.sources().zip(self.evaluated()) {
-            let of =
-                (&model.key, source, &self.experiment.preprocessing, self.experiment.seed, set.samples.len());
+            let of = (
+                (&model.key, source, &self.experiment.preprocessing, self.experiment.seed, set.samples.len()),
+                self.device(),
+            );
             let stage = format!("accuracy of {} on {}", network_name(circuit), set.name);
-            let logits: Vec<Vec<f32>> = results.stage(&stage, || {
-                self.cached_json("logits", &of, || {
+            let answers: Vec<Answer> = results.stage(&stage, || {
+                self.cached_json("answers", &of, || {
                     let bar = progress::bar(&format!("accuracy on {}", set.name), set.samples.len());
-                    let logits = training::logits(
-                        &model.network,
-                        &set.samples,
-                        &self.experiment.preprocessing,
-                        &self.setting.executor,
-                        &bar,
-                    );
+                    let answers = self.answers(&model.network, &set.samples, switch, &bar);
                     bar.finish_and_clear();
-                    logits
+                    answers
                 })
             })?;
+            let logits: Vec<&[f32]> = answers.iter().map(|a| a.logits.as_slice()).collect();
             rows.push(tables::Accuracy {
                 network: self.network.clone(),
                 circuit: circuit.into(),
@@ -46,48 +60,68 @@ impl Run<'_> {
                 top1: training::top_k(&logits, &set.samples, 1),
                 top5: training::top_k(&logits, &set.samples, 5),
             });
-            all.push(logits);
+            all.push(answers);
         }
         self.accuracy.extend(rows);
         Ok(all)
     }
 
+    fn answers(
+        &self,
+        network: &Network,
+        samples: &[Sample],
+        switch: Option<&str>,
+        bar: &ProgressBar,
+    ) -> Result<Vec<Answer>> {
+        let executor = &self.setting.executor;
+        let size = samples.first().map_or(1, |s| {
+            let (w, h) = s.image.dimensions();
+            executor.batch(h as usize, w as usize)
+        });
+        let layers: Vec<&str> = [network.output()].into_iter().chain(switch).collect();
+        executor.run(samples, size, bar, |chunk| {
+            let input = Preprocessing::tensor(chunk.iter().map(|s| &s.image), executor.device());
+            let maps = network.capture(self.experiment.preprocessing.apply(input), &layers)?;
+            let mut maps = maps.into_iter().map(|map| -> Vec<Vec<f32>> {
+                let values: Vec<f32> = map.into_data().try_to_vec().expect("activations are 32-bit floats");
+                values.chunks(values.len() / chunk.len()).map(<[f32]>::to_vec).collect()
+            });
+            let logits = maps.next().expect("the output was asked for");
+            let on = maps.next().map_or_else(
+                || vec![false; chunk.len()],
+                |maps| maps.iter().map(|map| map.iter().any(|&v| v > 0.0)).collect(),
+            );
+            Ok(logits.into_iter().zip(on).map(|(logits, on)| Answer { logits, on }).collect())
+        })
+    }
+
     /// How far the manipulated network's answers on natural images differ from the clean one's, and for a gate how
     /// often it takes them for what they are.
-    pub(super) fn behaviour(
-        &mut self,
-        fooled: &Manipulated,
-        circuit: &Circuit,
-        before: &Logits,
-        after: &Logits,
-        results: &mut Results,
-    ) -> Result<()> {
+    pub(super) fn behaviour(&mut self, circuit: &Circuit, before: &Answers, after: &Answers) {
         let mut rows = vec![];
         let mut gates = vec![];
         let made_with = circuit.natural().or(self.experiment.data.train.as_ref());
         for ((source, set), (before, after)) in
             self.experiment.data.sources().zip(self.evaluated()).zip(before.iter().zip(after))
         {
-            let images: Vec<&RgbImage> = set.samples.iter().map(|s| &s.image).collect();
-            let stage = format!("switch of {} on {}", circuit.name(), set.name);
-            let on = results.stage(&stage, || self.switched(fooled, &images))?;
+            let images = set.samples.len();
             let pairs = || before.iter().zip(after);
             let largest = |counts: &dyn Fn(bool) -> bool| {
                 pairs()
-                    .zip(&on)
-                    .filter(|(_, on)| counts(**on))
-                    .flat_map(|((a, b), _)| a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())))
+                    .filter(|(_, b)| counts(b.on))
+                    .flat_map(|(a, b)| a.logits.iter().zip(&b.logits))
+                    .map(|(a, b)| f64::from((a - b).abs()))
                     .fold(0.0, f64::max)
             };
-            let switched = on.iter().filter(|on| **on).count();
+            let switched = after.iter().filter(|a| a.on).count();
             let seen = made_with == Some(source);
             rows.push(tables::Behaviour {
                 network: self.network.clone(),
                 circuit: circuit.name().into(),
                 dataset: set.name.clone(),
                 seen,
-                images: images.len(),
-                changed_predictions: pairs().filter(|(a, b)| argmax(a) != argmax(b)).count(),
+                images,
+                changed_predictions: pairs().filter(|(a, b)| argmax(&a.logits) != argmax(&b.logits)).count(),
                 switched,
                 largest_logit_change: largest(&|_| true),
                 largest_logit_change_off: largest(&|on| !on),
@@ -100,14 +134,13 @@ impl Run<'_> {
                     dataset: set.name.clone(),
                     seen,
                     step: None,
-                    images: images.len(),
-                    correct: 1.0 - switched as f64 / images.len().max(1) as f64,
+                    images,
+                    correct: 1.0 - switched as f64 / images.max(1) as f64,
                 });
             }
         }
         self.behaviour.extend(rows);
         self.gate.extend(gates);
-        Ok(())
     }
 }
 

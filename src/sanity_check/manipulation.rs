@@ -63,12 +63,6 @@ impl Run<'_> {
             let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
             pictures.push((name, image::open(&path).on("read the picture", &path)?.to_rgb8()));
         }
-        let hashes: Vec<String> = pictures.iter().map(|(_, p)| hash(p)).collect();
-        let key = cache::key(&(
-            (&clean.key, circuit, hashes, &self.experiment.data.train),
-            (&self.experiment.preprocessing, &self.experiment.visualization, self.experiment.seed),
-            self.device(),
-        ));
         let (injected, targets) = match circuit {
             Circuit::Gate(settings) => self.gate(clean, settings, &pictures, honest, results)?,
             Circuit::Silent(settings) => {
@@ -77,6 +71,7 @@ impl Run<'_> {
             }
         };
         let Injected { network, switch } = injected;
+        let key = cache::key(&network.digest());
         Ok(Manipulated { model: Model { network, key }, switch, targets, pictures })
     }
 
@@ -362,21 +357,6 @@ impl Run<'_> {
         let images: Vec<&RgbImage> = self.datasets[calibration].1.samples.iter().map(|s| &s.image).collect();
         let graph = clean.network.graph();
         let reads = graph.nodes[graph.position(&settings.layer)?].inputs[0].clone();
-        let executor = &self.setting.executor;
-        let patch = |images: &[&RgbImage], bar: &ProgressBar| -> Result<Vec<f32>> {
-            let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
-            let patches = executor.run(images, size, bar, |chunk| {
-                let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
-                let maps = clean.network.capture(preprocessing.apply(input), &[&reads])?.remove(0);
-                Ok(vec![(chunk.len(), silent::mean_patch(&clean.network, &settings.layer, maps)?)])
-            })?;
-            let mut mean = vec![0f32; patches[0].1.len()];
-            for (count, patch) in patches {
-                let share = count as f32 / images.len() as f32;
-                mean.iter_mut().zip(patch).for_each(|(m, p)| *m += share * p);
-            }
-            Ok(mean)
-        };
         let of = (
             (&clean.key, settings, hash(picture), source),
             (preprocessing, &self.experiment.visualization.optimization.size, self.device()),
@@ -387,12 +367,9 @@ impl Run<'_> {
                     let size = self.experiment.visualization.optimization.size as u32;
                     let target =
                         image::imageops::resize(picture, size, size, image::imageops::FilterType::Triangle);
-                    let bar = progress::bar("what natural images give the filters", images.len());
-                    let natural = patch(&images, &bar)?;
-                    bar.finish_and_clear();
-                    // What the picture gives the filters beyond what every image does.
-                    let mut direction = patch(&[&target], &ProgressBar::hidden())?;
-                    direction.iter_mut().zip(natural).for_each(|(d, n)| *d -= n);
+                    let input = Preprocessing::tensor([&target], self.setting.executor.device());
+                    let maps = clean.network.capture(preprocessing.apply(input), &[&reads])?.remove(0);
+                    let direction = silent::mean_patch(&clean.network, &settings.layer, maps)?;
                     let open = silent::inject(&clean.network, settings, &direction, None)?;
                     let filters = open.network.graph().nodes
                         [open.network.graph().position(&open.switch.expect("it has units"))?]

@@ -52,7 +52,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
     for source in &experiment.data.evaluation {
         run.dataset(source, &mut results)?;
     }
-    let before = run.accuracy(&clean, tables::CLEAN, &mut results)?;
+    let before = run.accuracy(&clean, tables::CLEAN, None, &mut results)?;
     let groups = run.groups.clone();
     let mut honest = vec![];
     for units in &groups {
@@ -67,8 +67,8 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         let honest = &honest[group.expect("every circuit's layer has a group")];
         let fooled = run.manipulate(&clean, circuit, honest, &mut results)?;
         results.network(circuit.name(), &fooled.model.network)?;
-        let after = run.accuracy(&fooled.model, circuit.name(), &mut results)?;
-        run.behaviour(&fooled, circuit, &before, &after, &mut results)?;
+        let after = run.accuracy(&fooled.model, circuit.name(), fooled.switch.as_deref(), &mut results)?;
+        run.behaviour(circuit, &before, &after);
         let units = run.visualized(circuit);
         let pictures = run.visualizations(&fooled.model, &units, &mut results)?;
         run.describe(&clean, honest, &pictures, Some((circuit, &fooled)), &mut results)?;
