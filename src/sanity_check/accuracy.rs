@@ -1,13 +1,14 @@
 //! What a network answers to natural images, and how that differs from another network.
 
+use image::RgbImage;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
-use super::Run;
 use super::model::Model;
 use super::units::network_name;
+use super::{Run, rows};
 use crate::circuit::Circuit;
-use crate::data::{Preprocessing, Sample};
+use crate::data::Sample;
 use crate::error::Result;
 use crate::network::Network;
 use crate::progress;
@@ -36,7 +37,7 @@ impl Run<'_> {
         results: &mut Results,
     ) -> Result<Answers> {
         let mut all = vec![];
-        let mut rows = vec![];
+        let mut table = vec![];
         for (source, set) in self.experiment.data.sources().zip(self.evaluated()) {
             let of = (
                 (&model.key, source, &self.experiment.preprocessing, self.experiment.seed, set.samples.len()),
@@ -52,7 +53,7 @@ impl Run<'_> {
                 })
             })?;
             let logits: Vec<&[f32]> = answers.iter().map(|a| a.logits.as_slice()).collect();
-            rows.push(tables::Accuracy {
+            table.push(tables::Accuracy {
                 network: self.network.clone(),
                 circuit: circuit.into(),
                 dataset: set.name.clone(),
@@ -62,7 +63,7 @@ impl Run<'_> {
             });
             all.push(answers);
         }
-        self.accuracy.extend(rows);
+        self.accuracy.extend(table);
         Ok(all)
     }
 
@@ -73,32 +74,24 @@ impl Run<'_> {
         switch: Option<&str>,
         bar: &ProgressBar,
     ) -> Result<Vec<Answer>> {
-        let executor = &self.setting.executor;
-        let size = samples.first().map_or(1, |s| {
-            let (w, h) = s.image.dimensions();
-            executor.batch(h as usize, w as usize)
-        });
         let layers: Vec<&str> = [network.output()].into_iter().chain(switch).collect();
-        executor.run(samples, size, bar, |chunk| {
-            let input = Preprocessing::tensor(chunk.iter().map(|s| &s.image), executor.device());
-            let maps = network.capture(self.experiment.preprocessing.apply(input), &layers)?;
-            let mut maps = maps.into_iter().map(|map| -> Vec<Vec<f32>> {
-                let values: Vec<f32> = map.into_data().try_to_vec().expect("activations are 32-bit floats");
-                values.chunks(values.len() / chunk.len()).map(<[f32]>::to_vec).collect()
-            });
+        let images: Vec<&RgbImage> = samples.iter().map(|s| &s.image).collect();
+        self.forward(network, &layers, &images, bar, |maps| {
+            let mut maps = maps.into_iter().map(rows);
             let logits = maps.next().expect("the output was asked for");
-            let on = maps.next().map_or_else(
-                || vec![false; chunk.len()],
-                |maps| maps.iter().map(|map| map.iter().any(|&v| v > 0.0)).collect(),
-            );
-            Ok(logits.into_iter().zip(on).map(|(logits, on)| Answer { logits, on }).collect())
+            let switch = maps.next().unwrap_or_else(|| vec![vec![]; logits.len()]);
+            let answer = |(logits, switch): (Vec<f32>, Vec<f32>)| Answer {
+                logits,
+                on: switch.iter().any(|&v| v > 0.0),
+            };
+            logits.into_iter().zip(switch).map(answer).collect()
         })
     }
 
     /// How far the manipulated network's answers on natural images differ from the clean one's, and for a gate how
     /// often it takes them for what they are.
     pub(super) fn behaviour(&mut self, circuit: &Circuit, before: &Answers, after: &Answers) {
-        let mut rows = vec![];
+        let mut behaviour = vec![];
         let mut gates = vec![];
         let made_with = circuit.natural().or(self.experiment.data.train.as_ref());
         for ((source, set), (before, after)) in
@@ -115,7 +108,7 @@ impl Run<'_> {
             };
             let switched = after.iter().filter(|a| a.on).count();
             let seen = made_with == Some(source);
-            rows.push(tables::Behaviour {
+            behaviour.push(tables::Behaviour {
                 network: self.network.clone(),
                 circuit: circuit.name().into(),
                 dataset: set.name.clone(),
@@ -139,7 +132,7 @@ impl Run<'_> {
                 });
             }
         }
-        self.behaviour.extend(rows);
+        self.behaviour.extend(behaviour);
         self.gate.extend(gates);
     }
 }

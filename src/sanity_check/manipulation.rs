@@ -4,8 +4,8 @@ use image::RgbImage;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
-use super::Run;
 use super::model::Model;
+use super::{Run, rows};
 use crate::cache;
 use crate::circuit::gate::Target;
 use crate::circuit::{Circuit, Injected, Template, classifier, gate, silent};
@@ -94,16 +94,13 @@ impl Run<'_> {
         images: &[&RgbImage],
         bar: &ProgressBar,
     ) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
-        let executor = &self.setting.executor;
-        let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
-        let all = executor.run(images, size, bar, |chunk| {
-            let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
-            let maps = network.capture(self.experiment.preprocessing.apply(input), &[layer])?.remove(0);
-            let [n, c, h, w] = maps.dims();
-            let flat = maps.reshape([n, c, h * w]);
-            let [low, high] = [flat.clone().min_dim(2), flat.max_dim(2)]
-                .map(|t| t.into_data().try_to_vec::<f32>().expect("activations are 32-bit floats"));
-            Ok(low.chunks(c).zip(high.chunks(c)).map(|(l, h)| (l.to_vec(), h.to_vec())).collect())
+        let all = self.forward(network, &[layer], images, bar, |mut maps| {
+            let map = maps.remove(0);
+            let [n, c, h, w] = map.dims();
+            let flat = map.reshape([n, c, h * w]);
+            let [low, high] =
+                [flat.clone().min_dim(2), flat.max_dim(2)].map(|t| rows(t.reshape([n, c, 1, 1])));
+            low.into_iter().zip(high).collect()
         })?;
         Ok(all.into_iter().unzip())
     }

@@ -10,13 +10,16 @@ mod units;
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Tensor;
+use image::RgbImage;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::Cache;
 use crate::circuit::Circuit;
 use crate::config::Experiment;
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Preprocessing, Source};
 use crate::error::{Context, Error, Result};
 use crate::executor::Executor;
 use crate::network::Network;
@@ -226,6 +229,24 @@ impl<'a> Run<'a> {
         Ok(self.datasets.len() - 1)
     }
 
+    /// Runs images of one size through a network, side by side, and turns the maps `[N, C, H, W]` of some layers into one
+    /// result an image.
+    fn forward<R: Send>(
+        &self,
+        network: &Network,
+        layers: &[impl AsRef<str> + Sync],
+        images: &[&RgbImage],
+        bar: &ProgressBar,
+        turn: impl Fn(Vec<Tensor<4>>) -> Vec<R> + Sync,
+    ) -> Result<Vec<R>> {
+        let executor = &self.setting.executor;
+        let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
+        executor.run(images, size, bar, |chunk| {
+            let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
+            Ok(turn(network.capture(self.experiment.preprocessing.apply(input), layers)?))
+        })
+    }
+
     fn device(&self) -> &'static str {
         self.setting.executor.kind().name()
     }
@@ -264,4 +285,11 @@ impl<'a> Run<'a> {
         tables::write(folder, &self.silence)?;
         tables::write(folder, &self.paths)
     }
+}
+
+/// The values of a map `[N, …]`, a row an image.
+fn rows(map: Tensor<4>) -> Vec<Vec<f32>> {
+    let [n, ..] = map.dims();
+    let values: Vec<f32> = map.into_data().try_to_vec().expect("activations are 32-bit floats");
+    values.chunks((values.len() / n).max(1)).map(<[f32]>::to_vec).collect()
 }

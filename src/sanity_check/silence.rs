@@ -4,15 +4,14 @@
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use super::Run;
 use super::model::Model;
 use super::units::Units;
-use crate::data::Preprocessing;
+use super::{Run, rows};
 use crate::error::Result;
 use crate::progress;
 use crate::report::{Results, tables};
 use crate::seed;
-use crate::visualize::{Focus, Request};
+use crate::visualize::Request;
 
 /// What a unit does on natural images.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -38,7 +37,7 @@ impl Run<'_> {
         })?;
         let mut optimization = self.experiment.visualization.optimization.clone();
         optimization.steps = audit.steps.unwrap_or(optimization.steps);
-        let mut rows = vec![];
+        let mut table = vec![];
         for (layer, natural) in audit.layers.iter().zip(natural) {
             let mut rng = seed::rng(self.experiment.seed, &("audited units", layer));
             let count = audit.units_per_layer.min(natural.len());
@@ -51,7 +50,7 @@ impl Run<'_> {
             })?;
             for (channel, natural) in natural.iter().enumerate() {
                 let picture = pictures.iter().find(|v| v.request.objective.unit.channel == channel);
-                rows.push(tables::Silence {
+                table.push(tables::Silence {
                     network: self.network.clone(),
                     layer: layer.clone(),
                     channel,
@@ -62,7 +61,7 @@ impl Run<'_> {
                 });
             }
         }
-        self.silence.extend(rows);
+        self.silence.extend(table);
         Ok(())
     }
 
@@ -73,36 +72,31 @@ impl Run<'_> {
         layers: &[String],
         images: &[&RgbImage],
     ) -> Result<Vec<Vec<Natural>>> {
-        let executor = &self.setting.executor;
-        let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
         let bar = progress::bar("activations of all units", images.len());
-        let rows = executor.run(images, size, &bar, |chunk| {
-            let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
-            let maps = clean.network.capture(self.experiment.preprocessing.apply(input), layers)?;
-            let mut rows = vec![vec![]; chunk.len()];
+        let focus = self.experiment.visualization.focus;
+        // For each image and layer the activations, and whether the units fire anywhere.
+        let all = self.forward(&clean.network, layers, images, &bar, |maps| {
+            let mut images = vec![vec![]; maps[0].dims()[0]];
             for map in maps {
                 let [n, c, h, w] = map.dims();
-                let activation = match self.experiment.visualization.focus {
-                    Focus::Mean => map.clone().mean_dims(&[2, 3]),
-                    Focus::Centre => map.clone().narrow(2, h / 2, 1).narrow(3, w / 2, 1),
-                };
-                let largest = map.reshape([n, c, h * w]).max_dim(2);
-                let values = |t: burn::tensor::TensorData| -> Vec<f32> {
-                    t.try_to_vec().expect("activations are 32-bit floats")
-                };
-                let (activation, largest) = (values(activation.into_data()), values(largest.into_data()));
-                for (row, (a, l)) in rows.iter_mut().zip(activation.chunks(c).zip(largest.chunks(c))) {
-                    row.push((a.to_vec(), l.iter().map(|&v| v > 0.0).collect::<Vec<bool>>()));
+                let largest = map.clone().reshape([n, c, h * w]).max_dim(2).reshape([n, c, 1, 1]);
+                for (image, pair) in images.iter_mut().zip(rows(focus.of(map)).into_iter().zip(rows(largest)))
+                {
+                    image.push(pair);
                 }
             }
-            Ok(rows)
+            images
         })?;
         bar.finish_and_clear();
         let of_layer = |layer: usize| {
-            (0..rows.first().map_or(0, |row| row[layer].0.len()))
+            (0..all.first().map_or(0, |image| image[layer].0.len()))
                 .map(|channel| Natural {
-                    largest: rows.iter().map(|row| row[layer].0[channel]).fold(f32::NEG_INFINITY, f32::max),
-                    fires: rows.iter().filter(|row| row[layer].1[channel]).count() as f64 / rows.len() as f64,
+                    largest: all
+                        .iter()
+                        .map(|image| image[layer].0[channel])
+                        .fold(f32::NEG_INFINITY, f32::max),
+                    fires: all.iter().filter(|image| image[layer].1[channel] > 0.0).count() as f64
+                        / all.len() as f64,
                 })
                 .collect()
         };

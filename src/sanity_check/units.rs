@@ -4,15 +4,14 @@ use image::RgbImage;
 use indicatif::ProgressBar;
 
 use super::model::Model;
-use super::{Run, tables};
+use super::{Run, rows, tables};
 use crate::circuit::Circuit;
-use crate::data::Preprocessing;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress;
 use crate::report::Results;
 use crate::seed;
-use crate::visualize::{Focus, Objective, Request, Unit};
+use crate::visualize::{Objective, Request, Unit};
 
 /// Units of one layer that are looked at together.
 #[derive(Clone, Debug, PartialEq)]
@@ -186,19 +185,8 @@ impl Run<'_> {
         images: &[&RgbImage],
         bar: &ProgressBar,
     ) -> Result<Vec<Vec<f32>>> {
-        let executor = &self.setting.executor;
-        let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
-        executor.run(images, size, bar, |chunk| {
-            let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
-            let maps = network.capture(self.experiment.preprocessing.apply(input), &[layer])?.remove(0);
-            let [_, c, h, w] = maps.dims();
-            let values = match self.experiment.visualization.focus {
-                Focus::Mean => maps.mean_dims(&[2, 3]),
-                Focus::Centre => maps.narrow(2, h / 2, 1).narrow(3, w / 2, 1),
-            };
-            let values: Vec<f32> = values.into_data().try_to_vec().expect("activations are 32-bit floats");
-            Ok(values.chunks(c).map(<[f32]>::to_vec).collect())
-        })
+        let focus = self.experiment.visualization.focus;
+        self.forward(network, &[layer], images, bar, |mut maps| rows(focus.of(maps.remove(0))))
     }
 }
 

@@ -65,6 +65,17 @@ pub enum Focus {
     Centre,
 }
 
+impl Focus {
+    /// The activation of every unit, `[N, C, 1, 1]`, in maps `[N, C, H, W]`.
+    pub fn of(self, maps: Tensor<4>) -> Tensor<4> {
+        let [_, _, h, w] = maps.dims();
+        match self {
+            Self::Mean => maps.mean_dims(&[2, 3]),
+            Self::Centre => maps.narrow(2, h / 2, 1).narrow(3, w / 2, 1),
+        }
+    }
+}
+
 /// Whether the unit is driven up or down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

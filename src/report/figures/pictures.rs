@@ -96,6 +96,11 @@ fn fit(name: &str, length: usize) -> String {
     name.chars().take(length - 1).chain(['…']).collect()
 }
 
+/// A number in few characters.
+fn short(value: f64) -> String {
+    if value.abs() >= 1e4 { format!("{value:.1e}") } else { format!("{value:.1}") }
+}
+
 /// The most units in a grid.
 const MOST: usize = 10;
 
@@ -118,7 +123,7 @@ fn row(
         .map(|&channel| {
             let caption = |v: &Visualization| match v.shows {
                 Some(_) => format!("seen as {}", v.shows_name),
-                None => format!("activation {:.1}", v.activation),
+                None => format!("activation {}", short(v.activation)),
             };
             of(channel).map(|v| Cell::read(folder, &v.picture, caption(v))).transpose()
         })
@@ -280,8 +285,8 @@ fn strip(folder: &Path, data: &Data, layer: &str, circuit: Option<&str>) -> Resu
 
 fn snapshot(folder: &Path, row: &Trajectory) -> Result<Cell> {
     let caption = match row.switch {
-        Some(on) => format!("{:.1} ({})", row.activation, if on > 0.0 { "on" } else { "off" }),
-        None => format!("{:.1}", row.activation),
+        Some(on) => format!("{} ({})", short(row.activation), if on > 0.0 { "on" } else { "off" }),
+        None => short(row.activation),
     };
     Cell::read(folder, row.picture.as_deref().unwrap_or_default(), caption)
 }
