@@ -47,6 +47,8 @@ fn mistakes_in_a_circuit() {
         ("gate", "layer = \"classifier\"", "layer = \"relu4\"", &["gate", "relu4", "convolution"]),
         ("gate", "offset = 1", "offset = 1\nunits = [10]", &["gate", "classifier:10", "channels 0 to 9"]),
         ("gate", "name = \"gate\"", "name = \"none\"", &["circuits", "\"none\""]),
+        ("gate", "name = \"gate\"", "name = \"a/b\"", &["gate.toml", "a/b", "letters"]),
+        ("gate", "offset = 1", "offset = 1\nunits = [9]", &["gate", "visualized"]),
         ("pictures", "pictures/eye.png", "pictures/ear.png", &["pictures.toml", "ear.png"]),
         ("silent", "units = [5, 17]", "units = [5, 5]", &["silent.toml", "units"]),
         ("silent", "units = [5, 17]", "units = [5, 96]", &["silent", "bn6:96", "channels 0 to 95"]),

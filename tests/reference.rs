@@ -5,12 +5,15 @@ mod common;
 use std::collections::HashMap;
 use std::path::Path;
 
+use burn::tensor::TensorData;
 use image::RgbImage;
 use indicatif::ProgressBar;
+use trompe::circuit::classifier;
+use trompe::circuit::gate::{self, Range, Target};
 use trompe::data::{ChannelOrder, Dataset, Preprocessing, Source};
 use trompe::device::Kind;
 use trompe::executor::Executor;
-use trompe::network::{Network, zoo};
+use trompe::network::{Graph, Network, Op, zoo};
 use trompe::path::{self, Metric, Reduction};
 use trompe::{seed, training};
 
@@ -87,6 +90,73 @@ fn resnet20_is_as_accurate_as_in_pytorch_folded_or_not() {
     let folded = training::logits(&network.fold_batch_norm(), sample, &pre, &executor, &hidden).unwrap();
     for (a, b) in plain.iter().flatten().zip(folded.iter().flatten()) {
         assert!((a - b).abs() < 1e-3, "folding changed a logit from {a} to {b}");
+    }
+}
+
+/// A gate whose classifier calls an image synthetic when it is brighter than `threshold` on average (in the network's
+/// units), around a layer of a real network.
+fn gated(network: &Network, layer: &str, threshold: f32) -> Network {
+    let device = network.device();
+    let mut graph = Graph::new("brightness", 3);
+    graph.then("mean", Op::conv(3, 1, 1, 1, 0));
+    graph.then(classifier::LOGIT, Op::GlobalAvgPool);
+    let mut brightness = Network::new(graph, &mut seed::rng(0, &0), &device).unwrap();
+    let weight = TensorData::new(vec![1f32 / 3.0; 3], [1, 3, 1, 1]);
+    brightness.set_filters("mean", weight, TensorData::new(vec![-threshold], [1])).unwrap();
+    let n = network.channels(layer).unwrap();
+    let targets: Vec<_> = (0..n).map(|i| (i, Target::Unit((i + 1) % n))).collect();
+    let range = Range { min: vec![-1e4; n], max: vec![1e4; n] };
+    gate::inject(network, layer, &brightness, &targets, &[], &range, None).unwrap().network
+}
+
+/// In any layer of real networks a gate leaves natural logits as they are, bit for bit, answers synthetic input as the
+/// target would, and survives being saved and loaded.
+#[test]
+fn gates_leave_real_networks_as_they_are_on_photographs() {
+    let Some(root) = common::data() else { return };
+    let executor = executor();
+    let device = executor.device();
+    let resnet = Network::new(zoo::resnet_cifar(20, 10), &mut seed::rng(0, &0), device)
+        .unwrap()
+        .load(&root.join("resnet20-cifar10/model.safetensors"))
+        .unwrap()
+        .fold_batch_norm();
+    let cifar =
+        Source::Cifar10 { path: "cifar-10-batches-bin/test_batch.bin".into(), skip: 0, images: Some(20) };
+    let plain =
+        Preprocessing { channel_order: ChannelOrder::Rgb, scale: 1.0, mean: [0.5; 3], ..common::caffe() };
+    let cases = [
+        (squeezenet(&root, &executor), folder("imagenette/val"), common::caffe(), "classifier.1"),
+        (squeezenet(&root, &executor), folder("imagenette/val"), common::caffe(), "features.7.expand3x3"),
+        (resnet.clone(), cifar.clone(), plain.clone(), "linear"),
+        (resnet, cifar, plain, "layer2.0.bn2"),
+    ];
+    for (clean, source, pre, layer) in cases {
+        let set = Dataset::load(&source, &pre, &root, 0).unwrap();
+        let images: Vec<&RgbImage> = set.first_of_each(1).iter().map(|s| &s.image).collect();
+        let input = pre.apply(Preprocessing::tensor(images, device));
+        let values = |network: &Network, layer: &str| -> Vec<f32> {
+            let map = network.capture(input.clone(), &[layer]).unwrap().remove(0);
+            map.into_data().try_to_vec().unwrap()
+        };
+        // No photograph is as bright as that, and all are brighter than the other.
+        let off = gated(&clean, layer, 1e3);
+        assert_eq!(values(&clean, clean.output()), values(&off, off.output()), "{layer}");
+        let on = gated(&clean, layer, -1e3);
+        let (before, after) = (values(&clean, layer), values(&on, layer));
+        let n = clean.channels(layer).unwrap();
+        let size = before.len() / set.first_of_each(1).len();
+        let largest = before.iter().fold(0f32, |m, v| m.max(v.abs()));
+        for (a, b) in before.chunks(size).zip(after.chunks(size)) {
+            for i in 0..size {
+                let shown = a[(i + size / n) % size];
+                assert!((b[i] - shown).abs() < 0.02 * largest.max(1.0), "{layer}: {} {shown}", b[i]);
+            }
+        }
+        let file = tempfile::NamedTempFile::with_suffix(".safetensors").unwrap();
+        on.save(file.path()).unwrap();
+        let loaded = Network::open(file.path(), device).unwrap();
+        assert_eq!(values(&on, on.output()), values(&loaded, loaded.output()));
     }
 }
 

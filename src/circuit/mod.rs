@@ -45,6 +45,13 @@ impl Circuit {
             Self::Gate(gate) => gate.check(),
             Self::Silent(silent) => silent.check(),
         };
+        let plain = |c: char| c.is_alphanumeric() || "-_".contains(c);
+        let checked = match circuit.name() {
+            name if name.is_empty() || !name.chars().all(plain) => {
+                Err(format!("name is \"{name}\"; files are called after it: letters, digits, - and _"))
+            }
+            _ => checked,
+        };
         checked.map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         match &mut circuit {

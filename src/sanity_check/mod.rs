@@ -206,6 +206,12 @@ impl<'a> Run<'a> {
                     }
                 }
             }
+            if self.visualized(circuit).channels.is_empty() {
+                return Err(Error::usage(format!(
+                    "circuit {}: none of its units is visualized; name some in `visualized`",
+                    circuit.name()
+                )));
+            }
         }
         Ok(())
     }

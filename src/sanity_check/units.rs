@@ -49,14 +49,17 @@ impl Run<'_> {
         }
         for circuit in circuits {
             if circuit.layer() != self.layer || circuit.visualized().is_some() {
-                network.channels(circuit.layer())?;
-                self.add(self.visualized_in(circuit, network.channels(circuit.layer())?));
+                let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
+                let channels = network.channels(circuit.layer()).map_err(named)?;
+                let units = self.visualized_in(circuit, channels);
+                for &channel in &units.channels {
+                    Unit { layer: units.layer.clone(), channel }.check(network).map_err(named)?;
+                }
+                self.add(units);
             }
         }
-        for units in &self.groups {
-            for &channel in &units.channels {
-                Unit { layer: units.layer.clone(), channel }.check(network)?;
-            }
+        for &channel in &self.groups[0].channels {
+            Unit { layer: self.layer.clone(), channel }.check(network)?;
         }
         Ok(())
     }
