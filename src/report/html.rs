@@ -274,6 +274,15 @@ fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
             row(format!("{circuit}: top-1 on {}", a.dataset), top1, moved(before.top1, a.top1));
             row(format!("{circuit}: top-5 on {}", a.dataset), top5, moved(before.top5, a.top5));
         }
+        let trained = |kind: &str| -> usize {
+            let rows = data.gate.iter().filter(|g| g.circuit == *circuit && g.kind == kind && g.seen);
+            rows.map(|g| g.images).sum()
+        };
+        if trained("visualization") > 0 {
+            let ours = format!("{} natural, {} synthetic", trained("natural"), trained("visualization"));
+            let what = format!("{circuit}: images the classifier was trained on");
+            row(what, "1,281,167 natural, 472,500 synthetic", ours);
+        }
         for (kind, what) in [
             ("natural", "natural images the classifier was not trained on, taken for natural"),
             ("visualization", "visualizations of held-out units, all steps, taken for synthetic"),
@@ -283,6 +292,9 @@ fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
             }
         }
     }
+    let optimization = &manifest.config["experiment"]["visualization"]["optimization"];
+    let ours = format!("{} (at {} px)", optimization["steps"], optimization["size"]);
+    row("steps of a visualization".into(), "512", ours);
     if let Some(comparison) = data.comparisons().into_iter().find(|c| c.1 == "spearman")
         && let Some(units) = data.layer_of(CLEAN)
     {

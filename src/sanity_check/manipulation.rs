@@ -173,6 +173,27 @@ impl Run<'_> {
                 },
             )
         })?;
+        let mut trained_on = vec![("visualization", "units it was trained on".to_string(), &synthetic)];
+        if !self.experiment.data.sources().any(|s| *s == source) {
+            trained_on.push(("natural", source.to_string(), &natural));
+        }
+        let mut rows = vec![];
+        for (kind, dataset, images) in trained_on {
+            let bar = progress::bar("the classifier on what it was trained on", images.len());
+            let logits = classifier::logits(&classifier, images, preprocessing, executor, &bar)?;
+            bar.finish_and_clear();
+            let right = logits.iter().filter(|&&logit| (logit > 0.0) == (kind == "visualization")).count();
+            rows.push(tables::Gate {
+                network: self.network.clone(),
+                circuit: settings.name.clone(),
+                kind: kind.into(),
+                dataset,
+                seen: true,
+                step: None,
+                images: images.len(),
+                correct: right as f64 / images.len().max(1) as f64,
+            });
+        }
         let range = results.stage(&format!("range of {layer}"), || {
             let of = (&of, layer, honest.len());
             self.cached_json("ranges", &of, || {
@@ -198,6 +219,7 @@ impl Run<'_> {
             pictures.iter().map(|(_, p)| Template::new(p, size, preprocessing, peak)).collect();
         let injected =
             gate::inject(&clean.network, layer, &classifier, &targets, &templates, &range, settings.k)?;
+        self.gate.extend(rows);
         let held_out: Vec<&Visualization> = honest
             .iter()
             .filter(|v| {
