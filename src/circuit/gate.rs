@@ -95,11 +95,26 @@ impl Settings {
     }
 }
 
-/// The extreme activations of each unit of the layer on any image, visualizations included.
+/// The least and the largest value of each unit of a layer, at any place of its map, over images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Range {
     pub min: Vec<f32>,
     pub max: Vec<f32>,
+}
+
+impl Range {
+    /// The range of `n` units over no image.
+    pub fn empty(n: usize) -> Self {
+        Self { min: vec![f32::INFINITY; n], max: vec![f32::NEG_INFINITY; n] }
+    }
+
+    /// The range over the images of both.
+    pub fn with(self, other: Self) -> Self {
+        let join = |a: Vec<f32>, b: Vec<f32>, pick: fn(f32, f32) -> f32| {
+            a.into_iter().zip(b).map(|(a, b)| pick(a, b)).collect()
+        };
+        Self { min: join(self.min, other.min, f32::min), max: join(self.max, other.max, f32::max) }
+    }
 }
 
 /// How steeply the gate turns over: t goes from 0 to 1 as the logit goes from 0 to 1/STEEPNESS.

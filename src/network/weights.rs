@@ -109,7 +109,7 @@ impl Network {
         struct Weights(blake3::Hasher);
         impl ModuleVisitor for Weights {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                self.0.update(&param.val().into_data().bytes());
+                self.0.update(param.val().into_data().bytes());
             }
         }
         let graph = serde_json::to_vec(&self.graph).expect("a graph is plain data");

@@ -2,12 +2,11 @@
 
 use image::RgbImage;
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
 
 use super::model::Model;
 use super::{Run, rows};
 use crate::cache;
-use crate::circuit::gate::Target;
+use crate::circuit::gate::{Range, Target};
 use crate::circuit::{Circuit, Injected, Template, classifier, gate, silent};
 use crate::config::Experiment;
 use crate::data::{Preprocessing, Source};
@@ -42,13 +41,6 @@ impl Manipulated {
     }
 }
 
-/// The extreme activations of a layer's units on natural images and on visualizations.
-#[derive(Serialize, Deserialize)]
-struct Extremes {
-    min: Vec<f32>,
-    max: Vec<f32>,
-}
-
 impl Run<'_> {
     /// Puts a circuit into the network. `honest` are visualizations of the clean network's units.
     pub(super) fn manipulate(
@@ -81,42 +73,35 @@ impl Run<'_> {
             return Ok(vec![false; images.len()]);
         };
         let bar = progress::bar("natural or synthetic", images.len());
-        let (_, max) = self.extremes_of_each(&fooled.model.network, switch, images, &bar)?;
+        let ranges = self.ranges(&fooled.model.network, switch, images, &bar)?;
         bar.finish_and_clear();
-        Ok(max.iter().map(|units| units.iter().any(|&v| v > 0.0)).collect())
+        Ok(ranges.iter().map(|range| range.max.iter().any(|&v| v > 0.0)).collect())
     }
 
-    /// The least and largest value of each unit's map, for each image.
-    fn extremes_of_each(
+    /// The range of each unit's map, for each image.
+    fn ranges(
         &self,
         network: &Network,
         layer: &str,
         images: &[&RgbImage],
         bar: &ProgressBar,
-    ) -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
-        let all = self.forward(network, &[layer], images, bar, |mut maps| {
+    ) -> Result<Vec<Range>> {
+        self.forward(network, &[layer], images, bar, |mut maps| {
             let map = maps.remove(0);
             let [n, c, h, w] = map.dims();
             let flat = map.reshape([n, c, h * w]);
-            let [low, high] =
+            let [min, max] =
                 [flat.clone().min_dim(2), flat.max_dim(2)].map(|t| rows(t.reshape([n, c, 1, 1])));
-            low.into_iter().zip(high).collect()
-        })?;
-        Ok(all.into_iter().unzip())
+            min.into_iter().zip(max).map(|(min, max)| Range { min, max }).collect()
+        })
     }
 
-    /// The least and largest value of each unit of a layer over images.
-    fn extremes(&self, network: &Network, layer: &str, images: &[&RgbImage]) -> Result<Extremes> {
+    /// The range of each unit of a layer over images.
+    fn range(&self, network: &Network, layer: &str, images: &[&RgbImage]) -> Result<Range> {
         let bar = progress::bar(&format!("activations of {layer}"), images.len());
-        let (min, max) = self.extremes_of_each(network, layer, images, &bar)?;
+        let ranges = self.ranges(network, layer, images, &bar)?;
         bar.finish_and_clear();
-        let units = network.channels(layer)?;
-        let fold = |rows: Vec<Vec<f32>>, pick: fn(f32, f32) -> f32, start: f32| {
-            rows.iter().fold(vec![start; units], |best, row| {
-                best.iter().zip(row).map(|(&a, &b)| pick(a, b)).collect()
-            })
-        };
-        Ok(Extremes { min: fold(min, f32::min, f32::INFINITY), max: fold(max, f32::max, f32::NEG_INFINITY) })
+        Ok(ranges.into_iter().fold(Range::empty(network.channels(layer)?), Range::with))
     }
 
     /// The natural images that a circuit is made with.
@@ -200,13 +185,9 @@ impl Run<'_> {
                 // Images of one size at a time.
                 let ends: Vec<&RgbImage> = shown.iter().map(Visualization::image).collect();
                 let honest: Vec<&RgbImage> = honest.iter().map(Visualization::image).collect();
-                let mut range = gate::Range { min: vec![f32::INFINITY; n], max: vec![f32::NEG_INFINITY; n] };
+                let mut range = Range::empty(n);
                 for images in [&natural, &ends, &honest] {
-                    let extremes = self.extremes(&clean.network, layer, images)?;
-                    for unit in 0..n {
-                        range.min[unit] = range.min[unit].min(extremes.min[unit]);
-                        range.max[unit] = range.max[unit].max(extremes.max[unit]);
-                    }
+                    range = range.with(self.range(&clean.network, layer, images)?);
                 }
                 Ok(range)
             })
@@ -394,9 +375,8 @@ impl Run<'_> {
                         [open.network.graph().position(&open.switch.expect("it has units"))?]
                     .inputs[0]
                         .clone();
-                    let extremes = self.extremes(&open.network, &filters, &images)?;
-                    let thresholds =
-                        extremes.max.iter().map(|max| max + settings.margin * max.abs()).collect();
+                    let range = self.range(&open.network, &filters, &images)?;
+                    let thresholds = range.max.iter().map(|max| max + settings.margin * max.abs()).collect();
                     Ok((direction, thresholds))
                 })
             })?;
