@@ -74,7 +74,11 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         run.behaviour(circuit, &before, &after);
         let units = run.visualized(circuit);
         let pictures = run.visualizations(&fooled.model, &units, &mut results)?;
-        run.describe(&clean, honest, &pictures, Some((circuit, &fooled)), &mut results)?;
+        let mut reference = honest.clone();
+        if let Some(targets) = run.targets(&units, &fooled) {
+            reference.extend(run.visualizations(&clean, &targets, &mut results)?);
+        }
+        run.describe(&clean, &reference, &pictures, Some((circuit, &fooled)), &mut results)?;
         run.paths(&clean, &fooled.model, &units, &pictures, circuit.name(), &mut results)?;
     }
     run.write(results.folder())?;

@@ -3,9 +3,11 @@
 use image::RgbImage;
 use indicatif::ProgressBar;
 
+use super::manipulation::Manipulated;
 use super::model::Model;
 use super::{Run, rows, tables};
 use crate::circuit::Circuit;
+use crate::circuit::gate::Target;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress;
@@ -99,6 +101,18 @@ impl Run<'_> {
         };
         let per_unit = if of_classes { self.experiment.visualization.per_class } else { 1 };
         Units { layer: circuit.layer().into(), channels, per_unit }
+    }
+
+    /// The units that a circuit makes `units` show and that are not in their group: their honest visualizations are what
+    /// the fooled ones are set against.
+    pub(super) fn targets(&self, units: &Units, fooled: &Manipulated) -> Option<Units> {
+        let group = self.groups.iter().find(|g| g.layer == units.layer)?;
+        let shown = |&channel: &usize| match fooled.target(channel) {
+            Target::Unit(unit) if !group.channels.contains(&unit) => Some(unit),
+            _ => None,
+        };
+        let channels: Vec<usize> = units.channels.iter().filter_map(shown).collect();
+        (!channels.is_empty()).then(|| Units { layer: units.layer.clone(), channels, per_unit: 1 })
     }
 
     /// A visualization to be made.
