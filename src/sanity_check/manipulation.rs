@@ -125,13 +125,14 @@ impl Run<'_> {
         let layer = &settings.layer;
         let n = clean.network.channels(layer)?;
         let mut shown = self.classifier_visualizations(clean, settings, results)?;
-        shown.extend(self.drawings(clean, settings, pictures, results)?);
+        let drawings = self.drawings(clean, settings, pictures, results)?;
+        let drawn: Vec<String> = drawings.iter().map(|v| hash(v.image())).collect();
+        shown.extend(drawings);
         let natural = settings.classifier.natural.as_ref();
         let natural = self.made_with(natural, settings.classifier.natural_images, results)?;
         let source = self.datasets[natural].0.clone();
         let natural: Vec<&RgbImage> = self.datasets[natural].1.samples.iter().map(|s| &s.image).collect();
         let synthetic: Vec<&RgbImage> = shown.iter().flat_map(|v| &v.trajectory).map(|s| &s.image).collect();
-        let drawn: Vec<String> = pictures.iter().map(|(_, p)| hash(p)).collect();
         let of = (
             (&clean.key, &settings.classifier, &source, drawn),
             (preprocessing, &self.experiment.visualization, seed, self.device()),
@@ -285,23 +286,21 @@ impl Run<'_> {
         results: &mut Results,
     ) -> Result<Vec<Visualization>> {
         let preprocessing = &self.experiment.preprocessing;
-        let all = &self.experiment.visualization.optimization;
-        let optimization = self.classifier_optimization(&settings.classifier);
+        // At full size, since templates of another size draw otherwise.
+        let optimization = &self.experiment.visualization.optimization;
+        let size = optimization.size;
         let mut drawn = vec![];
         for (name, picture) in pictures {
-            for optimization in [all, &optimization] {
-                let template = Template::new(picture, optimization.size, preprocessing, 1.0);
-                let (least, size) = (template.smallest(), optimization.size);
-                let left = visualize::smallest(&optimization.transforms, size);
-                if left < least {
-                    return Err(Error::usage(format!(
-                        "circuit {}: the transforms leave {left} of {size} pixels, and a picture is drawn on at least \
-                         {least}; scale or jitter less",
-                        settings.name
-                    )));
-                }
+            let template = Template::new(picture, size, preprocessing, 1.0);
+            let least = template.smallest();
+            let left = visualize::smallest(&optimization.transforms, size);
+            if left < least {
+                return Err(Error::usage(format!(
+                    "circuit {}: the transforms leave {left} of {size} pixels, and a picture is drawn on at least \
+                     {least}; scale or jitter less",
+                    settings.name
+                )));
             }
-            let template = Template::new(picture, optimization.size, preprocessing, 1.0);
             let mut network = clean.network.clone();
             let output = network.output().to_string();
             let mut insert = network.insert_before(&output)?;
@@ -312,7 +311,7 @@ impl Run<'_> {
                 (0..settings.classifier.drawings_per_picture).map(|i| self.request(&layer, 0, i)).collect();
             let steps = half_octaves(optimization.steps);
             drawn.extend(results.stage(&format!("drawings of {name}"), || {
-                self.visualize(&model, &requests, &optimization, &steps)
+                self.visualize(&model, &requests, optimization, &steps)
             })?);
         }
         Ok(drawn)
