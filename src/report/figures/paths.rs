@@ -93,8 +93,16 @@ impl Draw for Curve {
             chart
                 .draw_series(std::iter::once(PathElement::new(line, INK.stroke_width(2))))
                 .map_err(|e| e.to_string())?;
+            // Two lines of words take 40 pixels; where the heights are closer, the words move apart.
+            let others = self.references.iter().filter(|(other, _)| other != value);
+            let shift: i32 = others
+                .map(|(other, _)| {
+                    let gap = (to_y(*value) - to_y(*other)).abs();
+                    if gap < 40 { (40 - gap) / 2 * if value > other { -1 } else { 1 } } else { 0 }
+                })
+                .sum();
             for (row, words) in meaning.lines().enumerate() {
-                let at = (1200 - right + 10, to_y(*value) + 18 * row as i32 - 9);
+                let at = (1200 - right + 10, to_y(*value) + shift + 18 * row as i32 - 9);
                 text(area, words, at, &style(15.0, INK, HPos::Left, VPos::Center))?;
             }
         }
