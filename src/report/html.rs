@@ -58,11 +58,15 @@ fn verdict(data: &Data) -> Vec<String> {
                      closer to the given picture than to honest visualizations",
                     fooling.closer
                 ),
-                _ => format!(
-                    "{} of {pictures} visualizations are closer to what the circuit makes the unit show than to the \
-                     unit's honest ones",
-                    fooling.closer
-                ),
+                _ => {
+                    let [fooled, honest] = [circuit, CLEAN].map(|n| number(resemblance(data, n, circuit).0));
+                    format!(
+                        "{} of {pictures} visualizations are closer to what the circuit makes the unit show than to \
+                         the unit's honest ones; those of different units resemble one another by {fooled}, in the \
+                         honest network by {honest}",
+                        fooling.closer
+                    )
+                }
             };
             lines.push(format!(
                 "With the circuit \"{circuit}\", top-1 accuracy goes from {} to {}, while {shown}.",

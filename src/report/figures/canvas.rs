@@ -254,3 +254,21 @@ pub fn spread(values: impl Iterator<Item = f64>) -> Range<f64> {
     let margin = ((high - low) * 0.06).max(1e-3);
     low - margin..high + margin
 }
+
+/// Layer names under the axis, in two alternating rows where they would touch, and only every so many where even
+/// that is too tight.
+pub fn layer_ticks(layers: &[String], width: usize) -> Vec<(f64, String)> {
+    let longest = layers.iter().map(String::len).max().unwrap_or(1) * 10;
+    let space = width / layers.len().max(1);
+    let rows = if longest > space { 2 } else { 1 };
+    let every = longest.div_ceil(space * rows).max(1);
+    layers
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| i % every == 0)
+        .map(|(i, name)| {
+            let drop = rows == 2 && (i / every) % 2 == 1;
+            (i as f64, if drop { format!("\n{name}") } else { name.clone() })
+        })
+        .collect()
+}

@@ -7,7 +7,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{
-    Area, Axis, Draw, Drawn, Entry, INK, PALETTE, bold, chart, legend, save, series, spread, style, text,
+    Area, Axis, Draw, Drawn, Entry, INK, PALETTE, bold, chart, layer_ticks, legend, save, series, spread,
+    style, text,
 };
 use super::{Data, Figure, Topic, label};
 use crate::error::Result;
@@ -122,24 +123,6 @@ impl Draw for Curve {
         }
         Ok(())
     }
-}
-
-/// Layer names under the axis, in two alternating rows where they would touch, and only every so many where even
-/// that is too tight.
-fn layer_ticks(layers: &[String], width: usize) -> Vec<(f64, String)> {
-    let longest = layers.iter().map(String::len).max().unwrap_or(1) * 10;
-    let space = width / layers.len().max(1);
-    let rows = if longest > space { 2 } else { 1 };
-    let every = longest.div_ceil(space * rows).max(1);
-    layers
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| i % every == 0)
-        .map(|(i, name)| {
-            let drop = rows == 2 && (i / every) % 2 == 1;
-            (i as f64, if drop { format!("\n{name}") } else { name.clone() })
-        })
-        .collect()
 }
 
 /// One line of values by layer; layers that a curve does not reach are left out.

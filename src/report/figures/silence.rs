@@ -5,7 +5,7 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Area, Axis, Draw, Drawn, INK, PALETTE, bold, chart, save, spread, text};
+use super::canvas::{Area, Axis, Draw, Drawn, INK, PALETTE, bold, chart, layer_ticks, save, spread, text};
 use super::{Data, Figure, Topic};
 use crate::error::Result;
 
@@ -27,7 +27,7 @@ impl Draw for Gaps {
         let x = Axis {
             range: -0.5..n as f64 - 0.5,
             name: "layer, from input to output".into(),
-            ticks: self.layers.iter().enumerate().map(|(i, (name, _))| (i as f64, name.clone())).collect(),
+            ticks: layer_ticks(&self.layers.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), 870),
         };
         let all = self.layers.iter().flat_map(|(_, values)| values.iter().map(|v| v.log10()));
         let range = spread(all.chain([0.0]));
@@ -41,7 +41,7 @@ impl Draw for Gaps {
             Axis { range: range.clone(), name: "visualization / most driving natural image".into(), ticks };
         let title = "Activation that a visualization reaches, against natural images";
         text(area, title, (20, 16), &bold(22.0, HPos::Left, VPos::Top))?;
-        let mut chart = chart(area, &x, &y, [100, 60, 24, 72])?;
+        let mut chart = chart(area, &x, &y, [100, 60, 24, 91])?;
         let one = [(-0.5, 0.0), (n as f64 - 0.5, 0.0)];
         chart
             .draw_series(std::iter::once(PathElement::new(one, INK.stroke_width(2))))
