@@ -67,13 +67,18 @@ impl Run<'_> {
         Ok(Manipulated { model: Model { network, key }, switch, targets, pictures })
     }
 
-    /// Whether each image switches the circuit on.
-    pub(super) fn switched(&self, fooled: &Manipulated, images: &[&RgbImage]) -> Result<Vec<bool>> {
-        let Some(switch) = &fooled.switch else {
+    /// Whether each image switches a circuit on: whether a layer of the network, the switch, is above zero anywhere.
+    pub(super) fn switched(
+        &self,
+        network: &Network,
+        switch: Option<&str>,
+        images: &[&RgbImage],
+    ) -> Result<Vec<bool>> {
+        let Some(switch) = switch else {
             return Ok(vec![false; images.len()]);
         };
         let bar = progress::bar("natural or synthetic", images.len());
-        let ranges = self.ranges(&fooled.model.network, switch, images, &bar)?;
+        let ranges = self.ranges(network, switch, images, &bar)?;
         bar.finish_and_clear();
         Ok(ranges.iter().map(|range| range.max.iter().any(|&v| v > 0.0)).collect())
     }
@@ -209,14 +214,7 @@ impl Run<'_> {
                 unit.layer != self.layer || !settings.classifier.classes.contains(&unit.channel)
             })
             .collect();
-        let network = injected.network.clone();
-        let tested = Manipulated {
-            model: Model { network, key: String::new() },
-            switch: injected.switch.clone(),
-            targets: vec![],
-            pictures: vec![],
-        };
-        self.test_gate(&tested, settings, &held_out)?;
+        self.test_gate(&injected, settings, &held_out)?;
         Ok((injected, targets))
     }
 
@@ -320,14 +318,14 @@ impl Run<'_> {
     /// How often the gate is right about visualizations of units it was not trained on, by step.
     fn test_gate(
         &mut self,
-        fooled: &Manipulated,
+        gated: &Injected,
         settings: &gate::Settings,
         tested: &[&Visualization],
     ) -> Result<()> {
         let snapshots = tested.first().map_or(0, |v| v.trajectory.len());
         for k in 0..snapshots {
             let images: Vec<&RgbImage> = tested.iter().map(|v| &v.trajectory[k].image).collect();
-            let on = self.switched(fooled, &images)?;
+            let on = self.switched(&gated.network, gated.switch.as_deref(), &images)?;
             self.gate.push(tables::Gate {
                 network: self.network.clone(),
                 circuit: settings.name.clone(),

@@ -110,6 +110,8 @@ struct Run<'a> {
     setting: &'a Setting,
     /// What the network is called in tables.
     network: String,
+    /// How many outputs it has.
+    outputs: usize,
     /// The validation set first, then whatever else was asked for.
     datasets: Vec<(Source, Dataset)>,
     /// The layer whose units stand for classes.
@@ -136,6 +138,7 @@ impl<'a> Run<'a> {
             experiment,
             setting,
             network: network.name().into(),
+            outputs,
             datasets: vec![(experiment.data.validation.clone(), validation)],
             layer: experiment.visualization.layer.clone().unwrap_or_else(|| network.output().into()),
             groups: vec![],
@@ -230,8 +233,7 @@ impl<'a> Run<'a> {
         if let Some(at) = self.datasets.iter().position(|(known, _)| known == source) {
             return Ok(at);
         }
-        let outputs = untrained(self.experiment, self.setting)?;
-        let outputs = outputs.channels(outputs.output())?;
+        let outputs = self.outputs;
         let reading = format!("reading {source}");
         let set = results.stage(&reading, || load(self.experiment, self.setting, source, outputs))?;
         results.skipped(&set.skipped);

@@ -213,7 +213,9 @@ impl Run<'_> {
             });
             let images: Vec<&RgbImage> = picture.trajectory.iter().map(|s| &s.image).collect();
             let on = match circuit {
-                Some((_, fooled)) => Some(self.switched(fooled, &images)?),
+                Some((_, fooled)) => {
+                    Some(self.switched(&fooled.model.network, fooled.switch.as_deref(), &images)?)
+                }
                 None => None,
             };
             for (k, snapshot) in picture.trajectory.iter().enumerate() {
