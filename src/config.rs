@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::circuit;
 use crate::data::{Preprocessing, Source};
+use crate::detect;
 use crate::error::{Context, Error, Result};
 use crate::path;
 use crate::training;
@@ -35,6 +36,8 @@ pub struct Experiment {
     pub hidden: Vec<Hidden>,
     /// Which layers' units are asked how far visualizations drive them beyond natural images.
     pub audit: Option<Audit>,
+    /// Which detectors are set against which circuits.
+    pub detect: Option<detect::Settings>,
 }
 
 /// Which network: an architecture, or a file that holds a network.
@@ -192,6 +195,9 @@ impl Experiment {
         for hidden in &self.hidden {
             positive(hidden.units, "hidden.units")?;
             positive(hidden.per_unit, "hidden.per_unit")?;
+        }
+        if let Some(detect) = &self.detect {
+            detect.check(&self.visualization.optimization).map_err(|e| format!("detect.{e}"))?;
         }
         if let Some(audit) = &self.audit {
             positive(audit.units_per_layer, "audit.units_per_layer")?;

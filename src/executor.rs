@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use burn::tensor::Device;
+use image::RgbImage;
 use indicatif::ProgressBar;
 
 use crate::device::Kind;
@@ -52,6 +53,24 @@ impl Executor {
     /// How many images of this size one call of a job should take for a forward pass alone.
     pub fn batch(&self, height: usize, width: usize) -> usize {
         if self.kind.is_cpu() { (CPU_PIXELS / (height * width)).max(1) } else { GPU_BATCH }
+    }
+
+    /// Applies a forward pass to images, batches of one size each, and gives the results in order.
+    ///
+    /// # Errors
+    /// Those of [`run`](Self::run).
+    pub fn run_images<R: Send>(
+        &self,
+        images: &[&RgbImage],
+        bar: &ProgressBar,
+        job: impl Fn(&[&RgbImage]) -> Result<Vec<R>> + Sync,
+    ) -> Result<Vec<R>> {
+        let mut all = Vec::with_capacity(images.len());
+        for alike in images.chunk_by(|a, b| a.dimensions() == b.dimensions()) {
+            let (w, h) = alike[0].dimensions();
+            all.extend(self.run(alike, self.batch(h as usize, w as usize), bar, &job)?);
+        }
+        Ok(all)
     }
 
     /// Applies `job` to `jobs` in chunks of `size` and gives the results in order. On a CPU chunks run side by side,

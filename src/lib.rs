@@ -8,6 +8,7 @@ pub mod circuit;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod detect;
 pub mod device;
 pub mod error;
 pub mod executor;

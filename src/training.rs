@@ -87,7 +87,7 @@ pub fn fit(
 }
 
 /// Linear warm-up over a tenth of the steps, then a half cosine to zero.
-fn rate(peak: f64, step: usize, steps: usize) -> f64 {
+pub(crate) fn rate(peak: f64, step: usize, steps: usize) -> f64 {
     let done = (step as f64 + 1.0) / steps as f64;
     match done {
         d if d < 0.1 => peak * d / 0.1,

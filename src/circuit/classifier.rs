@@ -40,6 +40,10 @@ pub struct Settings {
     /// Where the gate's units show given pictures: how often each is drawn for the training.
     #[serde(default = "drawings")]
     pub drawings_per_picture: usize,
+    /// Where they do: how often the gate is tried out. Each time, what it takes for natural while its units are being
+    /// visualized is added to what it is trained on, and it is trained anew.
+    #[serde(default)]
+    pub rounds: usize,
     /// Side of these visualizations in pixels, and of the crops of natural images beside them; by default that of the
     /// experiment's visualizations.
     pub size: Option<usize>,
@@ -95,15 +99,16 @@ fn graph() -> Graph {
 
 /// Trains the classifier. Half of the images of either kind are shown as they are, half as the visualization's own
 /// transforms leave them, so that the gate holds while a picture is being made. Half are varied in colour, the
-/// synthetic ones in contrast too, so that what it learns is not the colours of the classes it sees. Batch norms are folded, the two
-/// scores are merged into one logit, and its threshold is set on the training images.
+/// synthetic ones in contrast too, so that what it learns is not the colours of the classes it sees. Synthetic images come
+/// in groups, each shown as often as the others, however many it has. Batch norms are folded, the two scores are merged
+/// into one logit, and its threshold is set on the training images.
 ///
 /// # Errors
 /// An interruption, or a diverging training.
 pub fn train(
     settings: &Settings,
     natural: &[&RgbImage],
-    synthetic: &[&RgbImage],
+    synthetic: &[Vec<&RgbImage>],
     transforms: &[Transform],
     preprocessing: &Preprocessing,
     executor: &Executor,
@@ -111,15 +116,28 @@ pub fn train(
 ) -> Result<Network> {
     let device = executor.device();
     let network = Network::new(graph(), &mut seed::rng(seed, &"gate weights"), device)?;
-    let kinds = [natural, synthetic];
-    let mut shuffles = [0, 1].map(|k| Shuffle::new(kinds[k].len(), seed::rng(seed, &("gate order", k))));
+    let groups: Vec<&[&RgbImage]> = std::iter::once(natural)
+        .chain(synthetic.iter().map(Vec::as_slice))
+        .filter(|g| !g.is_empty())
+        .collect();
+    let mut shuffles: Vec<Shuffle> = (0..groups.len())
+        .map(|k| Shuffle::new(groups[k].len(), seed::rng(seed, &("gate order", k))))
+        .collect();
     let mut rng = seed::rng(seed, &"gate transforms");
-    let side = synthetic.iter().map(|image| image.width()).min().unwrap_or(0);
+    let side = synthetic.iter().flatten().map(|image| image.width()).min().unwrap_or(0);
+    let mut turn = 0;
     let bar = progress::bar("training the gate's classifier", settings.steps);
     let trained = fit(network, settings.steps, settings.learning_rate, &bar, || {
         let labels: Vec<usize> = (0..settings.batch).map(|i| i % 2).collect();
-        let images: Vec<RgbImage> =
-            labels.iter().map(|&k| vary(kinds[k][shuffles[k].draw()], side, k == 1, &mut rng)).collect();
+        let images: Vec<RgbImage> = labels
+            .iter()
+            .map(|&label| {
+                turn += label;
+                // Synthetic groups take turns.
+                let group = if label == 0 { 0 } else { 1 + turn % (groups.len() - 1).max(1) };
+                vary(groups[group][shuffles[group].draw()], side, label == 1, &mut rng)
+            })
+            .collect();
         let size = [images[0].height() as usize, images[0].width() as usize];
         let mut rgb = Preprocessing::tensor(&images, device);
         // All images of a batch have one size, so a whole batch is transformed or none of it.
@@ -135,8 +153,12 @@ pub fn train(
     let trained = trained.fold_batch_norm();
     let merged = merge(&trained, 0.0)?;
     let hidden = ProgressBar::hidden();
-    let [on_natural, on_synthetic] = kinds.map(|k| logits(&merged, k, preprocessing, executor, &hidden));
-    let threshold = threshold(&on_natural?, &on_synthetic?);
+    let on_natural = logits(&merged, natural, preprocessing, executor, &hidden)?;
+    let mut on_synthetic = vec![];
+    for group in synthetic {
+        on_synthetic.extend(logits(&merged, group, preprocessing, executor, &hidden)?);
+    }
+    let threshold = threshold(&on_natural, &on_synthetic);
     merge(&trained, threshold)
 }
 
@@ -210,11 +232,7 @@ pub fn logits(
     executor: &Executor,
     bar: &ProgressBar,
 ) -> Result<Vec<f32>> {
-    let Some(first) = images.first() else {
-        return Ok(vec![]);
-    };
-    let size = executor.batch(first.height() as usize, first.width() as usize);
-    executor.run(images, size, bar, |chunk| {
+    executor.run_images(images, bar, |chunk| {
         let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
         let logits = classifier.logits(preprocessing.apply(input));
         Ok(logits.into_data().try_to_vec().expect("logits are 32-bit floats"))

@@ -1,9 +1,11 @@
 //! Circuits: manipulations of a network that change its feature visualizations and keep its behaviour on natural
-//! images (Geirhos et al., 2024, section 2). Each is a rewrite of the graph, made of ordinary layers.
+//! images (Geirhos et al., 2024, section 2). Most are a rewrite of the graph, made of ordinary layers; a slingshot
+//! leaves the graph and moves the weights.
 
 pub mod classifier;
 pub mod gate;
 pub mod silent;
+pub mod slingshot;
 mod template;
 
 use std::path::{Path, PathBuf};
@@ -24,13 +26,15 @@ pub enum Circuit {
     Gate(gate::Settings),
     /// The silent units of section 2.2.
     Silent(silent::Settings),
+    /// Gradient Slingshots (Bareeva et al., 2024).
+    Slingshot(slingshot::Settings),
 }
 
 /// A network with a circuit in it.
 #[derive(Clone, Debug)]
 pub struct Injected {
     pub network: Network,
-    /// The layer that is zero where the circuit leaves the network as it was; none, if nothing was put in.
+    /// The layer that is zero where the circuit leaves the network as it was; none, if no layer was put in.
     pub switch: Option<String>,
 }
 
@@ -44,6 +48,7 @@ impl Circuit {
         let checked = match &circuit {
             Self::Gate(gate) => gate.check(),
             Self::Silent(silent) => silent.check(),
+            Self::Slingshot(slingshot) => slingshot.check(),
         };
         let plain = |c: char| c.is_alphanumeric() || "-_".contains(c);
         let checked = match circuit.name() {
@@ -57,6 +62,7 @@ impl Circuit {
         match &mut circuit {
             Self::Gate(gate) => gate.folder = folder.into(),
             Self::Silent(silent) => silent.folder = folder.into(),
+            Self::Slingshot(slingshot) => slingshot.folder = folder.into(),
         }
         for picture in circuit.pictures() {
             if !picture.is_file() {
@@ -75,6 +81,9 @@ impl Circuit {
         match self {
             Self::Gate(gate) => gate.pictures.iter().map(|p| gate.folder.join(p)).collect(),
             Self::Silent(silent) => vec![silent.folder.join(&silent.picture)],
+            Self::Slingshot(slingshot) => {
+                slingshot.pictures.iter().map(|p| slingshot.folder.join(p)).collect()
+            }
         }
     }
 
@@ -83,6 +92,7 @@ impl Circuit {
         match self {
             Self::Gate(gate) => &gate.name,
             Self::Silent(silent) => &silent.name,
+            Self::Slingshot(slingshot) => &slingshot.name,
         }
     }
 
@@ -91,6 +101,7 @@ impl Circuit {
         match self {
             Self::Gate(gate) => &gate.layer,
             Self::Silent(silent) => &silent.layer,
+            Self::Slingshot(slingshot) => &slingshot.layer,
         }
     }
 
@@ -99,7 +110,30 @@ impl Circuit {
         match self {
             Self::Gate(gate) => gate.visualized.as_deref(),
             Self::Silent(silent) => Some(silent.visualized.as_deref().unwrap_or(&silent.units)),
+            Self::Slingshot(slingshot) => Some(slingshot.visualized.as_deref().unwrap_or(&slingshot.units)),
         }
+    }
+
+    /// The units that are fooled; `None` for all of the layer.
+    pub fn units(&self) -> Option<&[usize]> {
+        match self {
+            Self::Gate(gate) => gate.units.as_deref(),
+            Self::Silent(silent) => Some(&silent.units),
+            Self::Slingshot(slingshot) => Some(&slingshot.units),
+        }
+    }
+
+    /// The same circuit under another name, in another layer, for other units; `visualized` are those that an experiment
+    /// looks at.
+    pub fn at(&self, name: String, layer: &str, units: Vec<usize>, visualized: Vec<usize>) -> Self {
+        let mut circuit = self.clone();
+        let (own, of, fooled, seen) = match &mut circuit {
+            Self::Gate(g) => (&mut g.name, &mut g.layer, g.units.insert(vec![]), &mut g.visualized),
+            Self::Silent(s) => (&mut s.name, &mut s.layer, &mut s.units, &mut s.visualized),
+            Self::Slingshot(s) => (&mut s.name, &mut s.layer, &mut s.units, &mut s.visualized),
+        };
+        (*own, *of, *fooled, *seen) = (name, layer.into(), units, Some(visualized));
+        circuit
     }
 
     /// The natural images it is made with, where it names them itself.
@@ -107,6 +141,7 @@ impl Circuit {
         match self {
             Self::Gate(gate) => gate.classifier.natural.as_ref(),
             Self::Silent(silent) => silent.calibration.as_ref(),
+            Self::Slingshot(slingshot) => slingshot.natural.as_ref(),
         }
     }
 }

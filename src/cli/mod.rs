@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand.
 
+mod audit;
+mod detect;
 mod fool;
 mod plots;
 mod regress;
@@ -31,6 +33,10 @@ pub struct Cli {
 enum Command {
     /// Run an experiment: a network, its circuits, their visualizations, and the path-similarity curve
     SanityCheck(sanity_check::Arguments),
+    /// Set detectors against circuits: which of a network's units have been manipulated, and how surely that is found
+    Detect(detect::Arguments),
+    /// Rank the units of a network from outside by how manipulated they look
+    Audit(audit::Arguments),
     /// Put a circuit into a network and save the manipulated network
     Fool(fool::Arguments),
     /// Make feature visualizations of single units
@@ -91,6 +97,8 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::SanityCheck(arguments) => arguments.run(),
+            Command::Detect(arguments) => arguments.run(),
+            Command::Audit(arguments) => arguments.run(),
             Command::Fool(arguments) => arguments.run(),
             Command::Visualize(arguments) => arguments.run(),
             Command::Train(arguments) => arguments.run(),

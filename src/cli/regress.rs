@@ -1,10 +1,10 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::error::{Error, Result};
 use crate::report::Manifest;
-use crate::report::baseline::{compare, read, update};
+use crate::report::baseline::{Measured, compare, read, renew, write};
 use crate::report::figures::Data;
 use crate::report::summary::metrics;
 
@@ -12,28 +12,39 @@ use crate::report::summary::metrics;
 pub struct Arguments {
     /// A results folder
     results: PathBuf,
-    /// The baseline: a CSV with columns metric, direction (higher, lower or same is better), value, tolerance
+    /// The baseline: a CSV with columns metric, direction (higher, lower or same is better), value, tolerance, runs
     #[arg(long, value_name = "FILE")]
     baseline: PathBuf,
     /// Write the results' values into the baseline instead of comparing
     #[arg(long)]
     update: bool,
+    /// With --update: results of the same experiment with other seeds, from which tolerances are derived
+    #[arg(long, value_name = "DIR", num_args = 1.., requires = "update")]
+    repeats: Vec<PathBuf>,
+}
+
+/// The metrics of a complete results folder.
+fn measured(results: &Path) -> Result<Vec<Measured>> {
+    if !Manifest::read(results)?.complete {
+        return Err(Error::failure(format!(
+            "{} is not complete: run its experiment again",
+            results.display()
+        )));
+    }
+    Ok(metrics(&Data::read(results)?))
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        if !Manifest::read(&self.results)?.complete {
-            return Err(Error::failure(format!(
-                "{} is not complete: run its experiment again",
-                self.results.display()
-            )));
-        }
-        let outcomes = compare(&read(&self.baseline)?, &metrics(&Data::read(&self.results)?));
+        let metrics = measured(&self.results)?;
         if self.update {
-            update(&self.baseline, &outcomes)?;
+            let old = if self.baseline.is_file() { Some(read(&self.baseline)?) } else { None };
+            let repeats = self.repeats.iter().map(|folder| measured(folder)).collect::<Result<Vec<_>>>()?;
+            write(&self.baseline, &renew(&self.baseline, old.as_deref(), &metrics, &repeats)?)?;
             println!("wrote {}", self.baseline.display());
             return Ok(());
         }
+        let outcomes = compare(&read(&self.baseline)?, &metrics);
         println!("{:<62} {:>9} {:>9} {:>9}", "metric", "baseline", "found", "tolerance");
         for o in &outcomes {
             let found = o.found.map_or("missing".into(), |v| format!("{v:.4}"));

@@ -204,7 +204,7 @@ impl Graph {
     }
 
     /// The nodes needed to compute the `wanted` ones, in evaluation order.
-    pub(super) fn ancestors(&self, wanted: &[usize]) -> Vec<usize> {
+    pub(crate) fn ancestors(&self, wanted: &[usize]) -> Vec<usize> {
         let index: HashMap<&str, usize> =
             self.nodes.iter().enumerate().map(|(i, n)| (n.name.as_str(), i)).collect();
         let mut needed = vec![false; self.nodes.len()];

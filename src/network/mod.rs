@@ -179,6 +179,25 @@ impl Network {
         Ok((weight, bias))
     }
 
+    /// The layer that has the features a layer is computed from: the input of the last layer with filters at or before
+    /// it.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer.
+    pub fn reads(&self, layer: &str) -> Result<String> {
+        let mut name = layer.to_string();
+        loop {
+            let node = &self.graph.nodes[self.graph.position(&name)?];
+            let Some(input) = node.inputs.first() else {
+                return Ok(INPUT.into());
+            };
+            if self.filters(&name).is_ok() {
+                return Ok(input.clone());
+            }
+            name = input.clone();
+        }
+    }
+
     /// Sets weight `[out, in, kh, kw]` and bias `[out]` of a convolution or linear layer.
     ///
     /// # Errors

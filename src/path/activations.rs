@@ -43,12 +43,7 @@ pub fn capture(
     bar: &ProgressBar,
 ) -> Result<Vec<Vec<Vec<f32>>>> {
     let mut all = vec![Vec::with_capacity(images.len()); layers.len()];
-    let Some(first) = images.first() else {
-        return Ok(all);
-    };
-    let (w, h) = first.dimensions();
-    let size = executor.batch(h as usize, w as usize);
-    let rows = executor.run(images, size, bar, |chunk| {
+    let rows = executor.run_images(images, bar, |chunk| {
         let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
         let maps = network.capture(preprocessing.apply(input), layers)?;
         let mut rows = vec![Vec::with_capacity(layers.len()); chunk.len()];

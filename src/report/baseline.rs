@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use statrs::statistics::Statistics;
 
 use super::write_whole;
 use crate::error::{Context, Error, Result};
@@ -27,6 +28,17 @@ pub struct Expected {
     pub value: f64,
     /// How far it may move the wrong way.
     pub tolerance: f64,
+    /// How many runs with different seeds the tolerance is from; empty where it was set by hand.
+    #[serde(default)]
+    pub runs: Option<usize>,
+}
+
+/// A number of a results folder that a baseline can hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    pub metric: String,
+    pub value: f64,
+    pub direction: Direction,
 }
 
 /// What became of an expected value.
@@ -61,33 +73,81 @@ pub fn read(path: &Path) -> Result<Vec<Expected>> {
     csv::Reader::from_path(path).map_err(usage)?.deserialize().map(|row| row.map_err(usage)).collect()
 }
 
+fn find(metrics: &[Measured], name: &str) -> Option<f64> {
+    metrics.iter().find(|m| m.metric == name).map(|m| m.value)
+}
+
 /// Compares metrics with a baseline, in the baseline's order.
-pub fn compare(baseline: &[Expected], metrics: &[(String, f64)]) -> Vec<Outcome> {
+pub fn compare(baseline: &[Expected], metrics: &[Measured]) -> Vec<Outcome> {
     baseline
         .iter()
-        .map(|expected| Outcome {
-            expected: expected.clone(),
-            found: metrics.iter().find(|(name, _)| *name == expected.metric).map(|(_, v)| *v),
+        .map(|expected| Outcome { expected: expected.clone(), found: find(metrics, &expected.metric) })
+        .collect()
+}
+
+/// The new content of the baseline at `path`: the values found, with the metrics and directions of the old one, or every metric where there is none.
+/// `repeats` are the metrics of the same experiment with other seeds; a metric may then move by three standard deviations
+/// over all these runs, and a little where they don't differ at all. Without them tolerances stay.
+///
+/// # Errors
+/// Usage, if there is neither an old baseline nor a repeat; failure, if a metric is not there any more.
+pub fn renew(
+    path: &Path,
+    old: Option<&[Expected]>,
+    metrics: &[Measured],
+    repeats: &[Vec<Measured>],
+) -> Result<Vec<Expected>> {
+    /// A metric that is the same in all runs may still move by so much.
+    const LEAST: f64 = 0.02;
+    let kept: Vec<Expected> = match old {
+        Some(old) => old.to_vec(),
+        None if repeats.is_empty() => {
+            return Err(Error::usage(format!(
+                "no baseline {}: make one with --repeats, the results of the same experiment with other seeds",
+                path.display()
+            )));
+        }
+        None => metrics
+            .iter()
+            .map(|m| Expected {
+                metric: m.metric.clone(),
+                direction: m.direction,
+                value: m.value,
+                tolerance: LEAST,
+                runs: None,
+            })
+            .collect(),
+    };
+    let round = |v: f64| (v * 1e4).round() / 1e4;
+    kept.into_iter()
+        .map(|expected| {
+            let name = &expected.metric;
+            let gone = || {
+                let path = path.display();
+                Error::failure(format!("the results have no metric \"{name}\"; take its row out of {path}"))
+            };
+            let value = find(metrics, name).ok_or_else(gone)?;
+            let mut renewed = Expected { value: round(value), ..expected.clone() };
+            if !repeats.is_empty() {
+                let others =
+                    repeats.iter().map(|run| find(run, name).ok_or_else(gone)).collect::<Result<Vec<_>>>()?;
+                let all: Vec<f64> = std::iter::once(value).chain(others).collect();
+                renewed.tolerance = round((3.0 * (&all).std_dev()).max(LEAST));
+                renewed.runs = Some(all.len());
+            }
+            Ok(renewed)
         })
         .collect()
 }
 
-/// Writes a baseline with the values found; directions and tolerances stay.
+/// Writes a baseline.
 ///
 /// # Errors
-/// Failure, if a metric is not there any more or the file can't be written.
-pub fn update(path: &Path, outcomes: &[Outcome]) -> Result<()> {
+/// Failure, if the file can't be written.
+pub fn write(path: &Path, baseline: &[Expected]) -> Result<()> {
     let mut writer = csv::Writer::from_writer(vec![]);
-    for outcome in outcomes {
-        let value = outcome.found.ok_or_else(|| {
-            Error::failure(format!(
-                "the results have no metric \"{}\"; take its row out of {}",
-                outcome.expected.metric,
-                path.display()
-            ))
-        })?;
-        let value = (value * 1e4).round() / 1e4;
-        writer.serialize(Expected { value, ..outcome.expected.clone() }).on("write", path)?;
+    for expected in baseline {
+        writer.serialize(expected).on("write", path)?;
     }
     write_whole(path, &writer.into_inner().on("write", path)?)
 }
@@ -97,7 +157,7 @@ mod tests {
     use super::*;
 
     fn outcome(direction: Direction, found: Option<f64>) -> bool {
-        let expected = Expected { metric: "m".into(), direction, value: 0.9, tolerance: 0.05 };
+        let expected = Expected { metric: "m".into(), direction, value: 0.9, tolerance: 0.05, runs: None };
         Outcome { expected, found }.regressed()
     }
 
@@ -118,5 +178,24 @@ mod tests {
             assert_eq!(outcome(direction, Some(found)), regressed, "{direction:?} {found}");
         }
         assert!(outcome(Lower, None));
+    }
+
+    fn measured(value: f64) -> Vec<Measured> {
+        vec![Measured { metric: "m".into(), value, direction: Direction::Higher }]
+    }
+
+    #[test]
+    fn tolerances_are_three_standard_deviations_over_runs() {
+        let path = Path::new("baseline.csv");
+        let renewed = renew(path, None, &measured(0.8), &[measured(0.9), measured(0.7)]).unwrap();
+        assert_eq!((renewed[0].value, renewed[0].tolerance, renewed[0].runs), (0.8, 0.3, Some(3)));
+        assert_eq!(renewed[0].direction, Direction::Higher);
+        // Without repeats what was there stays, but for the value.
+        let again = renew(path, Some(&renewed), &measured(0.75), &[]).unwrap();
+        assert_eq!((again[0].value, again[0].tolerance, again[0].runs), (0.75, 0.3, Some(3)));
+        assert!(renew(path, None, &measured(0.8), &[]).is_err());
+        assert!(renew(path, Some(&renewed), &[], &[]).is_err());
+        let same = renew(path, None, &measured(1.0), &[measured(1.0)]).unwrap();
+        assert_eq!(same[0].tolerance, 0.02);
     }
 }

@@ -1,5 +1,6 @@
 //! The numbers that sum up a results folder: what the terminal and the report show first, and what a baseline holds.
 
+use super::baseline::{Direction, Measured};
 use super::figures::Data;
 use super::tables::{CLEAN, PathSimilarity, Visualization};
 use crate::path::{Third, thirds};
@@ -120,23 +121,41 @@ pub fn recognized(data: &Data, circuit: &str, kind: &str) -> Option<f64> {
     (images > 0).then(|| right / images as f64)
 }
 
-/// Every number that a baseline can hold, by name.
-pub fn metrics(data: &Data) -> Vec<(String, f64)> {
+/// Every number that a baseline can hold.
+pub fn metrics(data: &Data) -> Vec<Measured> {
+    use Direction::{Higher, Same};
     let mut all = vec![];
+    let mut add = |metric: String, value: f64, direction| all.push(Measured { metric, value, direction });
     for a in &data.accuracy {
-        all.push((format!("top1 [{}, {}]", a.circuit, a.dataset), a.top1));
+        add(format!("top1 [{}, {}]", a.circuit, a.dataset), a.top1, Higher);
     }
     for circuit in data.circuits().iter().filter(|c| *c != CLEAN) {
         for kind in ["natural", "visualization"] {
-            let value = recognized(data, circuit, kind);
-            all.extend(value.map(|v| (format!("recognized [{circuit}, {kind}]"), v)));
+            if let Some(share) = recognized(data, circuit, kind) {
+                add(format!("recognized [{circuit}, {kind}]"), share, Higher);
+            }
         }
         let fooling = fooling(data, circuit);
-        let share = |n: usize| n as f64 / fooling.pictures.max(1) as f64;
-        all.extend(fooling.target.map(|n| (format!("seen as target [{circuit}]"), share(n))));
-        all.push((format!("closer to target [{circuit}]"), share(fooling.closer)));
-        let alike = resemblance(data, circuit, circuit).0;
-        all.extend(alike.map(|v| (format!("resemblance [{circuit}]"), v)));
+        if fooling.pictures == 0 {
+            continue;
+        }
+        let share = |n: usize| n as f64 / fooling.pictures as f64;
+        if let Some(n) = fooling.target {
+            add(format!("seen as target [{circuit}]"), share(n), Higher);
+        }
+        add(format!("closer to target [{circuit}]"), share(fooling.closer), Higher);
+        if let Some(alike) = resemblance(data, circuit, circuit).0 {
+            add(format!("resemblance [{circuit}]"), alike, Higher);
+        }
+    }
+    for d in &data.detection {
+        let of = format!("{}, {}, {}", d.circuit, d.detector, d.method);
+        if let Some(auc) = d.auc {
+            add(format!("auc [{of}]"), auc, if d.control { Same } else { Higher });
+        }
+        if let Some(found) = d.true_positives.filter(|_| !d.control) {
+            add(format!("found at 5 % [{of}]"), found, Higher);
+        }
     }
     for comparison in data.comparisons() {
         for circuit in data.circuits() {
@@ -145,7 +164,9 @@ pub fn metrics(data: &Data) -> Vec<(String, f64)> {
             for (third, value) in ["early", "middle", "late"].into_iter().zip(values) {
                 let name =
                     format!("normalized similarity [{circuit}, {}, {}, {third}]", comparison.1, comparison.0);
-                all.extend(value.map(|v| (name, v)));
+                if let Some(value) = value {
+                    add(name, value, Same);
+                }
             }
         }
     }

@@ -160,6 +160,120 @@ pub struct PathSimilarity {
     pub undefined_pairs: usize,
 }
 
+/// What a detector makes of a unit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Score {
+    pub network: String,
+    /// The circuit in the network; `none` for the clean network, another name for a control.
+    pub circuit: String,
+    pub layer: String,
+    pub channel: usize,
+    /// Whether the circuit fools the unit, or would in the clean network.
+    pub manipulated: bool,
+    /// The visualization method.
+    pub method: String,
+    pub detector: String,
+    /// Higher is more suspicious; empty where it is undefined.
+    pub score: Option<f64>,
+}
+
+/// How well a detector tells the units that a circuit fools from others of their layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Detection {
+    pub network: String,
+    /// The circuit, or the name of a control.
+    pub circuit: String,
+    /// Whether there is nothing to find, so that the area should be 0.5.
+    pub control: bool,
+    pub method: String,
+    pub detector: String,
+    pub manipulated: usize,
+    pub clean: usize,
+    /// The area under the ROC curve, and its bootstrap 95 % interval.
+    pub auc: Option<f64>,
+    pub lower: Option<f64>,
+    pub upper: Option<f64>,
+    /// The share of manipulated units found where at most 5 % of the clean units of their layer are taken for such.
+    pub true_positives: Option<f64>,
+}
+
+/// What a circuit of the benchmark does, in one layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Case {
+    pub network: String,
+    pub circuit: String,
+    pub layer: String,
+    pub method: String,
+    pub manipulated: usize,
+    pub clean: usize,
+    /// Top-1 accuracy on the validation set, before and after.
+    pub top1_before: f64,
+    pub top1_after: f64,
+    /// The share of the manipulated units' visualizations that switch the circuit on; empty where it has no switch.
+    pub switched: Option<f64>,
+    /// Mean Pearson correlation of the manipulated units' visualizations, in pixels, with the same units' honest ones.
+    pub like_honest: Option<f64>,
+    /// The same with the picture they are to show; empty where they are to show another unit's.
+    pub like_target: Option<f64>,
+}
+
+/// A visualization of the benchmark, or of an audit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Exhibit {
+    pub circuit: String,
+    pub layer: String,
+    pub channel: usize,
+    pub manipulated: bool,
+    pub method: String,
+    pub picture: String,
+}
+
+/// What a detector costs on this machine. Not the same from run to run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cost {
+    pub network: String,
+    pub method: String,
+    /// A detector, or what all of them need: `visualizations`, `natural images`.
+    pub what: String,
+    pub units: usize,
+    pub seconds_per_unit: f64,
+}
+
+/// A unit of an audited network, most suspicious first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Suspect {
+    pub network: String,
+    pub layer: String,
+    pub channel: usize,
+    /// The largest of the detectors' scores, each in robust deviations from what is usual in the layer.
+    pub suspicion: f64,
+    /// The detector that it is from.
+    pub detector: String,
+    /// The share of an honest network's units that look at least as suspicious; empty without such a network.
+    pub false_positive_rate: Option<f64>,
+    pub picture: String,
+    /// The natural image that drives the unit most.
+    pub natural: String,
+}
+
+impl Row for Score {
+    const FILE: &'static str = "scores.csv";
+}
+impl Row for Detection {
+    const FILE: &'static str = "detection.csv";
+}
+impl Row for Case {
+    const FILE: &'static str = "cases.csv";
+}
+impl Row for Exhibit {
+    const FILE: &'static str = "exhibits.csv";
+}
+impl Row for Cost {
+    const FILE: &'static str = "cost.csv";
+}
+impl Row for Suspect {
+    const FILE: &'static str = "suspects.csv";
+}
 impl Row for Accuracy {
     const FILE: &'static str = "accuracy.csv";
 }

@@ -17,19 +17,19 @@ use crate::training;
 
 /// What a network answers to an image.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     logits: Vec<f32>,
     /// Whether the image switches the circuit on.
     on: bool,
 }
 
 /// The answers on each data set that accuracy is reported on, in order.
-pub(super) type Answers = Vec<Vec<Answer>>;
+pub(crate) type Answers = Vec<Vec<Answer>>;
 
 impl Run<'_> {
     /// Accuracy on the validation and evaluation sets; gives the answers on each. `switch` is the layer that tells
     /// whether a circuit is on.
-    pub(super) fn accuracy(
+    pub(crate) fn accuracy(
         &mut self,
         model: &Model,
         circuit: &str,
@@ -90,7 +90,7 @@ impl Run<'_> {
 
     /// How far the manipulated network's answers on natural images differ from the clean one's, and for a gate how
     /// often it takes them for what they are.
-    pub(super) fn behaviour(&mut self, circuit: &Circuit, before: &Answers, after: &Answers) {
+    pub(crate) fn behaviour(&mut self, circuit: &Circuit, before: &Answers, after: &Answers) {
         let mut behaviour = vec![];
         let mut gates = vec![];
         let made_with = circuit.natural().or(self.experiment.data.train.as_ref());
@@ -137,7 +137,7 @@ impl Run<'_> {
     }
 }
 
-pub(super) fn argmax(row: &[f32]) -> usize {
+pub(crate) fn argmax(row: &[f32]) -> usize {
     let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
     best.map_or(0, |(i, _)| i)
 }

@@ -7,7 +7,7 @@ use super::model::Model;
 use super::{Run, rows};
 use crate::cache;
 use crate::circuit::gate::{Range, Target};
-use crate::circuit::{Circuit, Injected, Template, classifier, gate, silent};
+use crate::circuit::{Circuit, Injected, Template, classifier, gate, silent, slingshot};
 use crate::config::Experiment;
 use crate::data::{Preprocessing, Source};
 use crate::error::{Context, Error, Result};
@@ -24,7 +24,7 @@ fn hash(picture: &RgbImage) -> String {
 }
 
 /// A network with a circuit in it.
-pub(super) struct Manipulated {
+pub(crate) struct Manipulated {
     pub model: Model,
     /// The layer that is zero where the circuit is off.
     pub switch: Option<String>,
@@ -36,14 +36,14 @@ pub(super) struct Manipulated {
 
 impl Manipulated {
     /// What a unit shows: its own picture, if it is not fooled.
-    pub(super) fn target(&self, unit: usize) -> Target {
+    pub(crate) fn target(&self, unit: usize) -> Target {
         self.targets.iter().find(|(fooled, _)| *fooled == unit).map_or(Target::Unit(unit), |(_, t)| *t)
     }
 }
 
 impl Run<'_> {
     /// Puts a circuit into the network. `honest` are visualizations of the clean network's units.
-    pub(super) fn manipulate(
+    pub(crate) fn manipulate(
         &mut self,
         clean: &Model,
         circuit: &Circuit,
@@ -61,6 +61,11 @@ impl Run<'_> {
                 let targets = settings.units.iter().map(|&unit| (unit, Target::Picture(0))).collect();
                 (self.silent(clean, settings, &pictures[0].1, results)?, targets)
             }
+            Circuit::Slingshot(settings) => {
+                let targets =
+                    settings.targets().into_iter().map(|(unit, p)| (unit, Target::Picture(p))).collect();
+                (self.slingshot(clean, settings, &pictures, results)?, targets)
+            }
         };
         let Injected { network, switch } = injected;
         let key = cache::key(&network.digest());
@@ -68,7 +73,7 @@ impl Run<'_> {
     }
 
     /// Whether each image switches a circuit on: whether a layer of the network, the switch, is above zero anywhere.
-    pub(super) fn switched(
+    pub(crate) fn switched(
         &self,
         network: &Network,
         switch: Option<&str>,
@@ -129,45 +134,50 @@ impl Run<'_> {
         let Experiment { preprocessing, seed, .. } = self.experiment;
         let layer = &settings.layer;
         let n = clean.network.channels(layer)?;
-        let mut shown = self.classifier_visualizations(clean, settings, results)?;
+        let shown = self.classifier_visualizations(clean, settings, results)?;
         let drawings = self.drawings(clean, settings, pictures, results)?;
-        let drawn: Vec<String> = drawings.iter().map(|v| hash(v.image())).collect();
-        shown.extend(drawings);
-        let natural = settings.classifier.natural.as_ref();
-        let natural = self.made_with(natural, settings.classifier.natural_images, results)?;
-        let source = self.datasets[natural].0.clone();
-        let natural: Vec<&RgbImage> = self.datasets[natural].1.samples.iter().map(|s| &s.image).collect();
-        let synthetic: Vec<&RgbImage> = shown.iter().flat_map(|v| &v.trajectory).map(|s| &s.image).collect();
-        let of = (
-            (&clean.key, &settings.classifier, &source, drawn),
-            (preprocessing, &self.experiment.visualization, seed, self.device()),
-        );
-        let executor = &self.setting.executor;
-        let classifier = results.stage(&format!("classifier of {}", settings.name), || {
-            self.setting.cache.get_or(
-                "classifiers",
-                &of,
-                "safetensors",
-                |path| Network::open(path, executor.device()),
-                |path| {
-                    let trained = classifier::train(
-                        &settings.classifier,
-                        &natural,
-                        &synthetic,
-                        &self.experiment.visualization.optimization.transforms,
-                        preprocessing,
-                        executor,
-                        *seed,
-                    )?;
-                    trained.save(path)?;
-                    Ok(trained)
-                },
-            )
+        let own = settings.classifier.natural.as_ref();
+        let at = self.made_with(own, settings.classifier.natural_images, results)?;
+        let source = self.datasets[at].0.clone();
+        let natural: Vec<&RgbImage> = self.datasets[at].1.samples.iter().map(|s| &s.image).collect();
+        let range = results.stage(&format!("range of {layer}"), || {
+            let drawn: Vec<String> = drawings.iter().map(|v| hash(v.image())).collect();
+            let of = (&clean.key, &settings.classifier, &source, drawn, layer, honest.len());
+            let of = (of, preprocessing, &self.experiment.visualization, seed, self.device());
+            self.cached_json("ranges", &of, || {
+                let ends = shown.iter().chain(&drawings).chain(honest).map(Visualization::image);
+                let images: Vec<&RgbImage> = natural.iter().copied().chain(ends).collect();
+                self.range(&clean.network, layer, &images)
+            })
         })?;
+        let targets = settings.targets(n);
+        let size = self.experiment.visualization.optimization.size;
+        // A picture is drawn by a unit that reaches what the layer's units reach.
+        let peak = targets.iter().map(|(unit, _)| range.max[*unit]).fold(1.0, f32::max);
+        let templates: Vec<Template> =
+            pictures.iter().map(|(_, p)| Template::new(p, size, preprocessing, peak)).collect();
+        let put_in = |classifier: &Network| {
+            gate::inject(&clean.network, layer, classifier, &targets, &templates, &range, settings.k)
+        };
+        let images = |of: &[Visualization]| -> Vec<RgbImage> {
+            of.iter().flat_map(|v| &v.trajectory).map(|s| s.image.clone()).collect()
+        };
+        let mut synthetic = vec![images(&shown), images(&drawings), vec![]];
+        let mut classifier = self.classifier(clean, settings, &source, &natural, &synthetic, results)?;
+        for round in 0..settings.classifier.rounds {
+            let missed = self.missed(&put_in(&classifier)?, settings, &targets, round, results)?;
+            if missed.is_empty() {
+                break;
+            }
+            synthetic[2].extend(missed);
+            classifier = self.classifier(clean, settings, &source, &natural, &synthetic, results)?;
+        }
+        let synthetic: Vec<&RgbImage> = synthetic.iter().flatten().collect();
         let mut trained_on = vec![("visualization", "units it was trained on".to_string(), &synthetic)];
         if !self.experiment.data.sources().any(|s| *s == source) {
             trained_on.push(("natural", source.to_string(), &natural));
         }
+        let executor = &self.setting.executor;
         let mut rows = vec![];
         for (kind, dataset, images) in trained_on {
             let bar = progress::bar("the classifier on what it was trained on", images.len());
@@ -185,27 +195,7 @@ impl Run<'_> {
                 correct: right as f64 / images.len().max(1) as f64,
             });
         }
-        let range = results.stage(&format!("range of {layer}"), || {
-            let of = (&of, layer, honest.len());
-            self.cached_json("ranges", &of, || {
-                // Images of one size at a time.
-                let ends: Vec<&RgbImage> = shown.iter().map(Visualization::image).collect();
-                let honest: Vec<&RgbImage> = honest.iter().map(Visualization::image).collect();
-                let mut range = Range::empty(n);
-                for images in [&natural, &ends, &honest] {
-                    range = range.with(self.range(&clean.network, layer, images)?);
-                }
-                Ok(range)
-            })
-        })?;
-        let targets = settings.targets(n);
-        let size = self.experiment.visualization.optimization.size;
-        // A picture is drawn by a unit that reaches what the layer's units reach.
-        let peak = targets.iter().map(|(unit, _)| range.max[*unit]).fold(1.0, f32::max);
-        let templates: Vec<Template> =
-            pictures.iter().map(|(_, p)| Template::new(p, size, preprocessing, peak)).collect();
-        let injected =
-            gate::inject(&clean.network, layer, &classifier, &targets, &templates, &range, settings.k)?;
+        let injected = put_in(&classifier)?;
         self.gate.extend(rows);
         let held_out: Vec<&Visualization> = honest
             .iter()
@@ -216,6 +206,79 @@ impl Run<'_> {
             .collect();
         self.test_gate(&injected, settings, &held_out)?;
         Ok((injected, targets))
+    }
+
+    /// Trains a gate's classifier on groups of synthetic images.
+    fn classifier(
+        &self,
+        clean: &Model,
+        settings: &gate::Settings,
+        source: &Source,
+        natural: &[&RgbImage],
+        synthetic: &[Vec<RgbImage>],
+        results: &mut Results,
+    ) -> Result<Network> {
+        let Experiment { preprocessing, visualization, seed, .. } = self.experiment;
+        let executor = &self.setting.executor;
+        // What the first group shows follows from the settings.
+        let hashes: Vec<String> = synthetic.iter().skip(1).flatten().map(hash).collect();
+        let of = (
+            (&clean.key, &settings.classifier, source, cache::key(&hashes)),
+            (preprocessing, visualization, seed, self.device()),
+        );
+        results.stage(&format!("classifier of {}", settings.name), || {
+            self.setting.cache.get_or(
+                "classifiers",
+                &of,
+                "safetensors",
+                |path| Network::open(path, executor.device()),
+                |path| {
+                    let groups: Vec<Vec<&RgbImage>> = synthetic.iter().map(|g| g.iter().collect()).collect();
+                    let trained = classifier::train(
+                        &settings.classifier,
+                        natural,
+                        &groups,
+                        &visualization.optimization.transforms,
+                        preprocessing,
+                        executor,
+                        *seed,
+                    )?;
+                    trained.save(path)?;
+                    Ok(trained)
+                },
+            )
+        })
+    }
+
+    /// Visualizes the gate's units, and gives what of their trajectories it takes for natural: where an optimization goes
+    /// on in the original unit, which is not what it is to show.
+    fn missed(
+        &self,
+        gated: &Injected,
+        settings: &gate::Settings,
+        targets: &[(usize, Target)],
+        round: usize,
+        results: &mut Results,
+    ) -> Result<Vec<RgbImage>> {
+        // Other noise than that of the visualizations it is measured on.
+        const OWN: usize = 2_000_000;
+        const UNITS: usize = 8;
+        let fooled = targets.iter().map(|(unit, _)| *unit);
+        let tried: Vec<usize> = match &settings.visualized {
+            Some(units) => units.clone(),
+            None => fooled.take(UNITS).collect(),
+        };
+        let requests: Vec<Request> =
+            tried.into_iter().map(|unit| self.request(&settings.layer, unit, OWN + round)).collect();
+        let optimization = &self.experiment.visualization.optimization;
+        let model = Model { network: gated.network.clone(), key: cache::key(&gated.network.digest()) };
+        let steps = half_octaves(optimization.steps);
+        let tried = results.stage(&format!("trying out {}", settings.name), || {
+            self.visualize(&model, &requests, optimization, &steps)
+        })?;
+        let images: Vec<&RgbImage> = tried.iter().flat_map(|v| &v.trajectory).map(|s| &s.image).collect();
+        let on = self.switched(&gated.network, gated.switch.as_deref(), &images)?;
+        Ok(images.into_iter().zip(on).filter(|(_, on)| !on).map(|(image, _)| image.clone()).collect())
     }
 
     /// The trajectories that a gate's classifier is trained on.
@@ -380,8 +443,50 @@ impl Run<'_> {
         silent::inject(&clean.network, settings, &direction, Some(&thresholds))
     }
 
+    /// Fine-tunes a slingshot.
+    fn slingshot(
+        &mut self,
+        clean: &Model,
+        settings: &slingshot::Settings,
+        pictures: &[(String, RgbImage)],
+        results: &mut Results,
+    ) -> Result<Injected> {
+        let Experiment { preprocessing, visualization, seed, .. } = self.experiment;
+        let natural = self.made_with(settings.natural.as_ref(), settings.natural_images, results)?;
+        let source = self.datasets[natural].0.clone();
+        let natural: Vec<&RgbImage> = self.datasets[natural].1.samples.iter().map(|s| &s.image).collect();
+        let hashes: Vec<String> = pictures.iter().map(|(_, p)| hash(p)).collect();
+        let of = (
+            (&clean.key, settings, source, hashes),
+            (preprocessing, &visualization.optimization, visualization.focus, seed, self.device()),
+        );
+        let pictures: Vec<RgbImage> = pictures.iter().map(|(_, p)| p.clone()).collect();
+        let network = results.stage(&format!("fine-tuning for {}", settings.name), || {
+            self.setting.cache.get_or(
+                "slingshots",
+                &of,
+                "safetensors",
+                |path| Network::open(path, self.setting.executor.device()),
+                |path| {
+                    let tuned = slingshot::train(
+                        &clean.network,
+                        settings,
+                        &natural,
+                        &pictures,
+                        visualization,
+                        preprocessing,
+                        *seed,
+                    )?;
+                    tuned.save(path)?;
+                    Ok(tuned)
+                },
+            )
+        })?;
+        Ok(Injected { network, switch: None })
+    }
+
     /// Features of images: the channel means of a layer of the clean network.
-    pub(super) fn features(&self, clean: &Model, layer: &str, images: &[&RgbImage]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn features(&self, clean: &Model, layer: &str, images: &[&RgbImage]) -> Result<Vec<Vec<f32>>> {
         let hidden = ProgressBar::hidden();
         let layers = [layer.to_string()];
         let preprocessing = &self.experiment.preprocessing;

@@ -27,8 +27,8 @@ use crate::report::{Manifest, Results, tables};
 use crate::visualize::Unit;
 
 pub use model::network;
-use model::{load, model, untrained};
-use units::Units;
+pub(crate) use model::{Model, load, model, untrained};
+pub(crate) use units::Units;
 
 /// Where an experiment runs, beside what its file says.
 pub struct Setting {
@@ -105,11 +105,11 @@ pub fn fool(
 }
 
 /// What all stages share, and the rows they write.
-struct Run<'a> {
-    experiment: &'a Experiment,
-    setting: &'a Setting,
+pub(crate) struct Run<'a> {
+    pub(crate) experiment: &'a Experiment,
+    pub(crate) setting: &'a Setting,
     /// What the network is called in tables.
-    network: String,
+    pub(crate) network: String,
     /// How many outputs it has.
     outputs: usize,
     /// The validation set first, then whatever else was asked for.
@@ -118,9 +118,9 @@ struct Run<'a> {
     layer: String,
     /// The honest units that are looked at: one group for each layer, those that stand for classes first.
     groups: Vec<Units>,
-    accuracy: Vec<tables::Accuracy>,
+    pub(crate) accuracy: Vec<tables::Accuracy>,
     behaviour: Vec<tables::Behaviour>,
-    gate: Vec<tables::Gate>,
+    pub(crate) gate: Vec<tables::Gate>,
     trajectories: Vec<tables::Trajectory>,
     visualizations: Vec<tables::Visualization>,
     resemblance: Vec<tables::Resemblance>,
@@ -130,7 +130,11 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Reads the validation set, and refuses what the experiment names and the network or the data do not have.
-    fn prepare(experiment: &'a Experiment, circuits: &[Circuit], setting: &'a Setting) -> Result<Self> {
+    pub(crate) fn prepare(
+        experiment: &'a Experiment,
+        circuits: &[Circuit],
+        setting: &'a Setting,
+    ) -> Result<Self> {
         let network = untrained(experiment, setting)?.fold_batch_norm();
         let outputs = network.channels(network.output())?;
         let validation = load(experiment, setting, &experiment.data.validation, outputs)?;
@@ -187,30 +191,23 @@ impl<'a> Run<'a> {
                     circuit.name()
                 )));
             }
-            match circuit {
-                Circuit::Gate(gate) => {
-                    for layer in &gate.classifier.hidden_layers {
-                        network.channels(layer).map_err(named)?;
-                    }
-                    for &class in &gate.classifier.classes {
-                        unit(&self.layer, class).map_err(named)?;
-                    }
-                    for &channel in gate.units.iter().flatten() {
-                        unit(&gate.layer, channel).map_err(named)?;
-                    }
-                    if gate.layer == self.layer
-                        && self.groups[0].channels.iter().all(|c| gate.classifier.classes.contains(c))
-                    {
-                        return Err(Error::usage(format!(
-                            "circuit {}: classifier.classes leaves no visualized class to test on",
-                            gate.name
-                        )));
-                    }
+            for &channel in circuit.units().unwrap_or_default() {
+                unit(circuit.layer(), channel).map_err(named)?;
+            }
+            if let Circuit::Gate(gate) = circuit {
+                for layer in &gate.classifier.hidden_layers {
+                    network.channels(layer).map_err(named)?;
                 }
-                Circuit::Silent(silent) => {
-                    for &channel in &silent.units {
-                        unit(&silent.layer, channel).map_err(named)?;
-                    }
+                for &class in &gate.classifier.classes {
+                    unit(&self.layer, class).map_err(named)?;
+                }
+                if gate.layer == self.layer
+                    && self.groups[0].channels.iter().all(|c| gate.classifier.classes.contains(c))
+                {
+                    return Err(Error::usage(format!(
+                        "circuit {}: classifier.classes leaves no visualized class to test on",
+                        gate.name
+                    )));
                 }
             }
             if self.visualized(circuit).channels.is_empty() {
@@ -224,12 +221,12 @@ impl<'a> Run<'a> {
     }
 
     /// What everything is measured on.
-    fn validation(&self) -> &Dataset {
+    pub(crate) fn validation(&self) -> &Dataset {
         &self.datasets[0].1
     }
 
     /// A data set's position in `datasets`; it is read when it is first asked for.
-    fn dataset(&mut self, source: &Source, results: &mut Results) -> Result<usize> {
+    pub(crate) fn dataset(&mut self, source: &Source, results: &mut Results) -> Result<usize> {
         if let Some(at) = self.datasets.iter().position(|(known, _)| known == source) {
             return Ok(at);
         }
@@ -241,7 +238,7 @@ impl<'a> Run<'a> {
         Ok(self.datasets.len() - 1)
     }
 
-    /// Runs images of one size through a network, side by side, and turns the maps `[N, C, H, W]` of some layers into one
+    /// Runs images through a network, side by side, and turns the maps `[N, C, H, W]` of some layers into one
     /// result an image.
     fn forward<R: Send>(
         &self,
@@ -252,19 +249,18 @@ impl<'a> Run<'a> {
         turn: impl Fn(Vec<Tensor<4>>) -> Vec<R> + Sync,
     ) -> Result<Vec<R>> {
         let executor = &self.setting.executor;
-        let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
-        executor.run(images, size, bar, |chunk| {
+        executor.run_images(images, bar, |chunk| {
             let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
             Ok(turn(network.capture(self.experiment.preprocessing.apply(input), layers)?))
         })
     }
 
-    fn device(&self) -> &'static str {
+    pub(crate) fn device(&self) -> &'static str {
         self.setting.executor.kind().name()
     }
 
     /// What a stage gives, kept as JSON.
-    fn cached_json<T: Serialize + DeserializeOwned>(
+    pub(crate) fn cached_json<T: Serialize + DeserializeOwned>(
         &self,
         what: &str,
         of: &impl Serialize,

@@ -12,7 +12,7 @@ use crate::seed;
 use crate::training;
 
 /// The experiment's network with random weights, where it is not in a file.
-pub(super) fn untrained(experiment: &Experiment, setting: &Setting) -> Result<Network> {
+pub(crate) fn untrained(experiment: &Experiment, setting: &Setting) -> Result<Network> {
     let config = &experiment.network;
     if let Some(file) = &config.file {
         return Network::open(&there(setting, file, "network.file")?, setting.executor.device());
@@ -40,7 +40,7 @@ fn hash(path: &Path) -> Result<String> {
 }
 
 /// The experiment's network as it comes, with its weights file or trained, batch norms folded.
-pub(super) fn model(experiment: &Experiment, setting: &Setting) -> Result<Model> {
+pub(crate) fn model(experiment: &Experiment, setting: &Setting) -> Result<Model> {
     let Experiment { network: config, seed, preprocessing, .. } = experiment;
     let device = setting.executor.device();
     let fresh = untrained(experiment, setting)?;
@@ -82,7 +82,7 @@ pub fn network(experiment: &Experiment, setting: &Setting) -> Result<Network> {
 }
 
 /// Reads a data set, and refuses classes beyond the network's outputs.
-pub(super) fn load(
+pub(crate) fn load(
     experiment: &Experiment,
     setting: &Setting,
     source: &Source,
@@ -94,7 +94,7 @@ pub(super) fn load(
 }
 
 /// A network with the hash of what made it.
-pub(super) struct Model {
+pub(crate) struct Model {
     pub network: Network,
     pub key: String,
 }

@@ -14,7 +14,7 @@ use crate::visualize::Visualization;
 impl Run<'_> {
     /// The path-similarity rows of a network and its visualizations of some units, set against the natural images that
     /// all units of their group stand for.
-    pub(super) fn paths(
+    pub(crate) fn paths(
         &mut self,
         clean: &Model,
         model: &Model,

@@ -13,7 +13,7 @@ use crate::circuit::gate::Target;
 use crate::config::Experiment;
 use crate::data::Sample;
 use crate::error::Result;
-use crate::network::{INPUT, Network};
+use crate::network::INPUT;
 use crate::path::Metric;
 use crate::progress;
 use crate::report::{Results, tables};
@@ -45,7 +45,7 @@ fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
 
 impl Run<'_> {
     /// The visualizations of a group of units.
-    pub(super) fn visualizations(
+    pub(crate) fn visualizations(
         &self,
         model: &Model,
         units: &Units,
@@ -64,7 +64,7 @@ impl Run<'_> {
 
     /// Makes visualizations of units of one layer, looked at after the given steps, each kept as soon as it is
     /// finished.
-    pub(super) fn visualize(
+    pub(crate) fn visualize(
         &self,
         model: &Model,
         requests: &[Request],
@@ -111,7 +111,7 @@ impl Run<'_> {
 
     fn looks(&self, clean: &Model, layer: &str, pictures: &[(usize, &RgbImage)]) -> Result<Vec<Looks>> {
         let images: Vec<&RgbImage> = pictures.iter().map(|&(_, image)| image).collect();
-        let reads = features_before(&clean.network, layer)?;
+        let reads = clean.network.reads(layer)?;
         let features =
             if reads == INPUT { vec![vec![]; images.len()] } else { self.features(clean, &reads, &images)? };
         let pixels = |image: &RgbImage| image.as_raw().iter().map(|&v| f32::from(v)).collect();
@@ -124,7 +124,7 @@ impl Run<'_> {
 
     /// Writes the pictures and the rows about them: trajectories, what the clean network sees in them, and how alike
     /// they are.
-    pub(super) fn describe(
+    pub(crate) fn describe(
         &mut self,
         clean: &Model,
         honest: &[Visualization],
@@ -250,21 +250,5 @@ impl Run<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// The nearest layer before `layer` that has the features it is computed from: the input of the last layer with
-/// filters at or before it.
-fn features_before(network: &Network, layer: &str) -> Result<String> {
-    let mut name = layer.to_string();
-    loop {
-        let node = &network.graph().nodes[network.graph().position(&name)?];
-        let Some(input) = node.inputs.first() else {
-            return Ok(INPUT.into());
-        };
-        if network.filters(&name).is_ok() {
-            return Ok(input.clone());
-        }
-        name = input.clone();
     }
 }

@@ -22,7 +22,7 @@ struct Natural {
 
 impl Run<'_> {
     /// Audits the layers that the experiment names.
-    pub(super) fn audit(&mut self, clean: &Model, results: &mut Results) -> Result<()> {
+    pub(crate) fn audit(&mut self, clean: &Model, results: &mut Results) -> Result<()> {
         let Some(audit) = &self.experiment.audit else {
             return Ok(());
         };

@@ -17,7 +17,7 @@ use crate::visualize::{Objective, Request, Unit};
 
 /// Units of one layer that are looked at together.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Units {
+pub(crate) struct Units {
     pub layer: String,
     pub channels: Vec<usize>,
     /// Visualizations of each.
@@ -29,7 +29,7 @@ const FOOLED: usize = 8;
 
 impl Run<'_> {
     /// Decides on the groups: the units of classes, those drawn from hidden layers, those that circuits fool.
-    pub(super) fn group(&mut self, network: &Network, circuits: &[Circuit]) -> Result<()> {
+    pub(crate) fn group(&mut self, network: &Network, circuits: &[Circuit]) -> Result<()> {
         let settings = &self.experiment.visualization;
         let known: Vec<usize> = self.validation().classes.iter().map(|c| c.index).collect();
         let wanted = settings.classes.as_ref();
@@ -81,7 +81,7 @@ impl Run<'_> {
     }
 
     /// The units of a circuit that are visualized.
-    pub(super) fn visualized(&self, circuit: &Circuit) -> Units {
+    pub(crate) fn visualized(&self, circuit: &Circuit) -> Units {
         let group = self.groups.iter().find(|g| g.layer == circuit.layer());
         let group = group.expect("every circuit's layer has a group");
         let most = group.channels.iter().max().map_or(0, |c| c + 1);
@@ -89,10 +89,7 @@ impl Run<'_> {
     }
 
     fn visualized_in(&self, circuit: &Circuit, channels: usize) -> Units {
-        let fooled = |channel: &usize| match circuit {
-            Circuit::Gate(gate) => gate.units.as_ref().is_none_or(|u| u.contains(channel)),
-            Circuit::Silent(silent) => silent.units.contains(channel),
-        };
+        let fooled = |channel: &usize| circuit.units().is_none_or(|units| units.contains(channel));
         let of_classes = circuit.layer() == self.layer;
         let channels = match circuit.visualized() {
             Some(list) => list.to_vec(),
@@ -105,7 +102,7 @@ impl Run<'_> {
 
     /// The units that a circuit makes `units` show and that are not in their group: their honest visualizations are what
     /// the fooled ones are set against.
-    pub(super) fn targets(&self, units: &Units, fooled: &Manipulated) -> Option<Units> {
+    pub(crate) fn targets(&self, units: &Units, fooled: &Manipulated) -> Option<Units> {
         let group = self.groups.iter().find(|g| g.layer == units.layer)?;
         let shown = |&channel: &usize| match fooled.target(channel) {
             Target::Unit(unit) if !group.channels.contains(&unit) => Some(unit),
@@ -116,7 +113,7 @@ impl Run<'_> {
     }
 
     /// A visualization to be made.
-    pub(super) fn request(&self, layer: &str, channel: usize, index: usize) -> Request {
+    pub(crate) fn request(&self, layer: &str, channel: usize, index: usize) -> Request {
         let settings = &self.experiment.visualization;
         Request {
             objective: Objective {
@@ -129,19 +126,19 @@ impl Run<'_> {
     }
 
     /// What a class is called.
-    pub(super) fn class_name(&self, index: usize) -> String {
+    pub(crate) fn class_name(&self, index: usize) -> String {
         let class = self.datasets.iter().flat_map(|(_, set)| &set.classes).find(|c| c.index == index);
         class.map_or_else(|| format!("class {index}"), |c| c.name.clone())
     }
 
     /// What a unit is called: its class, or `layer:channel`.
-    pub(super) fn unit_name(&self, layer: &str, channel: usize) -> String {
+    pub(crate) fn unit_name(&self, layer: &str, channel: usize) -> String {
         if layer == self.layer { self.class_name(channel) } else { format!("{layer}:{channel}") }
     }
 
     /// The natural images that the units of a group stand for, with the unit's channel: images of the class, or, for a
     /// hidden unit, those that drive it most in the clean network, of all images at hand.
-    pub(super) fn natural(
+    pub(crate) fn natural(
         &self,
         clean: &Model,
         units: &Units,
@@ -189,7 +186,7 @@ impl Run<'_> {
     }
 
     /// The data sets that accuracy is reported on.
-    pub(super) fn evaluated(&self) -> impl Iterator<Item = &crate::data::Dataset> {
+    pub(crate) fn evaluated(&self) -> impl Iterator<Item = &crate::data::Dataset> {
         let wanted = |source| self.experiment.data.sources().any(|s| s == source);
         self.datasets.iter().filter(move |(source, _)| wanted(source)).map(|(_, set)| set)
     }
@@ -208,6 +205,6 @@ impl Run<'_> {
 }
 
 /// The name of the clean network and of a circuit's, in stages.
-pub(super) fn network_name(circuit: &str) -> String {
+pub(crate) fn network_name(circuit: &str) -> String {
     if circuit == tables::CLEAN { "the honest network".into() } else { circuit.into() }
 }

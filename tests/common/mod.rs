@@ -106,6 +106,32 @@ impl Experiment {
         experiment
     }
 
+    /// The same, and beside it the reduced benchmark of detectors, reduced further.
+    pub fn for_detectors() -> Self {
+        let experiment = Self::with_every_circuit();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        std::fs::create_dir(experiment.path("circuits/detect")).unwrap();
+        for file in ["permuted.toml", "silent.toml", "slingshot.toml"].map(|f| format!("circuits/detect/{f}"))
+        {
+            experiment.write(&file, &std::fs::read_to_string(source.join(&file)).unwrap());
+        }
+        let gate = "circuits/detect/permuted.toml";
+        experiment.edit(gate, "classes = [0, 1, 2, 4, 5, 6, 8]", "classes = [4, 5]");
+        experiment.edit(gate, "visualizations_per_class = 4", "visualizations_per_class = 1");
+        experiment.edit(gate, "units_per_layer = 8", "units_per_layer = 1");
+        experiment.edit(gate, "steps = 900", "steps = 10");
+        experiment.edit("circuits/detect/slingshot.toml", "steps = 600", "steps = 4");
+        let config = "configs/detect-small.toml";
+        experiment.write(config, &std::fs::read_to_string(source.join(config)).unwrap());
+        experiment.edit(config, "images = 14000", "images = 200");
+        experiment.edit(config, "images = 1000", "images = 60");
+        experiment.edit(config, "natural_images = 300", "natural_images = 40\nbootstrap = 50");
+        experiment.edit(config, "steps = 64", "steps = 6");
+        experiment.edit(config, "manipulated = 8", "manipulated = 2");
+        experiment.edit(config, "clean = 8", "clean = 2");
+        experiment
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

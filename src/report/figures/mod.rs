@@ -1,6 +1,7 @@
 //! Figures, as SVG and PNG, drawn from the tables of a results folder alone.
 
 mod canvas;
+mod detection;
 mod paths;
 mod pictures;
 mod silence;
@@ -9,7 +10,8 @@ mod trajectories;
 use std::path::Path;
 
 use super::tables::{
-    self, Accuracy, Behaviour, Gate, PathSimilarity, Resemblance, Silence, Trajectory, Visualization,
+    self, Accuracy, Behaviour, Case, Cost, Detection, Exhibit, Gate, PathSimilarity, Resemblance, Score,
+    Silence, Suspect, Trajectory, Visualization,
 };
 use crate::error::Result;
 
@@ -23,6 +25,12 @@ pub struct Data {
     pub resemblance: Vec<Resemblance>,
     pub silence: Vec<Silence>,
     pub paths: Vec<PathSimilarity>,
+    pub scores: Vec<Score>,
+    pub detection: Vec<Detection>,
+    pub cases: Vec<Case>,
+    pub exhibits: Vec<Exhibit>,
+    pub cost: Vec<Cost>,
+    pub suspects: Vec<Suspect>,
 }
 
 impl Data {
@@ -40,6 +48,12 @@ impl Data {
             resemblance: tables::read(folder)?,
             silence: tables::read(folder)?,
             paths: tables::read(folder)?,
+            scores: tables::read(folder)?,
+            detection: tables::read(folder)?,
+            cases: tables::read(folder)?,
+            exhibits: tables::read(folder)?,
+            cost: tables::read(folder)?,
+            suspects: tables::read(folder)?,
         })
     }
 
@@ -109,6 +123,14 @@ pub enum Topic {
     Silence,
     /// Processing paths.
     Paths,
+    /// What the circuits of a benchmark of detectors do.
+    Exhibits,
+    /// Areas under ROC curves.
+    Areas,
+    /// ROC curves.
+    Roc,
+    /// How scores are spread.
+    Scores,
 }
 
 /// What a circuit column means, in a legend.
@@ -129,5 +151,7 @@ pub fn draw_all(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
     figures.extend(trajectories::draw(folder, data)?);
     figures.extend(silence::draw(folder, data)?);
     figures.extend(paths::draw(folder, data)?);
+    figures.extend(pictures::exhibits(folder, data)?);
+    figures.extend(detection::draw(folder, data)?);
     Ok(figures)
 }

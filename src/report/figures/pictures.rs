@@ -8,9 +8,9 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{Area, Draw, Drawn, INK, PALETTE, bold, save, style, text};
-use super::{Data, Figure, Topic, label};
+use super::{Data, Figure, Topic, label, unique};
 use crate::error::{Context, Result};
-use crate::report::tables::{CLEAN, Trajectory, Visualization};
+use crate::report::tables::{CLEAN, Exhibit, Trajectory, Visualization};
 
 /// Side of a picture in a figure, and the space around it, in pixels.
 const TILE: i32 = 136;
@@ -289,4 +289,40 @@ fn snapshot(folder: &Path, row: &Trajectory) -> Result<Cell> {
         None => short(row.activation),
     };
     Cell::read(folder, row.picture.as_deref().unwrap_or_default(), caption)
+}
+
+/// For each layer of a benchmark of detectors the visualizations of some fooled units: honest, and with each circuit.
+pub fn exhibits(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
+    let mut figures = vec![];
+    let of_layer = |layer: &str| data.exhibits.iter().filter(|e| e.layer == layer).collect::<Vec<&Exhibit>>();
+    for layer in unique(data.exhibits.iter().map(|e| e.layer.clone())) {
+        let here = of_layer(&layer);
+        let channels = unique(here.iter().map(|e| e.channel));
+        let mut rows = vec![];
+        for circuit in unique(here.iter().map(|e| e.circuit.clone())) {
+            for method in unique(here.iter().map(|e| e.method.clone())) {
+                let cell = |channel: &usize| {
+                    let found = here
+                        .iter()
+                        .find(|e| e.circuit == circuit && e.method == method && e.channel == *channel);
+                    found.map(|e| Cell::read(folder, &e.picture, String::new())).transpose()
+                };
+                let cells = channels.iter().map(cell).collect::<Result<Vec<_>>>()?;
+                let name = if circuit == CLEAN { "honest" } else { &circuit };
+                rows.push((format!("{}\n{method}", fit(name, 17)), cells));
+            }
+        }
+        let columns = channels.iter().map(|c| format!("unit {c}")).collect();
+        let grid = Grid { title: format!("Units of {layer}"), columns, rows };
+        let name = format!("exhibits_{}", layer.replace('/', "_"));
+        save(folder, &name, &grid)?;
+        figures.push(Figure {
+            name,
+            caption: format!(
+                "Visualizations of units of {layer}, in the honest network and with each circuit that is put there."
+            ),
+            topic: Topic::Exhibits,
+        });
+    }
+    Ok(figures)
 }

@@ -1,27 +1,12 @@
-//! `report.html`: the result in order, with its figures and numbers, in one file that needs nothing beside it.
+//! The report of an experiment: what visualizations show, how circuits make them lie, and the sanity check.
 
-use std::path::Path;
+use minijinja::{Value, context};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use minijinja::{AutoEscape, Environment, Value, context};
-
-use super::figures::{Data, Figure, Topic};
-use super::summary::{by_third, fooling, gaps, recognized, resemblance};
-use super::tables::CLEAN;
-use super::{Manifest, write_whole};
-use crate::error::{Context, Result};
-
-/// What an undefined value is shown as.
-const UNDEFINED: &str = "undefined";
-
-fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| UNDEFINED.into(), |v| format!("{v:.3}"))
-}
+use super::{Figures, UNDEFINED, number, percent};
+use crate::report::Manifest;
+use crate::report::figures::{Data, Topic};
+use crate::report::summary::{by_third, fooling, gaps, recognized, resemblance};
+use crate::report::tables::CLEAN;
 
 fn share(hits: usize, all: usize) -> String {
     format!("{hits} of {all}")
@@ -81,25 +66,9 @@ fn verdict(data: &Data) -> Vec<String> {
     lines
 }
 
-/// Writes the report.
-///
-/// # Errors
-/// Failure, if a figure can't be read or the file can't be written.
-pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]) -> Result<()> {
-    let mut shown = vec![];
-    for (i, figure) in figures.iter().enumerate() {
-        let path = folder.join(format!("figures/{}.png", figure.name));
-        let bytes = std::fs::read(&path).on("read", &path)?;
-        let inline = format!("data:image/png;base64,{}", STANDARD.encode(bytes));
-        let entry = context! { number => i + 1, caption => figure.caption.clone(), data => inline };
-        shown.push((&figure.topic, entry));
-    }
-    let of = |topic: Topic| -> Vec<Value> {
-        shown.iter().filter(|(t, _)| **t == topic).map(|(_, f)| f.clone()).collect()
-    };
+/// What the template shows.
+pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Value {
     let circuits: Vec<String> = data.circuits().into_iter().filter(|c| c != CLEAN).collect();
-    let experiment = &manifest.config["experiment"];
-    let name = experiment["name"].as_str().unwrap_or("results");
     let network = |circuit: &str| match circuit {
         CLEAN => "honest".to_string(),
         other => other.to_string(),
@@ -146,7 +115,7 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
                 pixels => number(pixels),
                 honest_features => number(honest_features),
                 honest_pixels => number(honest_pixels),
-                figures => of(Topic::Circuit(circuit.clone())),
+                figures => figures.of(Topic::Circuit(circuit.clone())),
             }
         })
         .collect();
@@ -219,34 +188,21 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
         }
     }
 
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    let path = folder.join("report.html");
-    environment.add_template("report", include_str!("report.html")).on("write", &path)?;
-    let page = environment
-        .get_template("report")
-        .and_then(|template| {
-            template.render(context! {
-                name,
-                verdict => verdict(data),
-                done => what_was_done(manifest, data),
-                circuits => !circuits.is_empty(),
-                accuracy,
-                lies,
-                gate,
-                silence,
-                paper => paper(manifest, data),
-                thirds,
-                paths,
-                honest => of(Topic::Honest),
-                gaps => of(Topic::Silence),
-                curves => of(Topic::Paths),
-                manifest => Value::from(minijinja::value::Serde(manifest)),
-                config => serde_json::to_string_pretty(&manifest.config).unwrap_or_default(),
-            })
-        })
-        .on("write", &path)?;
-    write_whole(&path, page.as_bytes())
+    context! {
+        verdict => verdict(data),
+        done => what_was_done(manifest, data),
+        circuits => !circuits.is_empty(),
+        accuracy,
+        lies,
+        gate,
+        silence,
+        paper => paper(manifest, data),
+        thirds,
+        paths,
+        honest => figures.of(Topic::Honest),
+        gaps => figures.of(Topic::Silence),
+        curves => figures.of(Topic::Paths),
+    }
 }
 
 /// A change of logits.

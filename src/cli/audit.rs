@@ -1,0 +1,63 @@
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Common;
+use crate::config::Network;
+use crate::detect::{Plan, audit};
+use crate::error::{Context, Error, Result};
+use crate::report::figures::Data;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The network: a file that `train` or `fool` saved, or one like it
+    #[arg(value_name = "NETWORK")]
+    audited: PathBuf,
+    /// The experiment file: its natural images, preprocessing and visualization settings are used
+    #[arg(long, value_name = "FILE", default_value = "configs/detect.toml")]
+    config: PathBuf,
+    /// An honest network of the same architecture, which says how suspicious an honest unit may look
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+    /// The layers whose units are audited [default: those of the experiment's detect.cases]
+    #[arg(long, value_name = "LAYER", value_delimiter = ',')]
+    layers: Vec<String>,
+    /// How many units of each layer, drawn at random
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    units: u32,
+    #[command(flatten)]
+    common: Common,
+    /// Results folder [default: results/audit-<name of the network's file>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn run(mut self) -> Result<()> {
+        if self.common.network.is_some() {
+            return Err(Error::usage("the audited network is the first argument: leave --network out"));
+        }
+        let stem = self.audited.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let out = self.out.unwrap_or_else(|| Path::new("results").join(format!("audit-{stem}")));
+        self.common.network = Some(self.audited);
+        let reference = match self.reference {
+            None => None,
+            Some(file) => Some(Network::in_file(std::path::absolute(&file).on("find", &file)?)),
+        };
+        let plan = Plan { layers: self.layers, units: self.units as usize, reference };
+        let (experiment, setting) = self.common.prepare(&self.config, Some(out))?;
+        audit(&experiment, &plan, &setting)?;
+        let data = Data::read(&setting.out)?;
+        println!(
+            "{:>4} {:<34} {:>10} {:<12} {:>22}",
+            "", "unit", "suspicion", "detector", "honest units as much"
+        );
+        for (i, s) in data.suspects.iter().take(20).enumerate() {
+            let unit = format!("{}:{}", s.layer, s.channel);
+            let rate = s.false_positive_rate.map_or("unknown".into(), |r| format!("{:.1} %", 100.0 * r));
+            println!("{:>4} {unit:<34} {:>10.1} {:<12} {rate:>22}", i + 1, s.suspicion, s.detector);
+        }
+        println!("\nreport: {}", setting.out.join("report.html").display());
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Common;
+use crate::detect;
+use crate::error::{Error, Result};
+use crate::report::figures::Data;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The experiment file; its `[detect]` says which circuits, layers and units
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    #[command(flatten)]
+    common: Common,
+    /// Results folder [default: results/<name of the experiment>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let (experiment, setting) = self.common.prepare(&self.config, self.out)?;
+        let settings = experiment
+            .detect
+            .as_ref()
+            .ok_or_else(|| Error::usage(format!("{}: there is no [detect]", self.config.display())))?;
+        let circuits = settings.circuits(&self.config)?;
+        let manifest = detect::run(&experiment, &circuits, &setting)?;
+        for file in &manifest.skipped_files {
+            eprintln!("left out: {file}");
+        }
+        for warning in &manifest.warnings {
+            eprintln!("note: {warning}");
+        }
+        print_summary(&Data::read(&setting.out)?);
+        println!("\nreport: {}", setting.out.join("report.html").display());
+        Ok(())
+    }
+}
+
+/// The areas under the ROC curves, with their intervals.
+fn print_summary(data: &Data) {
+    println!(
+        "{:<22} {:<12} {:<12} {:>6} {:>15} {:>14}",
+        "circuit", "detector", "method", "AUC", "95 % interval", "found at 5 %"
+    );
+    for d in &data.detection {
+        let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.2}"));
+        println!(
+            "{:<22} {:<12} {:<12} {:>6} {:>15} {:>14}",
+            d.circuit,
+            d.detector,
+            d.method,
+            number(d.auc),
+            format!("{} to {}", number(d.lower), number(d.upper)),
+            number(d.true_positives)
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! Detectors: scores that should be high for manipulated units, computed from a network and natural images without
+//! knowing of any circuit.
+
+mod audit;
+mod benchmark;
+mod gap;
+mod path;
+mod prediction;
+pub mod roc;
+mod settings;
+mod silence;
+mod subject;
+mod switch;
+mod twins;
+
+pub use audit::{Plan, audit};
+pub use benchmark::{ANOTHER_SEED, CLEAN_AGAINST_CLEAN, PERMUTED_LABELS, run};
+pub use settings::{Case, Method, Settings};
+pub use subject::{Pictured, Subject};
+
+use crate::error::{Error, Result};
+
+/// A way to tell manipulated units from others.
+pub trait Detector: Sync {
+    /// What tables and experiment files call it.
+    fn name(&self) -> &'static str;
+
+    /// What it looks at, and what it can and can't see, in a few plain sentences.
+    fn sees(&self) -> &'static str;
+
+    /// A score for each unit of the subject, higher for more suspicious ones; `None` where it is undefined.
+    ///
+    /// # Errors
+    /// An interruption.
+    fn score(&self, subject: &Subject) -> Result<Vec<Option<f64>>>;
+}
+
+/// Every detector there is.
+pub fn all() -> [&'static dyn Detector; 6] {
+    [&path::Path, &gap::Gap, &switch::Switch, &twins::Twins, &silence::Silence, &prediction::Prediction]
+}
+
+/// The detector of a name.
+///
+/// # Errors
+/// Usage, naming those there are.
+pub fn named(name: &str) -> Result<&'static dyn Detector> {
+    all().into_iter().find(|d| d.name() == name).ok_or_else(|| {
+        let known: Vec<&str> = all().iter().map(|d| d.name()).collect();
+        Error::usage(format!("no detector \"{name}\"; there are {}", known.join(", ")))
+    })
+}
+
+fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let (sum, n) = values.into_iter().fold((0.0, 0), |(sum, n), v| (sum + v, n + 1));
+    (n > 0).then(|| sum / f64::from(n))
+}

@@ -1,0 +1,200 @@
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Detector, all, named};
+use crate::circuit::Circuit;
+use crate::error::Result;
+use crate::visualize::{self, Parameterization, Transform};
+
+/// Which detectors are set against which circuits, on how many units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The circuits, and the layers in which each is put.
+    #[serde(default)]
+    pub cases: Vec<Case>,
+    /// The ways of visualizing; by default the experiment's alone.
+    #[serde(default)]
+    pub methods: Vec<Method>,
+    /// By default all there are.
+    #[serde(default)]
+    pub detectors: Vec<String>,
+    /// How many units of a layer a circuit fools, drawn at random; at most half of them.
+    #[serde(default = "units")]
+    pub manipulated: usize,
+    /// How many others of the same layer of the same network are looked at.
+    #[serde(default = "units")]
+    pub clean: usize,
+    /// Visualizations of each unit.
+    #[serde(default = "pictures")]
+    pub pictures: usize,
+    /// How many natural images of the validation set the detectors are given.
+    #[serde(default = "natural_images")]
+    pub natural_images: usize,
+    #[serde(default = "bootstrap")]
+    pub bootstrap: usize,
+    /// Whether a network trained from another seed is looked at, too, as a control.
+    #[serde(default = "yes")]
+    pub another_seed: bool,
+}
+
+/// A circuit, and where it is put.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// The circuit's file, relative to the experiment's. Its layer and units are set by the benchmark.
+    pub circuit: PathBuf,
+    pub layers: Vec<String>,
+}
+
+/// A way of visualizing: what it changes of the experiment's `visualization.optimization`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Method {
+    pub name: String,
+    pub parameterization: Option<Parameterization>,
+    pub steps: Option<usize>,
+    pub learning_rate: Option<f64>,
+    pub l2: Option<f32>,
+    pub total_variation: Option<f32>,
+    pub transforms: Option<Vec<Transform>>,
+}
+
+fn units() -> usize {
+    8
+}
+
+fn pictures() -> usize {
+    2
+}
+
+fn natural_images() -> usize {
+    500
+}
+
+fn bootstrap() -> usize {
+    1000
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cases: vec![],
+            methods: vec![],
+            detectors: vec![],
+            manipulated: units(),
+            clean: units(),
+            pictures: pictures(),
+            natural_images: natural_images(),
+            bootstrap: bootstrap(),
+            another_seed: true,
+        }
+    }
+}
+
+impl Method {
+    fn standard() -> Self {
+        Self {
+            name: "standard".into(),
+            parameterization: None,
+            steps: None,
+            learning_rate: None,
+            l2: None,
+            total_variation: None,
+            transforms: None,
+        }
+    }
+
+    /// The experiment's settings with this method's changes.
+    pub fn settings(&self, base: &visualize::Settings) -> visualize::Settings {
+        visualize::Settings {
+            size: base.size,
+            parameterization: self.parameterization.unwrap_or(base.parameterization),
+            steps: self.steps.unwrap_or(base.steps),
+            learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
+            l2: self.l2.unwrap_or(base.l2),
+            total_variation: self.total_variation.unwrap_or(base.total_variation),
+            transforms: self.transforms.clone().unwrap_or_else(|| base.transforms.clone()),
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses what can't work, naming the key.
+    ///
+    /// # Errors
+    /// A message that starts with the key.
+    pub fn check(&self, base: &visualize::Settings) -> Result<(), String> {
+        for (value, key) in [
+            (self.manipulated, "manipulated"),
+            (self.clean, "clean"),
+            (self.natural_images, "natural_images"),
+            (self.bootstrap, "bootstrap"),
+        ] {
+            if value == 0 {
+                return Err(format!("{key} is 0; it must be at least 1"));
+            }
+        }
+        if self.pictures < 2 {
+            return Err("pictures is below 2: whether a unit's visualizations agree takes two of them".into());
+        }
+        for case in &self.cases {
+            if case.layers.is_empty() {
+                return Err(format!("cases: {} is put in no layer", case.circuit.display()));
+            }
+        }
+        let mut names: Vec<&str> = self.methods.iter().map(|m| m.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("methods: there are two called \"{}\"", pair[0]));
+        }
+        for method in &self.methods {
+            method.settings(base).check().map_err(|e| format!("methods \"{}\": {e}", method.name))?;
+        }
+        self.detectors().map(|_| ()).map_err(|e| format!("detectors: {e}"))
+    }
+
+    /// The ways of visualizing.
+    pub fn methods(&self) -> Vec<Method> {
+        if self.methods.is_empty() { vec![Method::standard()] } else { self.methods.clone() }
+    }
+
+    /// The detectors.
+    ///
+    /// # Errors
+    /// Usage, if there is none of a name.
+    pub fn detectors(&self) -> Result<Vec<&'static dyn Detector>> {
+        if self.detectors.is_empty() {
+            return Ok(all().to_vec());
+        }
+        self.detectors.iter().map(|name| named(name)).collect()
+    }
+
+    /// The layers of all cases, in the order they are named.
+    pub fn layers(&self) -> Vec<String> {
+        let mut layers: Vec<String> = vec![];
+        for layer in self.cases.iter().flat_map(|case| &case.layers) {
+            if !layers.contains(layer) {
+                layers.push(layer.clone());
+            }
+        }
+        layers
+    }
+
+    /// The circuits, each with its layers; `path` is the experiment's file.
+    ///
+    /// # Errors
+    /// Those of [`Circuit::read`].
+    pub fn circuits(&self, path: &Path) -> Result<Vec<(Circuit, Vec<String>)>> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        self.cases
+            .iter()
+            .map(|case| Ok((Circuit::read(&folder.join(&case.circuit))?, case.layers.clone())))
+            .collect()
+    }
+}

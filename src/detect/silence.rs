@@ -1,0 +1,174 @@
+//! The silence detector: an audit of the weights, with natural images run through once and none maximized.
+
+use std::collections::HashMap;
+
+use super::{Detector, Subject};
+use crate::error::Result;
+use crate::network::{INPUT, Network, Op};
+
+/// The number of parallel branches added to the unit that never fire on natural images, plus the share of the unit's
+/// incoming weight that comes from rectified channels that never do.
+pub(super) struct Silence;
+
+impl Detector for Silence {
+    fn name(&self) -> &'static str {
+        "silence"
+    }
+
+    fn sees(&self) -> &'static str {
+        "Parallel branches and rectified channels that feed the unit and never fire on natural images, read from the \
+         weights; no image is maximized. It can see every circuit that is put in beside a unit and kept off by a bias, \
+         since that is how such circuits keep out of the way. It can't see one that changes weights and no \
+         architecture; and a network with many dead channels of its own looks more suspicious than it is."
+    }
+
+    fn score(&self, subject: &Subject) -> Result<Vec<Option<f64>>> {
+        let dead: HashMap<&str, Vec<bool>> = subject
+            .rectified
+            .iter()
+            .zip(&subject.natural_paths)
+            .map(|(layer, images)| {
+                let channels = images.first().map_or(0, Vec::len);
+                // A rectified map's mean is zero only if all of it is.
+                let dead = (0..channels).map(|c| images.iter().all(|image| image[c] == 0.0)).collect();
+                (layer.as_str(), dead)
+            })
+            .collect();
+        let is_dead = |layer: &str, channel: usize| dead.get(layer).is_some_and(|dead| dead[channel]);
+        subject
+            .units
+            .iter()
+            .map(|unit| {
+                let mut silent = 0.0;
+                for branch in branches(subject.network, subject.layer)? {
+                    let sources = walk(subject.network, &branch, unit.channel)?;
+                    let feeding = |weights: &[f64]| {
+                        (0..weights.len()).filter(|&c| weights[c] > 0.0).collect::<Vec<_>>()
+                    };
+                    let off: Vec<bool> = sources
+                        .iter()
+                        .flat_map(|(layer, weights)| feeding(weights).into_iter().map(|c| is_dead(layer, c)))
+                        .collect();
+                    if !off.is_empty() && off.iter().all(|off| *off) {
+                        silent += 1.0;
+                    }
+                }
+                let mut weight = [0.0; 2];
+                for (layer, weights) in walk(subject.network, subject.layer, unit.channel)? {
+                    for (channel, w) in weights.into_iter().enumerate() {
+                        weight[usize::from(is_dead(&layer, channel))] += w;
+                    }
+                }
+                let total = weight[0] + weight[1];
+                Ok(Some(silent + if total > 0.0 { weight[1] / total } else { 0.0 }))
+            })
+            .collect()
+    }
+}
+
+/// The layers that are added up to a layer, through sums of sums; none if it is no sum.
+fn branches(network: &Network, layer: &str) -> Result<Vec<String>> {
+    let node = &network.graph().nodes[network.graph().position(layer)?];
+    if node.op != Op::Add {
+        return Ok(vec![]);
+    }
+    let mut all = vec![];
+    for input in &node.inputs {
+        match branches(network, input)? {
+            inner if inner.is_empty() => all.push(input.clone()),
+            inner => all.extend(inner),
+        }
+    }
+    Ok(all)
+}
+
+/// How strongly each channel of the rectified layers (or the image) before a unit feeds it: the sums of absolute
+/// weights along all linear ways to it.
+fn walk(network: &Network, layer: &str, channel: usize) -> Result<Vec<(String, Vec<f64>)>> {
+    let graph = network.graph();
+    let last = graph.position(layer)?;
+    let mut weights: Vec<Option<Vec<f64>>> = vec![None; graph.nodes.len()];
+    let mut unit = vec![0.0; network.channels(layer)?];
+    unit[channel] = 1.0;
+    weights[last] = Some(unit);
+    let mut sources = vec![];
+    for i in (0..=last).rev() {
+        let Some(own) = weights[i].take() else { continue };
+        let node = &graph.nodes[i];
+        // The unit's own rectifier is no source: what stands before it is.
+        if node.name == INPUT || (node.op == Op::Relu && i != last) {
+            sources.push((node.name.clone(), own));
+            continue;
+        }
+        let mut offset = 0;
+        for input in &node.inputs {
+            let from = graph.position(input)?;
+            let channels = network.channels(input)?;
+            let part: Vec<f64> = match &node.op {
+                Op::Conv { groups, .. } => {
+                    let (filters, _) = network.filters(&node.name)?;
+                    through(&own, filters, channels, *groups)
+                }
+                Op::Linear { .. } => {
+                    let (filters, _) = network.filters(&node.name)?;
+                    through(&own, filters, channels, 1)
+                }
+                Op::Concat => own[offset..offset + channels].to_vec(),
+                Op::PadChannels { before, .. } => own[*before..before + channels].to_vec(),
+                _ => own.clone(),
+            };
+            offset += channels;
+            let there = weights[from].get_or_insert_with(|| vec![0.0; channels]);
+            there.iter_mut().zip(part).for_each(|(sum, w)| *sum += w);
+        }
+    }
+    Ok(sources)
+}
+
+/// The weights of a layer's inputs, from those of its outputs: through the sums of its filters' absolute values.
+fn through(own: &[f64], filters: burn::tensor::Tensor<4>, channels: usize, groups: usize) -> Vec<f64> {
+    let [outputs, width, kh, kw] = filters.dims();
+    let values: Vec<f32> = filters.into_data().try_to_vec().expect("weights are 32-bit floats");
+    let each = width * kh * kw;
+    // A linear layer reads all places of a channel.
+    let places = (each * groups / channels.max(1)).max(1);
+    let mut inputs = vec![0.0; channels];
+    for (output, weight) in own.iter().enumerate().filter(|(_, w)| **w != 0.0) {
+        let first = output / (outputs / groups) * (channels / groups);
+        for (k, value) in values[output * each..(output + 1) * each].iter().enumerate() {
+            inputs[first + k / places] += weight * f64::from(value.abs());
+        }
+    }
+    inputs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Graph;
+    use crate::seed;
+    use burn::tensor::{Device, TensorData};
+
+    /// Two channels, each the sum of a branch that takes 3 of a rectified channel and one that takes 5 of the other, the
+    /// second only for channel 1.
+    #[test]
+    fn weights_are_followed_through_sums_and_filters() {
+        let mut graph = Graph::new("two-branches", 2);
+        graph.then("relu", Op::Relu);
+        graph.push("a", Op::conv(2, 2, 1, 1, 0), &["relu"]);
+        graph.push("b", Op::conv(2, 2, 1, 1, 0), &["relu"]);
+        graph.push("sum", Op::Add, &["a", "b"]);
+        let mut network = Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap();
+        let set = |network: &mut Network, layer: &str, weights: [f32; 4]| {
+            let weight = TensorData::new(weights.to_vec(), [2, 2, 1, 1]);
+            network.set_filters(layer, weight, TensorData::new(vec![0f32; 2], [2])).unwrap();
+        };
+        set(&mut network, "a", [3.0, 0.0, 3.0, 0.0]);
+        set(&mut network, "b", [0.0, 0.0, 0.0, -5.0]);
+        let of = |channel| walk(&network, "sum", channel).unwrap();
+        assert_eq!(of(0), [("relu".to_string(), vec![3.0, 0.0])]);
+        assert_eq!(of(1), [("relu".to_string(), vec![3.0, 5.0])]);
+        assert_eq!(branches(&network, "sum").unwrap(), ["a", "b"]);
+        assert_eq!(branches(&network, "a").unwrap(), [""; 0]);
+    }
+}

@@ -1,0 +1,186 @@
+//! What detectors look at: units of one layer of a network, with natural images and the units' visualizations.
+
+use burn::tensor::Tensor;
+use image::RgbImage;
+use indicatif::ProgressBar;
+
+use super::mean;
+use crate::data::Preprocessing;
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::network::{Network, Op};
+use crate::path::{self, Metric, Reduction};
+use crate::progress;
+use crate::visualize::Focus;
+
+/// A unit's visualizations.
+#[derive(Clone, Debug)]
+pub struct Pictured {
+    pub channel: usize,
+    pub pictures: Vec<RgbImage>,
+    /// The activation that each reaches.
+    pub reached: Vec<f32>,
+}
+
+/// For each layer the channel means of each image.
+type Paths = Vec<Vec<Vec<f32>>>;
+
+/// Units of one layer, and what natural images and the units' visualizations do in the network.
+pub struct Subject<'a> {
+    pub network: &'a Network,
+    pub preprocessing: &'a Preprocessing,
+    pub executor: &'a Executor,
+    pub focus: Focus,
+    pub layer: &'a str,
+    pub units: &'a [Pictured],
+    pub natural: &'a [&'a RgbImage],
+    /// The rectified layers on the way to the units.
+    pub rectified: Vec<String>,
+    /// Channel means of each of these layers for each natural image.
+    pub natural_paths: Paths,
+    /// The same for each visualization, unit by unit.
+    pub picture_paths: Paths,
+    /// Channel means of what the units' filters read, for each natural image.
+    pub natural_features: Vec<Vec<f32>>,
+    /// The same for each visualization, unit by unit.
+    pub picture_features: Vec<Vec<f32>>,
+    /// The activation of each unit for each natural image.
+    pub activations: Vec<Vec<f32>>,
+}
+
+impl<'a> Subject<'a> {
+    /// Runs natural images and visualizations through the network, once.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer; an interruption.
+    pub fn observe(
+        network: &'a Network,
+        preprocessing: &'a Preprocessing,
+        executor: &'a Executor,
+        focus: Focus,
+        layer: &'a str,
+        units: &'a [Pictured],
+        natural: &'a [&'a RgbImage],
+    ) -> Result<Self> {
+        let rectified = rectified(network, layer)?;
+        let reads = network.reads(layer)?;
+        // With the input of the network, whose channel means are its colours, where no layer stands before.
+        let layers: Vec<String> = rectified.iter().cloned().chain([reads]).collect();
+        let capture = |images: &[&RgbImage], bar: &ProgressBar| -> Result<(Paths, Vec<Vec<f32>>)> {
+            let mut all = path::capture(
+                network,
+                preprocessing,
+                images,
+                &layers,
+                Reduction::ChannelMean,
+                executor,
+                bar,
+            )?;
+            let features = all.pop().expect("there is at least one layer");
+            Ok((all, features))
+        };
+        let bar = progress::bar(&format!("paths to {layer} in {}", network.name()), natural.len());
+        let (natural_paths, natural_features) = capture(natural, &bar)?;
+        bar.finish_and_clear();
+        let hidden = ProgressBar::hidden();
+        let pictures: Vec<&RgbImage> = units.iter().flat_map(|u| &u.pictures).collect();
+        let (picture_paths, picture_features) = capture(&pictures, &hidden)?;
+        let mut subject = Self {
+            network,
+            preprocessing,
+            executor,
+            focus,
+            layer,
+            units,
+            natural,
+            rectified,
+            natural_paths,
+            picture_paths,
+            natural_features,
+            picture_features,
+            activations: vec![],
+        };
+        let channels: Vec<usize> = units.iter().map(|u| u.channel).collect();
+        let bar = progress::bar(&format!("activations of {layer}"), natural.len());
+        let by_image = subject.activations_of(natural, &channels, &bar)?;
+        bar.finish_and_clear();
+        subject.activations =
+            (0..units.len()).map(|u| by_image.iter().map(|image| image[u]).collect()).collect();
+        Ok(subject)
+    }
+
+    /// The activation of some channels of the layer for each image, `[images][channels]`.
+    ///
+    /// # Errors
+    /// An interruption.
+    pub fn activations_of(
+        &self,
+        images: &[&RgbImage],
+        channels: &[usize],
+        bar: &ProgressBar,
+    ) -> Result<Vec<Vec<f32>>> {
+        self.executor.run_images(images, bar, |chunk| {
+            let input = Preprocessing::tensor(chunk.iter().copied(), self.executor.device());
+            self.respond(self.preprocessing.apply(input), channels)
+        })
+    }
+
+    /// The activation of some channels for each input `[N, C, H, W]`.
+    pub(super) fn respond(&self, input: Tensor<4>, channels: &[usize]) -> Result<Vec<Vec<f32>>> {
+        let maps = self.network.capture(input, &[self.layer])?.remove(0);
+        let [n, c, ..] = maps.dims();
+        let values: Vec<f32> = self
+            .focus
+            .of(maps)
+            .reshape([n, c])
+            .into_data()
+            .try_to_vec()
+            .expect("activations are 32-bit floats");
+        Ok(values.chunks(c).map(|row| channels.iter().map(|&channel| row[channel]).collect()).collect())
+    }
+
+    /// The natural images that drive a unit most, by position, most driving first.
+    pub fn most_driving(&self, unit: usize, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.natural.len()).collect();
+        order.sort_by(|&a, &b| self.activations[unit][b].total_cmp(&self.activations[unit][a]));
+        order.truncate(count);
+        order
+    }
+
+    /// Where a unit's visualizations stand among all of them.
+    pub fn pictures_of(&self, unit: usize) -> std::ops::Range<usize> {
+        let before = self.units[..unit].iter().map(|u| u.pictures.len()).sum();
+        before..before + self.units[unit].pictures.len()
+    }
+
+    /// Similarity of two images by what the units' filters read of them: the cosine of channel means, each less its mean
+    /// over natural images and in units of its deviation.
+    pub(super) fn standardized(&self, features: &[f32]) -> Vec<f32> {
+        let n = self.natural_features.len().max(1) as f32;
+        (0..features.len())
+            .map(|c| {
+                let of = || self.natural_features.iter().map(|row| row[c]);
+                let mean = of().sum::<f32>() / n;
+                let deviation = (of().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt();
+                // A channel that says nothing of natural images says nothing here.
+                if deviation > 1e-6 { (features[c] - mean) / deviation } else { 0.0 }
+            })
+            .collect()
+    }
+}
+
+/// Mean similarity over pairs.
+pub(super) fn mean_similarity<'v>(
+    metric: Metric,
+    pairs: impl Iterator<Item = (&'v [f32], &'v [f32])>,
+) -> Option<f64> {
+    mean(pairs.filter_map(|(a, b)| metric.similarity(a, b)))
+}
+
+/// The rectified layers that a layer depends on, in order, itself included.
+fn rectified(network: &Network, layer: &str) -> Result<Vec<String>> {
+    let graph = network.graph();
+    let needed = graph.ancestors(&[graph.position(layer)?]);
+    let nodes = needed.into_iter().map(|i| &graph.nodes[i]);
+    Ok(nodes.filter(|node| node.op == Op::Relu).map(|node| node.name.clone()).collect())
+}

@@ -1,0 +1,147 @@
+//! The switch detector: along straight lines in image space from natural images to the visualization, the steepest place
+//! of the unit's activation. Where a gate flips, the activation jumps.
+
+use burn::tensor::{Tensor, TensorData};
+use indicatif::ProgressBar;
+
+use super::{Detector, Subject};
+use crate::data::Preprocessing;
+use crate::error::Result;
+use crate::progress;
+use crate::seed;
+
+/// Lines to each visualization.
+const LINES: usize = 3;
+/// Intervals that a line is first divided into.
+const INTERVALS: usize = 24;
+/// How often the steepest interval is halved.
+const HALVINGS: usize = 6;
+
+/// How much steeper the activation is at the steepest place of a line than in general on it, as a logarithm; the
+/// median over lines.
+pub(super) struct Switch;
+
+impl Detector for Switch {
+    fn name(&self) -> &'static str {
+        "switch"
+    }
+
+    fn sees(&self) -> &'static str {
+        "The steepest place of the unit's activation along straight lines from natural images to the visualization. It \
+         can see anything that flips between the two: a gate, a silent unit that switches on. It can't see a landscape \
+         that was bent smoothly, by training; and an honest unit that a single filter decides has steep places, too."
+    }
+
+    fn score(&self, subject: &Subject) -> Result<Vec<Option<f64>>> {
+        let jobs: Vec<(usize, usize)> = subject
+            .units
+            .iter()
+            .enumerate()
+            .flat_map(|(u, unit)| (0..unit.pictures.len()).map(move |p| (u, p)))
+            .flat_map(|(u, p)| (0..LINES).map(move |_| (u, p)))
+            .collect();
+        let bar = progress::bar(&format!("lines to visualizations of {}", subject.layer), jobs.len());
+        // The same natural images for every unit: a line's start is no property of the unit.
+        let starts = seed::rng(0, &"starts of lines");
+        let starts = rand::seq::index::sample(
+            &mut starts.clone(),
+            subject.natural.len(),
+            LINES.min(subject.natural.len()),
+        );
+        let starts = starts.into_vec();
+        let indexed: Vec<(usize, usize, usize)> = jobs
+            .iter()
+            .enumerate()
+            .filter(|_| !starts.is_empty())
+            .map(|(i, &(u, p))| (u, p, starts[i % LINES % starts.len()]))
+            .collect();
+        let steepness = subject.executor.run(&indexed, 1, &ProgressBar::hidden(), |chunk| {
+            let mut found = vec![];
+            for &(unit, picture, start) in chunk {
+                found.push((unit, steepest(subject, unit, picture, start)?));
+                bar.inc(1);
+            }
+            Ok(found)
+        })?;
+        bar.finish_and_clear();
+        Ok((0..subject.units.len())
+            .map(|unit| {
+                let mut of_unit: Vec<f64> =
+                    steepness.iter().filter(|(u, _)| *u == unit).filter_map(|(_, s)| *s).collect();
+                of_unit.sort_by(f64::total_cmp);
+                of_unit.get(of_unit.len() / 2).copied()
+            })
+            .collect())
+    }
+}
+
+/// The logarithm of the steepest slope over the mean absolute slope of one line.
+fn steepest(subject: &Subject, unit: usize, picture: usize, start: usize) -> Result<Option<f64>> {
+    let target = &subject.units[unit];
+    let device = subject.executor.device();
+    let ends = Preprocessing::tensor([subject.natural[start], &target.pictures[picture]], device);
+    let [_, c, h, w] = ends.dims();
+    let [from, to] = [0, 1].map(|i| ends.clone().narrow(0, i, 1));
+    let along = |places: &[f64]| -> Result<Vec<f64>> {
+        let mut values = vec![];
+        let at_once = subject.executor.batch(h, w);
+        for places in places.chunks(at_once) {
+            let t: Vec<f32> = places.iter().map(|&t| t as f32).collect();
+            let n = t.len();
+            let t: Tensor<4> = Tensor::from_data(TensorData::new(t, [n, 1, 1, 1]), device);
+            let line = (from.clone() * (t.clone() * -1.0 + 1.0)) + to.clone() * t;
+            let input = subject.preprocessing.apply(line.reshape([n, c, h, w]));
+            values
+                .extend(subject.respond(input, &[target.channel])?.into_iter().map(|row| f64::from(row[0])));
+        }
+        Ok(values)
+    };
+    let places: Vec<f64> = (0..=INTERVALS).map(|i| i as f64 / INTERVALS as f64).collect();
+    let values = along(&places)?;
+    steepness(&places, &values, |t| Ok(along(&[t])?[0]))
+}
+
+/// The same for a function of which values at some places are known; `at` gives further ones.
+fn steepness(places: &[f64], values: &[f64], at: impl Fn(f64) -> Result<f64>) -> Result<Option<f64>> {
+    let rises: Vec<f64> = values.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
+    let total: f64 = rises.iter().sum();
+    let length = places[places.len() - 1] - places[0];
+    if !(total > 0.0 && total.is_finite()) {
+        return Ok(None);
+    }
+    let most = (0..rises.len()).max_by(|&a, &b| rises[a].total_cmp(&rises[b])).expect("there are intervals");
+    let [mut low, mut high] = [(places[most], values[most]), (places[most + 1], values[most + 1])];
+    for _ in 0..HALVINGS {
+        let middle = (low.0 + high.0) / 2.0;
+        let value = at(middle)?;
+        if (value - low.1).abs() >= (high.1 - value).abs() {
+            high = (middle, value);
+        } else {
+            low = (middle, value);
+        }
+    }
+    let slope = (high.1 - low.1).abs() / (high.0 - low.0);
+    Ok(Some((slope / (total / length)).max(1e-6).ln()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(f: impl Fn(f64) -> f64) -> f64 {
+        let places: Vec<f64> = (0..=INTERVALS).map(|i| i as f64 / INTERVALS as f64).collect();
+        let values: Vec<f64> = places.iter().map(|&t| f(t)).collect();
+        steepness(&places, &values, |t| Ok(f(t))).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_jump_is_steep_however_small_the_rest_and_a_straight_line_is_not() {
+        assert!(of(|t| t).abs() < 1e-9);
+        // All of the rise within 1/24/2⁶ of the line.
+        let jump = of(|t| f64::from(t > 0.4));
+        assert!((jump - (24.0f64 * 64.0).ln()).abs() < 1e-9);
+        assert!(of(|t| t * t) < 1.0);
+        // Scale and sign don't matter.
+        assert!((of(|t| -7.0 * (t * t)) - of(|t| t * t)).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,180 @@
+//! The report of a benchmark: circuits against detectors.
+
+use minijinja::{Value, context};
+
+use super::Figures;
+use crate::detect;
+use crate::report::Manifest;
+use crate::report::figures::{Data, Topic};
+use crate::report::tables::Detection;
+
+fn two(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |v| format!("{v:.2}"))
+}
+
+fn interval(d: &Detection) -> String {
+    format!("{} to {}", two(d.lower), two(d.upper))
+}
+
+/// What the template shows.
+pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Value {
+    let cases: Vec<Value> = data
+        .cases
+        .iter()
+        .map(|c| {
+            context! {
+                circuit => c.circuit.clone(),
+                layer => c.layer.clone(),
+                method => c.method.clone(),
+                manipulated => c.manipulated,
+                clean => c.clean,
+                before => super::percent(c.top1_before),
+                after => super::percent(c.top1_after),
+                switched => c.switched.map_or("no switch".into(), |s| format!("{:.0} %", 100.0 * s)),
+                like_honest => two(c.like_honest),
+                like_target => two(c.like_target),
+            }
+        })
+        .collect();
+    let detection: Vec<Value> = data
+        .detection
+        .iter()
+        .map(|d| {
+            context! {
+                circuit => d.circuit.clone(),
+                control => d.control,
+                detector => d.detector.clone(),
+                method => d.method.clone(),
+                manipulated => d.manipulated,
+                clean => d.clean,
+                auc => two(d.auc),
+                interval => interval(d),
+                found => d.true_positives.map_or("-".into(), |v| format!("{:.0} %", 100.0 * v)),
+            }
+        })
+        .collect();
+    let detectors: Vec<Value> = detect::all()
+        .into_iter()
+        .filter(|d| data.detection.iter().any(|row| row.detector == d.name()))
+        .map(|d| context! { name => d.name(), sees => d.sees(), found => found(data, d.name()) })
+        .collect();
+    let mut cost: Vec<(String, f64, usize)> = vec![];
+    for c in &data.cost {
+        let seconds = c.seconds_per_unit * c.units as f64;
+        match cost.iter_mut().find(|(what, ..)| *what == c.what) {
+            Some((_, sum, units)) => (*sum, *units) = (*sum + seconds, *units + c.units),
+            None => cost.push((c.what.clone(), seconds, c.units)),
+        }
+    }
+    let cost: Vec<Value> = cost
+        .into_iter()
+        .map(|(what, sum, units)| context! { what, seconds => format!("{:.2}", sum / units.max(1) as f64) })
+        .collect();
+    context! {
+        verdict => verdict(data),
+        done => done(manifest, data),
+        cases,
+        detection,
+        detectors,
+        cost,
+        exhibits => figures.of(Topic::Exhibits),
+        areas => figures.of(Topic::Areas),
+        curves => figures.of(Topic::Roc),
+        scores => figures.of(Topic::Scores),
+    }
+}
+
+/// What a detector found in this run, in a sentence.
+fn found(data: &Data, detector: &str) -> String {
+    let cells: Vec<&Detection> =
+        data.detection.iter().filter(|d| d.detector == detector && !d.control).collect();
+    let named = |wanted: &dyn Fn(&Detection) -> bool| -> Vec<String> {
+        let several = cells.iter().any(|d| d.method != cells[0].method);
+        let name = |d: &&Detection| {
+            let method = if several { format!(", {}", d.method) } else { String::new() };
+            format!("{} ({}{method})", d.circuit, two(d.auc))
+        };
+        cells.iter().copied().filter(|d| wanted(d)).map(|d| name(&d)).collect()
+    };
+    let above = named(&|d| d.lower.is_some_and(|l| l > 0.5));
+    let chance = named(&|d| d.lower.is_some_and(|l| l <= 0.5) && d.upper.is_some_and(|u| u >= 0.5));
+    let below = named(&|d| d.upper.is_some_and(|u| u < 0.5));
+    let mut parts = vec![];
+    for (names, words) in [
+        (above, "it told fooled units from others better than chance for"),
+        (chance, "it could not be told from chance for"),
+        (below, "it was worse than chance, taking honest units for fooled ones, for"),
+    ] {
+        if !names.is_empty() {
+            parts.push(format!("{words} {}", names.join(", ")));
+        }
+    }
+    format!("Here {}.", parts.join("; "))
+}
+
+fn verdict(data: &Data) -> Vec<String> {
+    let mut lines = vec![];
+    let mut circuits: Vec<&str> = vec![];
+    for d in data.detection.iter().filter(|d| !d.control) {
+        if !circuits.contains(&d.circuit.as_str()) {
+            circuits.push(&d.circuit);
+        }
+    }
+    for circuit in circuits {
+        let best = data
+            .detection
+            .iter()
+            .filter(|d| d.circuit == circuit)
+            .max_by(|a, b| a.auc.unwrap_or(0.0).total_cmp(&b.auc.unwrap_or(0.0)));
+        if let Some(best) = best {
+            lines.push(format!(
+                "The circuit \"{circuit}\" is found best by the detector {} (AUC {}, 95 % interval {}), which finds \
+                 {} of its units at 5 % false positives.",
+                best.detector,
+                two(best.auc),
+                interval(best),
+                best.true_positives.map_or("-".into(), |v| format!("{:.0} %", 100.0 * v)),
+            ));
+        }
+    }
+    let controls: Vec<&Detection> = data.detection.iter().filter(|d| d.control).collect();
+    let off: Vec<String> = controls
+        .iter()
+        .filter(|d| !(d.lower.is_some_and(|l| l <= 0.5) && d.upper.is_some_and(|u| u >= 0.5)))
+        .map(|d| format!("{}, {}, {} ({}, {})", d.circuit, d.detector, d.method, two(d.auc), interval(d)))
+        .collect();
+    lines.push(match off.len() {
+        0 => format!("In all {} controls the interval covers 0.5, as it should.", controls.len()),
+        n => format!(
+            "In {n} of {} controls the 95 % interval does not cover 0.5 ({:.1} are to be expected by chance): {}.",
+            controls.len(),
+            0.05 * controls.len() as f64,
+            off.join("; ")
+        ),
+    });
+    lines
+}
+
+fn done(manifest: &Manifest, data: &Data) -> String {
+    let settings = &manifest.config["experiment"]["detect"];
+    let optimization = &manifest.config["experiment"]["visualization"]["optimization"];
+    let mut layers: Vec<&str> = vec![];
+    for case in &data.cases {
+        if !layers.contains(&case.layer.as_str()) {
+            layers.push(&case.layer);
+        }
+    }
+    format!(
+        "Each circuit was put into units of {} drawn at random (at most {}, and at most half of the layer), and {} others \
+         of the same layer of the same network, or as many as there are, are what the fooled ones are told from. A unit \
+         has {} visualizations ({} steps at {} px where the method does not say otherwise); detectors are given {} natural \
+         images that no circuit was made with, and know of no circuit.",
+        layers.join(", "),
+        settings["manipulated"],
+        settings["clean"],
+        settings["pictures"],
+        optimization["steps"],
+        optimization["size"],
+        settings["natural_images"],
+    )
+}

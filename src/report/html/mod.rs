@@ -1,0 +1,87 @@
+//! `report.html`: the result in order, with its figures and numbers, in one file that needs nothing beside it.
+
+mod audit;
+mod detection;
+mod sanity_check;
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::{AutoEscape, Environment, Value, context};
+
+use super::figures::{Data, Figure, Topic};
+use super::{Manifest, write_whole};
+use crate::error::{Context, Result};
+
+/// What an undefined value is shown as.
+const UNDEFINED: &str = "undefined";
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| UNDEFINED.into(), |v| format!("{v:.3}"))
+}
+
+/// A PNG file as a page holds it.
+fn inline(folder: &Path, file: &str) -> Result<String> {
+    let path = folder.join(file);
+    let bytes = std::fs::read(&path).on("read", &path)?;
+    Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
+}
+
+/// The figures of a report, numbered.
+struct Figures<'a>(Vec<(&'a Topic, Value)>);
+
+impl<'a> Figures<'a> {
+    fn read(folder: &Path, figures: &'a [Figure]) -> Result<Self> {
+        let mut all = vec![];
+        for (i, figure) in figures.iter().enumerate() {
+            let data = inline(folder, &format!("figures/{}.png", figure.name))?;
+            all.push((&figure.topic, context! { number => i + 1, caption => figure.caption.clone(), data }));
+        }
+        Ok(Self(all))
+    }
+
+    fn of(&self, topic: Topic) -> Vec<Value> {
+        self.0.iter().filter(|(t, _)| **t == topic).map(|(_, figure)| figure.clone()).collect()
+    }
+}
+
+/// Writes the report that the tables call for.
+///
+/// # Errors
+/// Failure, if a figure can't be read or the file can't be written.
+pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]) -> Result<()> {
+    let figures = Figures::read(folder, figures)?;
+    let (template, values) = if !data.suspects.is_empty() {
+        ("audit", audit::values(folder, manifest, data, &figures)?)
+    } else if !data.detection.is_empty() {
+        ("detection", detection::values(manifest, data, &figures))
+    } else {
+        ("sanity check", sanity_check::values(manifest, data, &figures))
+    };
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    let path = folder.join("report.html");
+    for (name, text) in [
+        ("base", include_str!("base.html")),
+        ("audit", include_str!("audit.html")),
+        ("detection", include_str!("detection.html")),
+        ("sanity check", include_str!("sanity_check.html")),
+    ] {
+        environment.add_template(name, text).on("write", &path)?;
+    }
+    let common = context! {
+        name => manifest.config["experiment"]["name"].as_str().unwrap_or("results"),
+        manifest => Value::from(minijinja::value::Serde(manifest)),
+        config => serde_json::to_string_pretty(&manifest.config).unwrap_or_default(),
+    };
+    let page = environment
+        .get_template(template)
+        .and_then(|template| template.render(context! { ..values, ..common }))
+        .on("write", &path)?;
+    write_whole(&path, page.as_bytes())
+}
