@@ -62,11 +62,10 @@ pub fn curve(strata: &[Stratum]) -> Vec<Point> {
     ends.sort_by(f64::total_cmp);
     ends.dedup();
     let found = |rate: f64, with_equal: bool| {
-        let share = |(above, equal): &(f64, f64)| match rate - above {
-            past if past < 0.0 => 0.0,
-            past if *equal > 0.0 => (past / equal).min(1.0),
-            past if past == 0.0 && !with_equal => 0.0,
-            _ => 1.0,
+        let share = |&(above, equal): &(f64, f64)| match equal > 0.0 {
+            true if rate >= above + equal => 1.0,
+            true => ((rate - above) / equal).max(0.0),
+            false => f64::from(u8::from(rate > above || (with_equal && rate == above))),
         };
         places.iter().map(share).sum::<f64>() / places.len().max(1) as f64
     };
