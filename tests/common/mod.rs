@@ -126,7 +126,7 @@ impl Experiment {
         experiment.edit(config, "images = 14000", "images = 200");
         experiment.edit(config, "images = 1000", "images = 60");
         experiment.edit(config, "natural_images = 300", "natural_images = 40\nbootstrap = 50");
-        experiment.edit(config, "steps = 64", "steps = 6");
+        experiment.edit(config, "steps = 128", "steps = 6");
         experiment.edit(config, "manipulated = 8", "manipulated = 2");
         experiment.edit(config, "clean = 8", "clean = 2");
         experiment
