@@ -134,7 +134,7 @@ fn examine(
         let mut rng = seed::rng(run.experiment.seed, &("audited", layer));
         let mut drawn = sample(&mut rng, channels, units.min(channels)).into_vec();
         drawn.sort_unstable();
-        let pictures = visualizations(run, model, layer, &drawn, settings.pictures, method, results)?;
+        let (pictures, _) = visualizations(run, model, (layer, &drawn), settings, method, results)?;
         let stage = format!("detectors on {layer} in {}", model.network.name());
         let Scored { scores, driving, .. } =
             results.stage(&stage, || scored(run, model, layer, &pictures, settings, method))?;

@@ -127,10 +127,8 @@ pub fn run(
     for method in &methods {
         let mut of_method = vec![];
         for units in &drawn {
-            let pictures = pictures(&run, &clean, units, method, settings, &mut results)?;
-            let look = Look { model: &clean, circuit: CLEAN, units, method, pictures: &pictures };
-            benchmark.look(&run, &look, &mut results)?;
-            of_method.push(pictures);
+            let look = Look { model: &clean, circuit: CLEAN, units, method };
+            of_method.push(benchmark.look(&run, &look, &mut results)?);
         }
         honest.push(of_method);
     }
@@ -141,15 +139,8 @@ pub fn run(
         run.accuracy(&fooled.model, placed.circuit.name(), fooled.switch.as_deref(), &mut results)?;
         let after = top1(&run);
         for (method, honest) in methods.iter().zip(&honest) {
-            let pictures = pictures(&run, &fooled.model, &placed.units, method, settings, &mut results)?;
-            let look = Look {
-                model: &fooled.model,
-                circuit: &placed.name,
-                units: &placed.units,
-                method,
-                pictures: &pictures,
-            };
-            benchmark.look(&run, &look, &mut results)?;
+            let look = Look { model: &fooled.model, circuit: &placed.name, units: &placed.units, method };
+            let pictures = benchmark.look(&run, &look, &mut results)?;
             let manipulated =
                 |v: &&Visualization| placed.units.manipulated.contains(&v.request.objective.unit.channel);
             let shown: Vec<&Visualization> = pictures.iter().filter(manipulated).collect();
@@ -192,8 +183,7 @@ pub fn run(
         let other = results.stage("the network of another seed", || model(&other, setting))?;
         for method in &methods {
             for units in &drawn {
-                let pictures = pictures(&run, &other, units, method, settings, &mut results)?;
-                let look = Look { model: &other, circuit: ANOTHER_SEED, units, method, pictures: &pictures };
+                let look = Look { model: &other, circuit: ANOTHER_SEED, units, method };
                 benchmark.look(&run, &look, &mut results)?;
             }
         }
@@ -221,35 +211,40 @@ fn like(a: &RgbImage, b: &RgbImage) -> Option<f64> {
     Metric::Pearson.similarity(&a, &b)
 }
 
-/// The visualizations of units, unit by unit.
-fn pictures(
-    run: &Run,
-    model: &Model,
-    units: &Drawn,
-    method: &Method,
-    settings: &Settings,
-    results: &mut Results,
-) -> Result<Vec<Visualization>> {
-    visualizations(run, model, &units.layer, &units.all(), settings.pictures, method, results)
-}
-
+/// The visualizations of units, unit by unit, and the seconds that making them took.
 pub(super) fn visualizations(
     run: &Run,
     model: &Model,
-    layer: &str,
-    channels: &[usize],
-    each: usize,
+    (layer, channels): (&str, &[usize]),
+    settings: &Settings,
     method: &Method,
     results: &mut Results,
-) -> Result<Vec<Visualization>> {
+) -> Result<(Vec<Visualization>, f64)> {
     let requests: Vec<Request> = channels
         .iter()
-        .flat_map(|&channel| (0..each).map(move |i| (channel, i)))
-        .map(|(c, i)| run.request(layer, c, i))
+        .flat_map(|&channel| (0..settings.pictures).map(move |i| (channel, i)))
+        .map(|(channel, i)| run.request(layer, channel, i))
         .collect();
     let optimization = method.settings(&run.experiment.visualization.optimization);
     let stage = format!("visualizations of {layer} in {} ({})", model.network.name(), method.name);
-    results.stage(&stage, || run.visualize(model, &requests, &optimization, &milestones(optimization.steps)))
+    let milestones = milestones(optimization.steps);
+    let make = || run.visualize(model, &requests, &optimization, &milestones);
+    results.stage(&stage, || {
+        let of = (
+            &model.key,
+            &requests,
+            &optimization,
+            &run.experiment.preprocessing,
+            run.experiment.seed,
+            run.device(),
+        );
+        let seconds = run.cached_json("seconds", &of, || {
+            let start = Instant::now();
+            make()?;
+            Ok(start.elapsed().as_secs_f64())
+        })?;
+        Ok((make()?, seconds))
+    })
 }
 
 /// What detectors say of some units of a layer, kept in the cache.
@@ -319,7 +314,6 @@ struct Look<'a> {
     circuit: &'a str,
     units: &'a Drawn,
     method: &'a Method,
-    pictures: &'a [Visualization],
 }
 
 /// The rows that are written.
@@ -336,13 +330,15 @@ impl<'a> Benchmark<'a> {
         Self { settings, scores: vec![], cases: vec![], exhibits: vec![], cost: vec![] }
     }
 
-    /// Lets the detectors look at the units of a layer of a network.
-    fn look(&mut self, run: &Run, look: &Look, results: &mut Results) -> Result<()> {
-        let &Look { model, circuit, units, method, pictures } = look;
+    /// Visualizes the units and lets the detectors look at them; gives the visualizations.
+    fn look(&mut self, run: &Run, look: &Look, results: &mut Results) -> Result<Vec<Visualization>> {
+        let &Look { model, circuit, units, method } = look;
+        let channels = units.all();
+        let of = (units.layer.as_str(), channels.as_slice());
+        let (pictures, seconds) = visualizations(run, model, of, self.settings, method, results)?;
         let stage = format!("detectors on {} of {circuit} ({})", units.layer, method.name);
         let scored =
-            results.stage(&stage, || scored(run, model, &units.layer, pictures, self.settings, method))?;
-        let channels = units.all();
+            results.stage(&stage, || scored(run, model, &units.layer, &pictures, self.settings, method))?;
         for (detector, scores) in scored.scores {
             for (&channel, score) in channels.iter().zip(scores) {
                 self.scores.push(tables::Score {
@@ -357,7 +353,8 @@ impl<'a> Benchmark<'a> {
                 });
             }
         }
-        for (what, seconds) in scored.seconds {
+        for (what, seconds) in std::iter::once(("visualizations".to_string(), seconds)).chain(scored.seconds)
+        {
             self.cost.push(tables::Cost {
                 network: run.network.clone(),
                 method: method.name.clone(),
@@ -381,7 +378,7 @@ impl<'a> Benchmark<'a> {
                 });
             }
         }
-        Ok(())
+        Ok(pictures)
     }
 
     fn write(&self, run: &Run, seed: u64, folder: &Path) -> Result<()> {

@@ -68,7 +68,10 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
     }
     let cost: Vec<Value> = cost
         .into_iter()
-        .map(|(what, sum, units)| context! { what, seconds => format!("{:.2}", sum / units.max(1) as f64) })
+        .map(|(what, sum, units)| {
+            let seconds = sum / units.max(1) as f64;
+            context! { what, seconds => if seconds < 0.01 { "< 0.01".into() } else { format!("{seconds:.2}") } }
+        })
         .collect();
     context! {
         verdict => verdict(data),
