@@ -1,6 +1,7 @@
 //! The benchmark: circuits against detectors, for each way of visualizing.
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use image::RgbImage;
@@ -263,6 +264,7 @@ pub(super) fn scored(
     let of = (
         (&model.key, layer, requests, names, method.settings(&visualization.optimization)),
         (preprocessing, visualization.focus, &data.validation, settings.natural_images, seed, run.device()),
+        program(),
     );
     run.cached_json("scores", &of, || {
         let units = pictured(pictures);
@@ -287,6 +289,15 @@ pub(super) fn scored(
         }
         let driving = (0..units.len()).map(|unit| subject.most_driving(unit, 1)[0]).collect();
         Ok(Scored { scores, driving, seconds })
+    })
+}
+
+/// The hash of this program: a detector that was changed scores anew.
+fn program() -> &'static str {
+    static HASH: OnceLock<String> = OnceLock::new();
+    HASH.get_or_init(|| {
+        let bytes = std::env::current_exe().and_then(std::fs::read).unwrap_or_default();
+        blake3::hash(&bytes).to_hex().to_string()
     })
 }
 
