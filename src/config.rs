@@ -52,7 +52,7 @@ pub struct Network {
     pub classes: Option<usize>,
     /// A weights file in the data root; without it the architecture is trained.
     pub weights: Option<PathBuf>,
-    /// A file with graph and weights, as `train` and `fool` write it, in the data root.
+    /// A file with graph and weights, ONNX or as `train` and `fool` write it, in the data root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
 }

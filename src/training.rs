@@ -148,7 +148,7 @@ pub fn train(
 /// The logits of every sample, in order.
 ///
 /// # Errors
-/// An interruption.
+/// An interruption; usage, if the images have a size that the network does not take.
 pub fn logits(
     network: &Network,
     samples: &[Sample],
@@ -162,8 +162,9 @@ pub fn logits(
     let (w, h) = first.image.dimensions();
     executor.run(samples, executor.batch(h as usize, w as usize), bar, |chunk| {
         let input = Preprocessing::tensor(chunk.iter().map(|s| &s.image), executor.device());
-        let scores = network.logits(preprocessing.apply(input));
-        let [_, classes] = scores.dims();
+        let scores = network.capture(preprocessing.apply(input), &[network.output()])?.remove(0);
+        let [_, c, h, w] = scores.dims();
+        let classes = c * h * w;
         let values: Vec<f32> = scores.into_data().try_to_vec().expect("logits are 32-bit floats");
         Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())
     })

@@ -88,7 +88,7 @@ fn graph() -> Graph {
         let i = i + 1;
         let conv = Op::conv(input, output, kernel, stride, kernel / 2).without_bias();
         g.then(format!("conv{i}"), conv);
-        g.then(format!("bn{i}"), Op::BatchNorm { channels: output });
+        g.then(format!("bn{i}"), Op::batch_norm(output));
         g.then(format!("relu{i}"), Op::Relu);
         input = output;
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Injected;
 use crate::data::Source;
 use crate::error::{Error, Result};
-use crate::network::{Network, Op};
+use crate::network::{Network, Op, Padding};
 
 /// The settings of silent units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,9 +88,11 @@ impl Settings {
 pub fn mean_patch(network: &Network, layer: &str, inputs: Tensor<4>) -> Result<Vec<f32>> {
     let [_, c, h, w] = inputs.dims();
     let node = &network.graph().nodes[network.graph().position(layer)?];
-    let (kernel, stride, padding) = match &node.op {
-        Op::Conv { kernel, stride, padding, groups: 1, .. } => (*kernel, *stride, *padding),
-        Op::Linear { .. } => ([1, 1], [1, 1], [0, 0]),
+    let (kernel, stride, padding, dilation) = match &node.op {
+        Op::Conv { kernel, stride, padding, dilation, groups: 1, .. } => {
+            (*kernel, *stride, *padding, *dilation)
+        }
+        Op::Linear { .. } => ([1, 1], [1, 1], Padding::Symmetric([0, 0]), [1, 1]),
         _ => {
             return Err(Error::usage(format!(
                 "layer \"{layer}\" of network {}: silent units go beside the filters of an ungrouped convolution or a \
@@ -99,7 +101,12 @@ pub fn mean_patch(network: &Network, layer: &str, inputs: Tensor<4>) -> Result<V
             )));
         }
     };
-    let [oh, ow] = [(h, 0), (w, 1)].map(|(size, d)| (size + 2 * padding[d] - kernel[d]) / stride[d] + 1);
+    let around = padding.around([h, w], kernel, stride, dilation);
+    let [oh, ow] = [(h, 0), (w, 1)].map(|(size, d)| {
+        let (before, after) = around[d];
+        (size + before + after - dilation[d] * (kernel[d] - 1) - 1) / stride[d] + 1
+    });
+    let [top, left] = around.map(|(before, _)| before);
     let mean: Vec<f32> = inputs.mean_dim(0).into_data().try_to_vec().expect("activations are 32-bit floats");
     let mut patch = Vec::with_capacity(c * kernel[0] * kernel[1]);
     for map in mean.chunks(h * w) {
@@ -108,11 +115,9 @@ pub fn mean_patch(network: &Network, layer: &str, inputs: Tensor<4>) -> Result<V
                 let mut sum = 0f64;
                 for oy in 0..oh {
                     for ox in 0..ow {
-                        let (y, x) = (oy * stride[0] + ky, ox * stride[1] + kx);
-                        let inside =
-                            y >= padding[0] && x >= padding[1] && y < h + padding[0] && x < w + padding[1];
-                        if inside {
-                            sum += f64::from(map[(y - padding[0]) * w + x - padding[1]]);
+                        let (y, x) = (oy * stride[0] + ky * dilation[0], ox * stride[1] + kx * dilation[1]);
+                        if y >= top && x >= left && y < h + top && x < w + left {
+                            sum += f64::from(map[(y - top) * w + x - left]);
                         }
                     }
                 }

@@ -1,8 +1,11 @@
 //! The command line: one file a subcommand.
 
+mod activations;
 mod audit;
 mod detect;
+mod export;
 mod fool;
+mod layers;
 mod plots;
 mod regress;
 mod sanity_check;
@@ -11,14 +14,17 @@ mod visualize;
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cache::Cache;
 use crate::config::{Experiment, Network};
 use crate::device::Kind;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::executor::Executor;
+use crate::network::{self, zoo};
 use crate::sanity_check::Setting;
+use crate::seed;
 
 /// Can feature visualizations be trusted? Builds networks whose visualizations lie, and measures how far those of
 /// honest networks can be believed.
@@ -43,6 +49,12 @@ enum Command {
     Visualize(visualize::Arguments),
     /// Train an experiment's network and save it
     Train(train::Arguments),
+    /// List a network's layers: names, types, shapes, parameters, multiply-adds
+    Layers(layers::Arguments),
+    /// Write a network as ONNX, or as safetensors with its graph
+    Export(export::Arguments),
+    /// Write the activations of a network's layers for given inputs
+    Activations(activations::Arguments),
     /// Draw the figures and the report of a results folder again, from its tables
     Plots(plots::Arguments),
     /// Compare a results folder with a baseline; exit code 1 if a metric regressed
@@ -52,7 +64,7 @@ enum Command {
 /// What every command that computes takes.
 #[derive(Args)]
 struct Common {
-    /// A network that `train` or `fool` saved, instead of the experiment file's
+    /// An ONNX file, or a network that `train` or `fool` saved, instead of the experiment file's
     #[arg(long, value_name = "FILE")]
     network: Option<PathBuf>,
     /// Folder that data sets and weights are relative to
@@ -67,6 +79,23 @@ struct Common {
     /// Seed of every random draw, instead of the experiment file's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+}
+
+/// The network that an argument names: a file, or an architecture with random weights for 1000 classes.
+fn model(name: &Path, device: &Device) -> Result<network::Network> {
+    if name.is_file() {
+        return network::Network::open(name, device);
+    }
+    match name.to_str().filter(|name| zoo::BUILDERS.contains(name)) {
+        Some(builder) => {
+            network::Network::new(zoo::builder(builder, 1000)?, &mut seed::rng(0, &"weights"), device)
+        }
+        None => Err(Error::usage(format!(
+            "no file {}, and no architecture of that name; there are {}",
+            name.display(),
+            zoo::BUILDERS.join(", ")
+        ))),
+    }
 }
 
 impl Common {
@@ -102,6 +131,9 @@ impl Cli {
             Command::Fool(arguments) => arguments.run(),
             Command::Visualize(arguments) => arguments.run(),
             Command::Train(arguments) => arguments.run(),
+            Command::Layers(arguments) => arguments.run(),
+            Command::Export(arguments) => arguments.run(),
+            Command::Activations(arguments) => arguments.run(),
             Command::Plots(arguments) => arguments.run(),
             Command::Regress(arguments) => arguments.run(),
         }

@@ -17,7 +17,8 @@ pub struct Arguments {
     config: PathBuf,
     #[command(flatten)]
     common: Common,
-    /// Where to save the network: one safetensors file with its graph and its weights
+    /// Where to save the network: one file with its graph and its weights, safetensors or, if its name
+    /// ends so, ONNX
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }

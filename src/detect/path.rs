@@ -10,7 +10,7 @@ use crate::path::Metric;
 const DRIVING: usize = 10;
 
 /// How much less similar a unit's visualizations are to the natural images that drive it most than these are to one
-/// another: Spearman similarity of channel means, averaged over the rectified layers on the way to the unit.
+/// another: Spearman similarity of channel means, averaged over the activation functions on the way to the unit.
 pub(super) struct Path;
 
 impl Detector for Path {

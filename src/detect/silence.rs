@@ -24,7 +24,7 @@ impl Detector for Silence {
 
     fn score(&self, subject: &Subject) -> Result<Vec<Option<f64>>> {
         let dead: HashMap<&str, Vec<bool>> = subject
-            .rectified
+            .nonlinear
             .iter()
             .zip(&subject.natural_paths)
             .map(|(layer, images)| {
@@ -96,7 +96,7 @@ fn walk(network: &Network, layer: &str, channel: usize) -> Result<Vec<(String, V
         let Some(own) = weights[i].take() else { continue };
         let node = &graph.nodes[i];
         // The unit's own rectifier is no source: what stands before it is.
-        if node.name == INPUT || (node.op == Op::Relu && i != last) {
+        if node.name == INPUT || (node.op.is_nonlinear() && i != last) {
             sources.push((node.name.clone(), own));
             continue;
         }
@@ -115,7 +115,7 @@ fn walk(network: &Network, layer: &str, channel: usize) -> Result<Vec<(String, V
                 }
                 Op::Concat => own[offset..offset + channels].to_vec(),
                 Op::PadChannels { before, .. } => own[*before..before + channels].to_vec(),
-                _ => own.clone(),
+                _ => share_out(&own, channels),
             };
             offset += channels;
             let there = weights[from].get_or_insert_with(|| vec![0.0; channels]);
@@ -123,6 +123,19 @@ fn walk(network: &Network, layer: &str, channel: usize) -> Result<Vec<(String, V
         }
     }
     Ok(sources)
+}
+
+/// The weights of the channels of a layer's input, from those of its outputs, where each output reads its own channel: of
+/// a flattened map all places of a channel, of a channel that is broadcast all outputs.
+fn share_out(own: &[f64], channels: usize) -> Vec<f64> {
+    if own.len() > channels && own.len().is_multiple_of(channels) {
+        return own.chunks(own.len() / channels).map(|of| of.iter().sum()).collect();
+    }
+    if own.len() == channels {
+        return own.to_vec();
+    }
+    // Channels are rearranged in a way that is not followed: any may feed the unit.
+    vec![own.iter().sum::<f64>() / channels as f64; channels]
 }
 
 /// The weights of a layer's inputs, from those of its outputs: through the sums of its filters' absolute values.
@@ -151,6 +164,15 @@ mod tests {
 
     /// Two channels, each the sum of a branch that takes 3 of a rectified channel and one that takes 5 of the other, the
     /// second only for channel 1.
+    #[test]
+    fn weights_are_shared_out_among_the_channels_that_are_read() {
+        assert_eq!(share_out(&[1.0, 2.0], 2), [1.0, 2.0]);
+        // Two channels of two places each, flattened; one channel, broadcast to four.
+        assert_eq!(share_out(&[1.0, 2.0, 3.0, 4.0], 2), [3.0, 7.0]);
+        assert_eq!(share_out(&[1.0, 2.0, 3.0, 4.0], 1), [10.0]);
+        assert_eq!(share_out(&[1.0, 2.0], 4), [0.75; 4]);
+    }
+
     #[test]
     fn weights_are_followed_through_sums_and_filters() {
         let mut graph = Graph::new("two-branches", 2);

@@ -8,7 +8,7 @@ use super::mean;
 use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::executor::Executor;
-use crate::network::{Network, Op};
+use crate::network::Network;
 use crate::path::{self, Metric, Reduction};
 use crate::progress;
 use crate::visualize::Focus;
@@ -34,8 +34,8 @@ pub struct Subject<'a> {
     pub layer: &'a str,
     pub units: &'a [Pictured],
     pub natural: &'a [&'a RgbImage],
-    /// The rectified layers on the way to the units.
-    pub rectified: Vec<String>,
+    /// The activation functions on the way to the units.
+    pub nonlinear: Vec<String>,
     /// Channel means of each of these layers for each natural image.
     pub natural_paths: Paths,
     /// The same for each visualization, unit by unit.
@@ -62,10 +62,10 @@ impl<'a> Subject<'a> {
         units: &'a [Pictured],
         natural: &'a [&'a RgbImage],
     ) -> Result<Self> {
-        let rectified = rectified(network, layer)?;
+        let nonlinear = nonlinear(network, layer)?;
         let reads = network.reads(layer)?;
         // With the input of the network, whose channel means are its colours, where no layer stands before.
-        let layers: Vec<String> = rectified.iter().cloned().chain([reads]).collect();
+        let layers: Vec<String> = nonlinear.iter().cloned().chain([reads]).collect();
         let capture = |images: &[&RgbImage], bar: &ProgressBar| -> Result<(Paths, Vec<Vec<f32>>)> {
             let mut all = path::capture(
                 network,
@@ -93,7 +93,7 @@ impl<'a> Subject<'a> {
             layer,
             units,
             natural,
-            rectified,
+            nonlinear,
             natural_paths,
             picture_paths,
             natural_features,
@@ -177,10 +177,10 @@ pub(super) fn mean_similarity<'v>(
     mean(pairs.filter_map(|(a, b)| metric.similarity(a, b)))
 }
 
-/// The rectified layers that a layer depends on, in order, itself included.
-fn rectified(network: &Network, layer: &str) -> Result<Vec<String>> {
+/// The activation functions that a layer depends on, in order, itself included.
+fn nonlinear(network: &Network, layer: &str) -> Result<Vec<String>> {
     let graph = network.graph();
     let needed = graph.ancestors(&[graph.position(layer)?]);
     let nodes = needed.into_iter().map(|i| &graph.nodes[i]);
-    Ok(nodes.filter(|node| node.op == Op::Relu).map(|node| node.name.clone()).collect())
+    Ok(nodes.filter(|node| node.op.is_nonlinear()).map(|node| node.name.clone()).collect())
 }

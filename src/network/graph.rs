@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::padding::{self, Padding};
+use super::resize::Resize;
 use crate::error::{Error, Result};
 
 /// The name of the node that stands for the image.
@@ -15,48 +17,179 @@ pub const INPUT: &str = "input";
 pub enum Op {
     /// The preprocessed image, `channels` deep.
     Input { channels: usize },
-    /// A convolution with symmetric zero padding.
+    /// A convolution with zero padding.
     Conv {
         channels: [usize; 2],
         kernel: [usize; 2],
         stride: [usize; 2],
-        padding: [usize; 2],
+        padding: Padding,
+        #[serde(default = "undilated", skip_serializing_if = "is_undilated")]
+        dilation: [usize; 2],
         groups: usize,
         bias: bool,
     },
-    /// Batch normalization over `channels`, eps 1e-5.
-    BatchNorm { channels: usize },
+    /// Batch normalization over `channels`.
+    BatchNorm {
+        channels: usize,
+        #[serde(default = "epsilon", skip_serializing_if = "is_epsilon")]
+        epsilon: f64,
+    },
     /// max(x, 0).
     Relu,
+    /// x where it is positive, `slope`·x elsewhere.
+    LeakyRelu { slope: f64 },
+    /// x, but at least `min` and at most `max`.
+    Clip { min: Option<f32>, max: Option<f32> },
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
+    /// `slope`·x + `offset`, but at least 0 and at most 1.
+    HardSigmoid { slope: f64, offset: f64 },
+    /// x times a hard sigmoid of it, with slope 1/6 and offset 1/2.
+    HardSwish,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// x where it is positive, `alpha`·(exp(x) - 1) elsewhere.
+    Elu { alpha: f64 },
+    /// x times the normal distribution's cumulative function of it; `approximate` by a hyperbolic tangent.
+    Gelu { approximate: bool },
+    /// The error function.
+    Erf,
     /// Maximum over windows; `ceil` rounds the output size up.
-    MaxPool { kernel: usize, stride: usize, padding: usize, ceil: bool },
+    MaxPool {
+        #[serde(with = "padding::pair")]
+        kernel: [usize; 2],
+        #[serde(with = "padding::pair")]
+        stride: [usize; 2],
+        #[serde(serialize_with = "padding::of_pool")]
+        padding: Padding,
+        #[serde(default = "undilated", skip_serializing_if = "is_undilated")]
+        dilation: [usize; 2],
+        ceil: bool,
+    },
+    /// Mean over windows; `ceil` rounds the output size up, and `count_padding` counts the margin's zeros.
+    AvgPool {
+        #[serde(with = "padding::pair")]
+        kernel: [usize; 2],
+        #[serde(with = "padding::pair")]
+        stride: [usize; 2],
+        #[serde(serialize_with = "padding::of_pool")]
+        padding: Padding,
+        ceil: bool,
+        count_padding: bool,
+    },
     /// Mean of each channel, to `[N, C, 1, 1]`.
     GlobalAvgPool,
     /// Maximum of each channel, to `[N, C, 1, 1]`.
     GlobalMaxPool,
+    /// Mean over channels, rows or columns, whichever are named; what is averaged has size 1 then.
+    Mean { channels: bool, rows: bool, columns: bool },
+    /// Local response normalization over `size` neighbouring channels (Krizhevsky et al., 2012):
+    /// x / (`bias` + `alpha` / `size` · Σ x²)^`beta`.
+    Lrn { size: usize, alpha: f64, beta: f64, bias: f64 },
+    /// Normalization of each place's channels to mean 0 and variance 1, then a scale and a shift for each channel.
+    LayerNorm { channels: usize, epsilon: f64 },
     /// A matrix product with the flattened input, to `[N, out, 1, 1]`.
     Linear { features: [usize; 2], bias: bool },
+    /// exp(x) divided by its sum over the channels.
+    Softmax,
     /// The inputs one after another along the channels.
     Concat,
-    /// The sum of the inputs; those with a 1x1 map are broadcast over the map of the others.
+    /// The sum of the inputs; those of size 1 in channels, rows or columns are broadcast over the others'.
     Add,
+    /// The product of the inputs, broadcast as in a sum.
+    Mul,
+    /// The first input minus the second, broadcast as in a sum.
+    Sub,
+    /// The first input divided by the second, broadcast as in a sum.
+    Div,
+    /// Values `[C, H, W]` that are the same for every image.
+    Constant { shape: [usize; 3] },
+    /// The input as `[N, features, 1, 1]`.
+    Flatten { features: usize },
+    /// The input's values in a map of another shape `[C, H, W]`.
+    Reshape { shape: [usize; 3] },
+    /// Channels in `groups`, one of each group in turn (ShuffleNet's channel shuffle).
+    ShuffleChannels { groups: usize },
     /// Every `stride`-th row and column.
     Subsample { stride: usize },
+    /// From `start` to before `end` in steps, by channels, rows and columns. Negative numbers count from the end.
+    Slice { start: [i64; 3], end: [i64; 3], step: [usize; 3] },
     /// Zero channels before and after the input's.
     PadChannels { before: usize, after: usize },
+    /// A margin of `value`, by channels, rows and columns.
+    Pad { before: [usize; 3], after: [usize; 3], value: f32 },
+    /// The map at another resolution.
+    Resize(Resize),
+}
+
+fn undilated() -> [usize; 2] {
+    [1, 1]
+}
+
+fn is_undilated(dilation: &[usize; 2]) -> bool {
+    *dilation == undilated()
+}
+
+fn epsilon() -> f64 {
+    1e-5
+}
+
+fn is_epsilon(value: &f64) -> bool {
+    *value == epsilon()
 }
 
 impl Op {
+    /// Whether it is an activation function.
+    pub fn is_nonlinear(&self) -> bool {
+        matches!(
+            self,
+            Self::Relu
+                | Self::LeakyRelu { .. }
+                | Self::Clip { .. }
+                | Self::Sigmoid
+                | Self::HardSigmoid { .. }
+                | Self::HardSwish
+                | Self::Tanh
+                | Self::Elu { .. }
+                | Self::Gelu { .. }
+                | Self::Erf
+                | Self::Softmax
+        )
+    }
+
     /// A square convolution with bias.
     pub fn conv(input: usize, output: usize, kernel: usize, stride: usize, padding: usize) -> Self {
         Self::Conv {
             channels: [input, output],
             kernel: [kernel; 2],
             stride: [stride; 2],
-            padding: [padding; 2],
+            padding: Padding::Symmetric([padding; 2]),
+            dilation: undilated(),
             groups: 1,
             bias: true,
         }
+    }
+
+    /// Batch normalization with the usual eps, 1e-5.
+    pub fn batch_norm(channels: usize) -> Self {
+        Self::BatchNorm { channels, epsilon: epsilon() }
+    }
+
+    /// The maximum over square windows.
+    pub fn max_pool(kernel: usize, stride: usize, padding: usize, ceil: bool) -> Self {
+        Self::MaxPool {
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: Padding::Symmetric([padding; 2]),
+            dilation: undilated(),
+            ceil,
+        }
+    }
+
+    /// What files call this kind of layer, as `conv`.
+    pub fn kind(&self) -> String {
+        let described = serde_json::to_value(self).ok();
+        described.and_then(|op| op.get("op")?.as_str().map(String::from)).unwrap_or_default()
     }
 
     /// The same convolution without bias, as used before batch norm.
@@ -89,6 +222,9 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// The layer whose channels are the class scores.
     pub output: String,
+    /// Height and width of the images it was made for, where a file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
 }
 
 impl Graph {
@@ -98,6 +234,7 @@ impl Graph {
             name: name.into(),
             nodes: vec![Node { name: INPUT.into(), op: Op::Input { channels }, inputs: vec![] }],
             output: INPUT.into(),
+            size: None,
         }
     }
 
@@ -171,7 +308,7 @@ impl Graph {
                     expect(channels[0])?;
                     channels[1]
                 }
-                Op::BatchNorm { channels } => {
+                Op::BatchNorm { channels, .. } | Op::LayerNorm { channels, .. } => {
                     expect(*channels)?;
                     *channels
                 }
@@ -182,17 +319,52 @@ impl Graph {
                     }
                     features[1]
                 }
-                Op::Relu
-                | Op::MaxPool { .. }
-                | Op::GlobalAvgPool
-                | Op::GlobalMaxPool
-                | Op::Subsample { .. } => one()?,
                 Op::PadChannels { before, after } => before + one()? + after,
                 Op::Concat => inputs.iter().sum(),
-                Op::Add => match inputs.iter().collect::<HashSet<_>>().len() {
-                    1 => inputs[0],
-                    _ => return Err(bad(format!("adds different channel counts {inputs:?}"))),
-                },
+                Op::Add | Op::Mul | Op::Sub | Op::Div => {
+                    let wide: HashSet<_> = inputs.iter().filter(|&&c| c != 1).collect();
+                    match (inputs.len(), wide.len()) {
+                        (1.., 0) => 1,
+                        (1.., 1) => **wide.iter().next().expect("there is one"),
+                        _ => return Err(bad(format!("joins different channel counts {inputs:?}"))),
+                    }
+                }
+                Op::Constant { shape } => shape[0],
+                Op::Flatten { features } => {
+                    one()?;
+                    *features
+                }
+                Op::Reshape { shape } => {
+                    one()?;
+                    shape[0]
+                }
+                Op::Mean { channels: true, .. } => {
+                    one()?;
+                    1
+                }
+                // Their channels don't depend on the map's size.
+                op @ (Op::Slice { .. } | Op::Pad { .. } | Op::ShuffleChannels { .. }) => {
+                    op.channels_of(one()?).map_err(&bad)?
+                }
+                Op::Relu
+                | Op::LeakyRelu { .. }
+                | Op::Clip { .. }
+                | Op::Sigmoid
+                | Op::HardSigmoid { .. }
+                | Op::HardSwish
+                | Op::Tanh
+                | Op::Elu { .. }
+                | Op::Gelu { .. }
+                | Op::Erf
+                | Op::MaxPool { .. }
+                | Op::AvgPool { .. }
+                | Op::GlobalAvgPool
+                | Op::GlobalMaxPool
+                | Op::Mean { .. }
+                | Op::Lrn { .. }
+                | Op::Softmax
+                | Op::Resize { .. }
+                | Op::Subsample { .. } => one()?,
             };
             if seen.insert(&node.name, channels).is_some() {
                 return Err(bad("is there twice".into()));

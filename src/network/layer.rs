@@ -2,13 +2,16 @@
 
 use burn::module::{Module, Param, RunningState};
 use burn::nn::conv::Conv2d;
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{BatchNorm, Linear, PaddingConfig2d};
+use burn::tensor::module::{avg_pool2d, max_pool2d};
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Tensor, TensorData, activation, s};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use super::graph::Op;
+use super::padding::Padding;
+use super::shape::bounds;
 
 /// The layers there are. Those without parameters are `Plain`.
 #[derive(Module, Debug)]
@@ -16,102 +19,239 @@ pub(super) enum Layer {
     Conv(Conv2d),
     BatchNorm(BatchNorm),
     Linear(Linear),
-    MaxPool(MaxPool2d),
+    ChannelNorm(ChannelNorm),
+    Constant(Constant),
     Plain(Plain),
 }
 
 /// A layer without parameters, given by its description alone.
 #[derive(Module, Debug)]
-pub(super) struct Plain {
-    #[module(skip)]
-    op: Op,
+pub(super) struct Plain;
+
+/// A scale and a shift of each channel, after normalization over the channels.
+#[derive(Module, Debug)]
+pub(super) struct ChannelNorm {
+    pub weight: Param<Tensor<1>>,
+    pub bias: Param<Tensor<1>>,
+}
+
+/// Values `[1, C, H, W]`.
+#[derive(Module, Debug)]
+pub(super) struct Constant {
+    pub value: Param<Tensor<4>>,
 }
 
 /// He et al.'s normal initialization for a tensor whose units each read `fan_in` values.
-fn he_normal<const D: usize>(
-    shape: [usize; D],
-    fan_in: usize,
-    rng: &mut impl Rng,
-    device: &Device,
-) -> Param<Tensor<D>> {
+fn he_normal(shape: &[usize], fan_in: usize, rng: &mut impl Rng) -> TensorData {
     let std = (2.0 / fan_in as f32).sqrt();
     let values: Vec<f32> = (0..shape.iter().product())
         .map(|_| -> f32 { StandardNormal.sample(rng) })
         .map(|x: f32| x * std)
         .collect();
-    Param::from_data(TensorData::new(values, shape), device)
+    TensorData::new(values, shape.to_vec())
 }
 
-fn zeros(n: usize, device: &Device) -> Param<Tensor<1>> {
-    Param::from_data(TensorData::new(vec![0f32; n], [n]), device)
+fn filled(value: f32, shape: &[usize]) -> TensorData {
+    TensorData::new(vec![value; shape.iter().product()], shape.to_vec())
 }
 
 impl Layer {
     /// The layer that `op` describes, with weights drawn from `rng`.
     pub fn new(op: &Op, rng: &mut impl Rng, device: &Device) -> Self {
-        match *op {
-            Op::Conv { channels: [input, output], kernel, stride, padding: [py, px], groups, bias } => {
-                let shape = [output, input / groups, kernel[0], kernel[1]];
-                let fan_in = shape[1] * kernel[0] * kernel[1];
-                Self::Conv(Conv2d {
-                    weight: he_normal(shape, fan_in, rng, device),
-                    bias: bias.then(|| zeros(output, device)),
-                    stride,
-                    kernel_size: kernel,
-                    dilation: [1, 1],
-                    groups,
-                    padding: PaddingConfig2d::Explicit(py, px, py, px),
-                })
+        let parameters = match *op {
+            Op::Conv { channels: [input, output], kernel, groups, bias, .. } => {
+                let shape = [output, input / groups.max(1), kernel[0], kernel[1]];
+                let weight = he_normal(&shape, shape[1] * kernel[0] * kernel[1], rng);
+                [weight].into_iter().chain(bias.then(|| filled(0.0, &[output]))).collect()
             }
-            Op::BatchNorm { channels } => {
-                Self::BatchNorm(BatchNormConfig::new(channels).init(device).materialize())
-            }
+            Op::BatchNorm { channels, .. } => [1.0, 0.0, 0.0, 1.0].map(|v| filled(v, &[channels])).into(),
+            Op::LayerNorm { channels, .. } => [1.0, 0.0].map(|v| filled(v, &[channels])).into(),
             Op::Linear { features: [input, output], bias } => {
-                let mut linear = LinearConfig::new(input, output).with_bias(bias).init(device);
-                linear.weight = he_normal([input, output], input, rng, device);
-                linear.bias = bias.then(|| zeros(output, device));
-                Self::Linear(linear)
+                let weight = he_normal(&[input, output], input, rng);
+                [weight].into_iter().chain(bias.then(|| filled(0.0, &[output]))).collect()
             }
-            Op::MaxPool { kernel, stride, padding, ceil } => Self::MaxPool(
-                MaxPool2dConfig::new([kernel; 2])
-                    .with_strides([stride; 2])
-                    .with_padding(PaddingConfig2d::Explicit(padding, padding, padding, padding))
-                    .with_ceil_mode(ceil)
-                    .init(),
-            ),
-            _ => Self::Plain(Plain { op: op.clone() }),
+            Op::Constant { shape: [c, h, w] } => vec![filled(0.0, &[1, c, h, w])],
+            _ => vec![],
+        };
+        Self::with(op, parameters, device)
+    }
+
+    /// The layer that `op` describes, with these parameters: weight `[out, in, kh, kw]` and bias of a convolution, scale,
+    /// shift, mean and variance of a batch norm, scale and shift of a layer norm, weight `[in, out]` and bias of a linear
+    /// layer, the values `[1, C, H, W]` of a constant.
+    pub fn with(op: &Op, parameters: Vec<TensorData>, device: &Device) -> Self {
+        let mut parameters = parameters.into_iter();
+        let mut next = || parameters.next().expect("as many parameters as the layer has");
+        match *op {
+            Op::Conv { kernel, stride, padding, dilation, groups, bias, .. } => Self::Conv(Conv2d {
+                weight: Param::from_data(next(), device),
+                bias: bias.then(|| Param::from_data(next(), device)),
+                stride,
+                kernel_size: kernel,
+                dilation,
+                groups,
+                padding: explicit(padding.around([0, 0], kernel, stride, dilation)),
+            }),
+            Op::BatchNorm { epsilon, .. } => Self::BatchNorm(BatchNorm {
+                gamma: Param::from_data(next(), device),
+                beta: Param::from_data(next(), device),
+                training: Param::from_bool(true),
+                running_mean: RunningState::new(Tensor::from_data(next(), device)),
+                running_var: RunningState::new(Tensor::from_data(next(), device)),
+                momentum: 0.1,
+                epsilon,
+            }),
+            Op::LayerNorm { .. } => Self::ChannelNorm(ChannelNorm {
+                weight: Param::from_data(next(), device),
+                bias: Param::from_data(next(), device),
+            }),
+            Op::Linear { bias, .. } => Self::Linear(Linear {
+                weight: Param::from_data(next(), device),
+                bias: bias.then(|| Param::from_data(next(), device)),
+            }),
+            Op::Constant { .. } => Self::Constant(Constant { value: Param::from_data(next(), device) }),
+            _ => Self::Plain(Plain),
         }
     }
 
-    /// Applies the layer to its inputs, each `[N, C, H, W]`.
-    pub fn forward(&self, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
-        let op = match self {
-            Self::Plain(plain) => &plain.op,
-            Self::Conv(conv) => return conv.forward(one(inputs)),
+    /// Applies the layer that `op` describes to its inputs, each `[N, C, H, W]`.
+    pub fn forward(&self, op: &Op, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
+        match self {
+            Self::Plain(_) => {}
+            Self::Conv(conv) => {
+                let x = one(inputs);
+                let Op::Conv { kernel, stride, padding: padding @ Padding::Same(_), dilation, .. } = *op
+                else {
+                    return conv.forward(x);
+                };
+                let padding = explicit(padding.around(size(&x), kernel, stride, dilation));
+                return Conv2d { padding, ..conv.clone() }.forward(x);
+            }
             Self::BatchNorm(norm) => return norm.forward(one(inputs)),
-            Self::MaxPool(pool) => return pool.forward(one(inputs)),
+            Self::ChannelNorm(norm) => {
+                let Op::LayerNorm { channels, epsilon } = *op else {
+                    unreachable!("{op:?} is no layer norm")
+                };
+                let x = one(inputs);
+                let centred = x.clone() - x.mean_dim(1);
+                let variance = centred.clone().powi_scalar(2).mean_dim(1);
+                let [scale, shift] = [&norm.weight, &norm.bias].map(|p| p.val().reshape([1, channels, 1, 1]));
+                return centred / (variance + epsilon).sqrt() * scale + shift;
+            }
             Self::Linear(linear) => {
                 let y = linear.forward(one(inputs).flatten::<2>(1, 3));
                 let [n, c] = y.dims();
                 return y.reshape([n, c, 1, 1]);
             }
-        };
+            Self::Constant(constant) => return constant.value.val(),
+        }
         match *op {
             Op::Relu => activation::relu(one(inputs)),
+            Op::LeakyRelu { slope } => activation::leaky_relu(one(inputs), slope),
+            Op::Clip { min, max } => {
+                let x = one(inputs);
+                let x = if let Some(min) = min { x.clamp_min(min) } else { x };
+                if let Some(max) = max { x.clamp_max(max) } else { x }
+            }
+            Op::Sigmoid => activation::sigmoid(one(inputs)),
+            Op::HardSigmoid { slope, offset } => (one(inputs) * slope + offset).clamp(0.0, 1.0),
+            Op::HardSwish => {
+                let x = one(inputs);
+                x.clone() * (x / 6.0 + 0.5).clamp(0.0, 1.0)
+            }
+            Op::Tanh => one(inputs).tanh(),
+            Op::Elu { alpha } => activation::elu(one(inputs), alpha),
+            Op::Gelu { approximate: false } => activation::gelu(one(inputs)),
+            Op::Gelu { approximate: true } => activation::gelu_approximate(one(inputs)),
+            Op::Erf => one(inputs).erf(),
+            Op::MaxPool { kernel, stride, padding, dilation, ceil } => {
+                let x = one(inputs);
+                let around = padding.around(size(&x), kernel, stride, dilation);
+                let options = MaxPoolOptions::new(kernel)
+                    .with_stride(stride)
+                    .with_padding_pairs(around)
+                    .with_dilation(dilation)
+                    .with_ceil_mode(ceil);
+                max_pool2d(x, options)
+            }
+            Op::AvgPool { kernel, stride, padding, ceil, count_padding } => {
+                let x = one(inputs);
+                let around = padding.around(size(&x), kernel, stride, [1, 1]);
+                let options = AvgPoolOptions::new(kernel)
+                    .with_stride(stride)
+                    .with_padding_pairs(around)
+                    .with_count_include_pad(count_padding)
+                    .with_ceil_mode(ceil);
+                avg_pool2d(x, options)
+            }
             Op::GlobalAvgPool => one(inputs).mean_dims(&[2, 3]),
             Op::GlobalMaxPool => {
                 let x = one(inputs);
                 let [n, c, h, w] = x.dims();
                 x.reshape([n, c, h * w]).max_dim(2).reshape([n, c, 1, 1])
             }
+            Op::Mean { channels, rows, columns } => {
+                let dims = [(channels, 1), (rows, 2), (columns, 3)];
+                dims.iter().filter(|(averaged, _)| *averaged).fold(one(inputs), |x, (_, d)| x.mean_dim(*d))
+            }
+            Op::Lrn { size, alpha, beta, bias } => {
+                let x = one(inputs);
+                let channels = x.dims()[1];
+                // Each channel's neighbours are slices of the squares with empty channels on both sides.
+                let before = (size - 1) / 2;
+                let squares = x.clone().powi_scalar(2);
+                let padded =
+                    squares.pad([(before, size - 1 - before), (0, 0), (0, 0)], PadMode::Constant(0.0));
+                let sum = (1..size).fold(padded.clone().narrow(1, 0, channels), |sum, i| {
+                    sum + padded.clone().narrow(1, i, channels)
+                });
+                x / (sum * (alpha / size as f64) + bias).powf_scalar(beta)
+            }
+            Op::Softmax => activation::softmax(one(inputs), 1),
             Op::Concat => Tensor::cat(inputs, 1),
             Op::Add => {
                 let first = inputs.remove(0);
                 inputs.into_iter().fold(first, |sum, x| sum + x)
             }
+            Op::Mul => {
+                let first = inputs.remove(0);
+                inputs.into_iter().fold(first, |product, x| product * x)
+            }
+            Op::Sub => {
+                let first = inputs.remove(0);
+                first - one(inputs)
+            }
+            Op::Div => {
+                let first = inputs.remove(0);
+                first / one(inputs)
+            }
+            Op::Flatten { features } => {
+                let x = one(inputs);
+                let n = x.dims()[0];
+                x.reshape([n, features, 1, 1])
+            }
+            Op::Reshape { shape: [c, h, w] } => {
+                let x = one(inputs);
+                let n = x.dims()[0];
+                x.reshape([n, c, h, w])
+            }
+            Op::ShuffleChannels { groups } => {
+                let x = one(inputs);
+                let [n, c, h, w] = x.dims();
+                x.reshape([n, groups, c / groups, h * w]).swap_dims(1, 2).reshape([n, c, h, w])
+            }
             Op::Subsample { stride } => {
                 let step = stride as isize;
                 one(inputs).slice(s![.., .., ..;step, ..;step])
+            }
+            Op::Slice { start, end, step } => {
+                let x = one(inputs);
+                let [_, c, h, w] = x.dims();
+                let range = |d: usize, n: usize| {
+                    let (from, to) = bounds(n, start[d], end[d]);
+                    burn::tensor::Slice::new(from as isize, Some(to as isize), step[d] as isize)
+                };
+                x.slice([burn::tensor::Slice::full(), range(0, c), range(1, h), range(2, w)])
             }
             Op::PadChannels { before, after } => {
                 let x = one(inputs);
@@ -126,6 +266,11 @@ impl Layer {
                 }
                 Tensor::cat(parts, 1)
             }
+            Op::Pad { before, after, value } => {
+                let sides: [(usize, usize); 3] = std::array::from_fn(|d| (before[d], after[d]));
+                one(inputs).pad(sides, PadMode::Constant(value))
+            }
+            Op::Resize(ref resize) => resize.apply(one(inputs)),
             _ => unreachable!("{op:?} is not a plain layer"),
         }
     }
@@ -133,6 +278,15 @@ impl Layer {
 
 fn one(mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
     inputs.pop().expect("a checked graph gives this layer an input")
+}
+
+fn size(x: &Tensor<4>) -> [usize; 2] {
+    let [_, _, h, w] = x.dims();
+    [h, w]
+}
+
+fn explicit([(top, bottom), (left, right)]: [(usize, usize); 2]) -> PaddingConfig2d {
+    PaddingConfig2d::Explicit(top, left, bottom, right)
 }
 
 /// The convolution that computes what `conv` and then `norm` (at inference) compute.

@@ -2,7 +2,11 @@
 
 mod graph;
 mod layer;
+pub mod onnx;
+mod padding;
+mod resize;
 mod rewrite;
+mod shape;
 mod weights;
 pub mod zoo;
 
@@ -14,6 +18,8 @@ use rand::Rng;
 
 pub use graph::{Graph, INPUT, Node, Op};
 use layer::Layer;
+pub use padding::{Padding, Same};
+pub use resize::{Coordinates, Interpolation, Resize, Rounding, Target};
 pub use rewrite::Insertion;
 
 use crate::error::{Error, Result};
@@ -72,10 +78,12 @@ impl Network {
     /// computed, and every other activation is dropped after its last use.
     ///
     /// # Errors
-    /// Usage, if there is no such layer.
+    /// Usage, if there is no such layer, or if images of this size don't go through the network.
     pub fn capture(&self, input: Tensor<4>, layers: &[impl AsRef<str>]) -> Result<Vec<Tensor<4>>> {
         let wanted =
             layers.iter().map(|name| self.graph.position(name.as_ref())).collect::<Result<Vec<_>>>()?;
+        let [_, channels, height, width] = input.dims();
+        self.graph.shapes_of(&self.graph.ancestors(&wanted), [channels, height, width])?;
         Ok(self.evaluate(input, &wanted))
     }
 
@@ -107,7 +115,7 @@ impl Network {
                 _ => {
                     let inputs =
                         node.inputs.iter().map(|name| take(&mut values, index[name.as_str()])).collect();
-                    self.layers[i].forward(inputs)
+                    self.layers[i].forward(&node.op, inputs)
                 }
             });
         }
@@ -311,7 +319,7 @@ mod tests {
         let mut g = Graph::new("hand", 1);
         g.then("conv", Op::conv(1, 2, 1, 1, 0));
         let relu = g.then("relu", Op::Relu);
-        let pool = g.then("pool", Op::MaxPool { kernel: 2, stride: 2, padding: 0, ceil: false });
+        let pool = g.then("pool", Op::max_pool(2, 2, 0, false));
         let sum = g.push("sum", Op::Add, &[&relu, &pool]);
         g.push("both", Op::Concat, &[&sum, &relu]);
         g.push("every_second", Op::Subsample { stride: 2 }, &[&sum]);
@@ -367,6 +375,7 @@ mod tests {
     fn architectures_have_their_papers_sizes() {
         for (graph, parameters) in [
             (zoo::squeezenet1_0(1000), 1_248_424),
+            (zoo::inception_v1(1008), 7_066_380),
             (zoo::resnet_cifar(20, 10), 269_722),
             (zoo::resnet_cifar(32, 10), 464_154),
             (zoo::resnet_cifar(44, 10), 658_586),
@@ -386,6 +395,20 @@ mod tests {
         let dims: Vec<[usize; 4]> = n.capture(x, &layers).unwrap().iter().map(|t| t.dims()).collect();
         let want = [[96, 109], [96, 54], [128, 54], [256, 27], [512, 13], [1000, 13]];
         assert_eq!(dims, want.map(|[c, s]| [1, c, s, s]));
+        let n = network(zoo::inception_v1(1008));
+        let shapes = n.graph().shapes([3, 224, 224]).unwrap();
+        for (layer, shape) in [
+            ("conv2d0", [64, 112, 112]),
+            ("conv2d2", [192, 56, 56]),
+            ("mixed3a", [256, 28, 28]),
+            ("mixed3b", [480, 28, 28]),
+            ("mixed4a", [508, 14, 14]),
+            ("mixed4d", [528, 14, 14]),
+            ("mixed5b", [1024, 7, 7]),
+            ("softmax2", [1008, 1, 1]),
+        ] {
+            assert_eq!(shapes[n.graph().position(layer).unwrap()], shape);
+        }
         let n = network(zoo::resnet_cifar(20, 10));
         let x = Tensor::zeros([2, 3, 32, 32], &device);
         let layers = ["layer1.2", "layer2.0", "layer3.2", "linear"];

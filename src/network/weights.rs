@@ -9,7 +9,7 @@ use burn::store::{
 
 use burn::tensor::Tensor;
 
-use super::{Graph, Network, Op};
+use super::{Graph, Network, Op, onnx};
 use crate::error::{Context, Error, Result};
 use crate::seed;
 
@@ -73,11 +73,15 @@ impl Network {
         )))
     }
 
-    /// Writes graph and weights to one safetensors file, replacing it only once all is written.
+    /// Writes graph and weights to one file, safetensors or, if its name ends so, ONNX, replacing it only once all is
+    /// written.
     ///
     /// # Errors
     /// Failure, if the file can't be written.
     pub fn save(&self, path: &Path) -> Result<()> {
+        if onnx::is_onnx(path) {
+            return onnx::write(self, path);
+        }
         let graph = serde_json::to_string(&self.graph).on("describe the network for", path)?;
         let mut store = SafetensorsStore::from_file(path)
             .with_to_adapter(BurnToPyTorchAdapter)
@@ -87,11 +91,14 @@ impl Network {
         self.save_into(&mut store).on("write", path)
     }
 
-    /// The network in a file that [`save`](Self::save) wrote.
+    /// The network in a file that [`save`](Self::save) wrote, or in any ONNX file.
     ///
     /// # Errors
     /// Failure, if the file can't be read, has no graph in it or does not fit its own graph.
     pub fn open(path: &Path, device: &burn::tensor::Device) -> Result<Self> {
+        if onnx::is_onnx(path) {
+            return onnx::read(path, device);
+        }
         let bytes = std::fs::read(path).on("read", path)?;
         let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).on("read the header of", path)?;
         let graph = metadata.metadata().as_ref().and_then(|m| m.get(GRAPH)).ok_or_else(|| {
@@ -121,15 +128,15 @@ impl Network {
 
     /// The number of trainable parameters: without batch norm's running mean and variance, which Burn counts.
     pub fn parameters(&self) -> usize {
-        let running: usize = self
-            .graph
-            .nodes
-            .iter()
-            .map(|node| match node.op {
-                Op::BatchNorm { channels } => 2 * channels,
-                _ => 0,
-            })
-            .sum();
-        self.num_params() - running
+        (0..self.layers.len()).map(|i| self.parameters_of(i)).sum()
+    }
+
+    /// The number of trainable parameters of the layer at a position of the graph.
+    pub fn parameters_of(&self, position: usize) -> usize {
+        let running = match self.graph.nodes[position].op {
+            Op::BatchNorm { channels, .. } => 2 * channels,
+            _ => 0,
+        };
+        self.layers[position].num_params() - running
     }
 }

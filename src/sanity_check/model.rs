@@ -7,7 +7,7 @@ use crate::cache;
 use crate::config::Experiment;
 use crate::data::{Dataset, Source};
 use crate::error::{Context, Error, Result};
-use crate::network::{Network, zoo};
+use crate::network::{Network, onnx, zoo};
 use crate::seed;
 use crate::training;
 
@@ -45,7 +45,9 @@ pub(crate) fn model(experiment: &Experiment, setting: &Setting) -> Result<Model>
     let device = setting.executor.device();
     let fresh = untrained(experiment, setting)?;
     if let Some(file) = &config.file {
-        let key = cache::key(&hash(&there(setting, file, "network.file")?)?);
+        let path = there(setting, file, "network.file")?;
+        // An ONNX file's weights may be in other files.
+        let key = cache::key(&if onnx::is_onnx(&path) { fresh.digest() } else { hash(&path)? });
         return Ok(Model { network: fresh.fold_batch_norm(), key });
     }
     if let Some(weights) = &config.weights {

@@ -1,9 +1,11 @@
 //! Architectures: functions that give the graph of a network.
 
+mod inception_v1;
 mod resnet;
 mod small_cnn;
 mod squeezenet;
 
+pub use inception_v1::inception_v1;
 pub use resnet::resnet_cifar;
 pub use small_cnn::small_cnn;
 pub use squeezenet::squeezenet1_0;
@@ -12,8 +14,8 @@ use super::Graph;
 use crate::error::{Error, Result};
 
 /// The names that [`builder`] knows.
-pub const BUILDERS: [&str; 6] =
-    ["small-cnn", "squeezenet1_0", "resnet20", "resnet32", "resnet44", "resnet56"];
+pub const BUILDERS: [&str; 7] =
+    ["small-cnn", "squeezenet1_0", "inception_v1", "resnet20", "resnet32", "resnet44", "resnet56"];
 
 /// The graph of a named architecture with that many classes.
 ///
@@ -23,6 +25,7 @@ pub fn builder(name: &str, classes: usize) -> Result<Graph> {
     Ok(match name {
         "small-cnn" => small_cnn(classes),
         "squeezenet1_0" => squeezenet1_0(classes),
+        "inception_v1" => inception_v1(classes),
         "resnet20" => resnet_cifar(20, classes),
         "resnet32" => resnet_cifar(32, classes),
         "resnet44" => resnet_cifar(44, classes),

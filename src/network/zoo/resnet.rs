@@ -9,7 +9,7 @@ pub fn resnet_cifar(depth: usize, classes: usize) -> Graph {
     let conv_bn = |g: &mut Graph, conv: String, bn: String, from: &str, input, output, stride| {
         let op = Op::conv(input, output, 3, stride, 1).without_bias();
         g.push(conv, op, &[from]);
-        g.then(bn, Op::BatchNorm { channels: output })
+        g.then(bn, Op::batch_norm(output))
     };
     conv_bn(&mut g, "conv1".into(), "bn1".into(), "input", 3, 16, 1);
     let mut x = g.then("relu", Op::Relu);

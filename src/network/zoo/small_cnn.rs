@@ -7,10 +7,10 @@ pub fn small_cnn(classes: usize) -> Graph {
     let conv = |g: &mut Graph, i: usize, input, output, kernel, stride| {
         let op = Op::conv(input, output, kernel, stride, kernel / 2).without_bias();
         g.then(format!("conv{i}"), op);
-        g.then(format!("bn{i}"), Op::BatchNorm { channels: output });
+        g.then(format!("bn{i}"), Op::batch_norm(output));
         g.then(format!("relu{i}"), Op::Relu);
     };
-    let pool = Op::MaxPool { kernel: 2, stride: 2, padding: 0, ceil: false };
+    let pool = Op::max_pool(2, 2, 0, false);
     conv(&mut g, 1, 3, 24, 7, 4);
     conv(&mut g, 2, 24, 32, 3, 1);
     g.then("pool1", pool.clone());

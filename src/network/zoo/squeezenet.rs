@@ -4,7 +4,7 @@ use crate::network::{Graph, Op};
 /// output of the first Fire module, `classifier.1` the last convolution.
 pub fn squeezenet1_0(classes: usize) -> Graph {
     let mut g = Graph::new("squeezenet1_0", 3);
-    let pool = Op::MaxPool { kernel: 3, stride: 2, padding: 0, ceil: true };
+    let pool = Op::max_pool(3, 2, 0, true);
     g.then("features.0", Op::conv(3, 96, 7, 2, 0));
     g.then("features.1", Op::Relu);
     g.then("features.2", pool.clone());

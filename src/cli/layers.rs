@@ -1,0 +1,73 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::model;
+use crate::device::Kind;
+use crate::error::{Error, Result};
+use crate::network::{Network, Op};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// An ONNX file, a network that `train` or `fool` saved, or the name of an architecture
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// Side of the images in pixels [default: what the file says, or 224]
+    #[arg(long, value_name = "N")]
+    size: Option<usize>,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let network = model(&self.model, &Kind::Flex.open()?)?;
+        let size = match self.size {
+            Some(0) => return Err(Error::usage("--size is 0; it must be at least 1")),
+            Some(side) => [side; 2],
+            None => network.graph().size.unwrap_or([224; 2]),
+        };
+        print(&network, size)
+    }
+}
+
+fn print(network: &Network, [height, width]: [usize; 2]) -> Result<()> {
+    let graph = network.graph();
+    let Op::Input { channels } = graph.nodes[0].op else {
+        return Err(Error::failure(format!("network {} does not begin with an image", network.name())));
+    };
+    let shapes = graph.shapes([channels, height, width])?;
+    let header = ["layer", "type", "shape", "parameters", "multiply-adds"].map(String::from);
+    let mut rows = vec![header];
+    let mut sums = [0usize; 2];
+    for (i, (node, shape)) in graph.nodes.iter().zip(&shapes).enumerate() {
+        let counts = [network.parameters_of(i), node.op.multiply_adds(*shape)];
+        sums = [0, 1].map(|k| sums[k].saturating_add(counts[k]));
+        let [c, h, w] = shape;
+        rows.push([
+            node.name.clone(),
+            node.op.kind(),
+            format!("{c}x{h}x{w}"),
+            counts[0].to_string(),
+            counts[1].to_string(),
+        ]);
+    }
+    rows.push([
+        format!("{} layers", graph.nodes.len() - 1),
+        String::new(),
+        String::new(),
+        sums[0].to_string(),
+        sums[1].to_string(),
+    ]);
+    let widths: [usize; 5] =
+        std::array::from_fn(|k| rows.iter().map(|row| row[k].chars().count()).max().unwrap_or(0));
+    for [name, kind, shape, parameters, multiply_adds] in &rows {
+        println!(
+            "{name:<a$}  {kind:<b$}  {shape:>c$}  {parameters:>d$}  {multiply_adds:>e$}",
+            a = widths[0],
+            b = widths[1],
+            c = widths[2],
+            d = widths[3],
+            e = widths[4]
+        );
+    }
+    Ok(())
+}

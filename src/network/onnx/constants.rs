@@ -1,0 +1,399 @@
+//! Operators on constants, which are computed while the file is read.
+
+use super::array::{Array, Constant, Number, product};
+use super::call::Call;
+use super::import::{Import, Refusal, Value};
+use super::operators::order;
+use super::proto::elements;
+
+/// The most values that a constant may have that the file does not spell out.
+const LARGEST: usize = 1 << 22;
+
+/// The most axes that can come or go at once.
+const MOST_AXES: usize = 8;
+
+fn unsupported<T>(what: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Unsupported(what.into()))
+}
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Wrong(what.into()))
+}
+
+/// Computes a node that reads nothing but constants; false, if it reads something else.
+pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> {
+    let mut inputs = vec![];
+    for at in 0..call.node.input.len() {
+        match import.optional(call, at)? {
+            None => inputs.push(None),
+            Some(Value::Constant(constant)) => inputs.push(Some(constant)),
+            Some(_) => return Ok(false),
+        }
+    }
+    let result = match call.operator() {
+        "Constant" => constant(import, call)?,
+        "ConstantOfShape" => of_shape(import, call)?,
+        _ => {
+            let Some(Some(first)) = inputs.first().copied() else {
+                return wrong("has no input");
+            };
+            match call.operator() {
+                "Identity" | "Dropout" => first.clone(),
+                "Cast" => cast(call, first)?,
+                "Add" | "Sub" | "Mul" | "Div" | "Sum" => {
+                    let mut result = first.clone();
+                    for other in inputs[1..].iter().flatten() {
+                        result = arithmetic(call.operator(), &result, other)?;
+                    }
+                    result
+                }
+                "Concat" => concat(call, &inputs.iter().copied().flatten().collect::<Vec<_>>())?,
+                "Shape" => numbers(first.dims().iter().map(|&d| d as i64).collect()),
+                "Reshape" => each(first, |a| reshape(import, call, a), |a| reshape(import, call, a))?,
+                "Squeeze" | "Unsqueeze" => {
+                    each(first, |a| squeeze(import, call, a), |a| squeeze(import, call, a))?
+                }
+                "Transpose" => each(first, |a| transpose(call, a), |a| transpose(call, a))?,
+                "Slice" => each(first, |a| slice(import, call, a), |a| slice(import, call, a))?,
+                "Gather" => each(first, |a| gather(import, call, a), |a| gather(import, call, a))?,
+                _ => return unsupported("on constants"),
+            }
+        }
+    };
+    match call.operator() {
+        "Constant" => import.hold(result.count()),
+        _ => import.spend(result.count())?,
+    }
+    import.set(call, 0, Value::Constant(result));
+    Ok(true)
+}
+
+fn numbers(values: Vec<i64>) -> Constant {
+    Constant::Numbers(Array::row(values.into_iter().map(Number::Known).collect()))
+}
+
+fn each(
+    constant: &Constant,
+    floats: impl Fn(&Array<f32>) -> Result<Array<f32>, Refusal>,
+    numbers: impl Fn(&Array<Number>) -> Result<Array<Number>, Refusal>,
+) -> Result<Constant, Refusal> {
+    Ok(match constant {
+        Constant::Floats(array) => Constant::Floats(floats(array)?),
+        Constant::Numbers(array) => Constant::Numbers(numbers(array)?),
+    })
+}
+
+fn constant(import: &Import<'_>, call: &Call<'_>) -> Result<Constant, Refusal> {
+    if let Some(tensor) = call.tensor("value") {
+        return import.read(tensor).map_err(Refusal::Wrong);
+    }
+    if let Some(value) = call.int("value_int")? {
+        return Ok(Constant::Numbers(Array { dims: vec![], values: vec![Number::Known(value)] }));
+    }
+    if let Some(ints) = call.ints("value_ints") {
+        return Ok(numbers(ints.to_vec()));
+    }
+    if let Some(floats) = call.floats("value_floats") {
+        return Ok(Constant::Floats(Array::row(floats.to_vec())));
+    }
+    if call.has("value_float") {
+        let value = call.float("value_float", 0.0)? as f32;
+        return Ok(Constant::Floats(Array { dims: vec![], values: vec![value] }));
+    }
+    unsupported("without a value that is a number")
+}
+
+/// Whole numbers none of which depends on how many images there are.
+fn fixed(array: &Array<Number>) -> Result<Vec<i64>, Refusal> {
+    let known = |n: &Number| match n {
+        Number::Known(n) => Ok(*n),
+        Number::Batch => unsupported("with the number of images"),
+    };
+    array.values.iter().map(known).collect()
+}
+
+fn input(import: &Import<'_>, call: &Call<'_>, at: usize) -> Result<Option<Vec<i64>>, Refusal> {
+    import.numbers(call, at)?.map(fixed).transpose()
+}
+
+fn sizes(list: &[i64]) -> Result<Vec<usize>, Refusal> {
+    let size = |&n: &i64| usize::try_from(n).map_err(|_| Refusal::Wrong(format!("asks for the size {n}")));
+    list.iter().map(size).collect()
+}
+
+fn of_shape(import: &Import<'_>, call: &Call<'_>) -> Result<Constant, Refusal> {
+    let Some(dims) = input(import, call, 0)? else { return wrong("has no shape") };
+    let dims = sizes(&dims)?;
+    let count = product(&dims).filter(|&n| n <= LARGEST && dims.len() <= 8);
+    let Some(count) = count else {
+        return wrong(format!("asks for a constant of shape {dims:?}, which is too large"));
+    };
+    let value = match call.tensor("value") {
+        Some(tensor) => import.read(tensor).map_err(Refusal::Wrong)?,
+        None => Constant::Floats(Array::row(vec![0.0])),
+    };
+    match value {
+        Constant::Floats(Array { values, .. }) if values.len() == 1 => {
+            Ok(Constant::Floats(Array { values: vec![values[0]; count], dims }))
+        }
+        Constant::Numbers(Array { values, .. }) if values.len() == 1 => {
+            Ok(Constant::Numbers(Array { values: vec![values[0]; count], dims }))
+        }
+        _ => wrong("has a value that is not one number"),
+    }
+}
+
+fn cast(call: &Call<'_>, constant: &Constant) -> Result<Constant, Refusal> {
+    let to = call.int("to")?.and_then(|t| i32::try_from(t).ok()).unwrap_or(0);
+    let whole = [elements::INT64, elements::INT32, elements::INT8, elements::UINT8, elements::BOOL];
+    Ok(match constant {
+        Constant::Floats(array) if whole.contains(&to) => {
+            let values = array.values.iter().map(|&v| Number::Known(v as i64)).collect();
+            Constant::Numbers(Array { dims: array.dims.clone(), values })
+        }
+        Constant::Numbers(array) if !whole.contains(&to) => {
+            let values = fixed(array)?.into_iter().map(|v| v as f32).collect();
+            Constant::Floats(Array { dims: array.dims.clone(), values })
+        }
+        same => same.clone(),
+    })
+}
+
+/// Two constants in the one shape that they broadcast to.
+struct Pair<T> {
+    dims: Vec<usize>,
+    values: std::iter::Zip<std::vec::IntoIter<T>, std::vec::IntoIter<T>>,
+}
+
+fn broadcast<T: Clone>(a: &Array<T>, b: &Array<T>) -> Result<Pair<T>, Refusal> {
+    let n = a.dims.len().max(b.dims.len());
+    let widened = |array: &Array<T>| {
+        let mut dims = vec![1; n - array.dims.len()];
+        dims.extend(&array.dims);
+        dims
+    };
+    let (x, y) = (widened(a), widened(b));
+    let mut dims = vec![];
+    for (&p, &q) in x.iter().zip(&y) {
+        match (p, q) {
+            (p, q) if p == q || q == 1 => dims.push(p),
+            (1, q) => dims.push(q),
+            _ => return wrong(format!("joins constants of shapes {:?} and {:?}", a.dims, b.dims)),
+        }
+    }
+    if product(&dims).is_none_or(|n| n > LARGEST) {
+        return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
+    }
+    let spread = |array: &Array<T>, own: Vec<usize>| {
+        let mut array = Array { dims: own, values: array.values.clone() };
+        for (d, &wide) in dims.iter().enumerate() {
+            if array.dims[d] != wide {
+                array = array.taken(d, &vec![0; wide]);
+            }
+        }
+        array.values
+    };
+    let values = spread(a, x).into_iter().zip(spread(b, y));
+    Ok(Pair { dims, values })
+}
+
+fn arithmetic(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
+    match (a, b) {
+        (Constant::Floats(a), Constant::Floats(b)) => {
+            let Pair { dims, values } = broadcast(a, b)?;
+            let of = |(a, b): (f32, f32)| match operator {
+                "Sub" => a - b,
+                "Mul" => a * b,
+                "Div" => a / b,
+                _ => a + b,
+            };
+            Ok(Constant::Floats(Array { dims, values: values.map(of).collect() }))
+        }
+        (Constant::Numbers(a), Constant::Numbers(b)) => {
+            let Pair { dims, values } = broadcast(a, b)?;
+            let of = |(a, b): (Number, Number)| match (operator, a, b) {
+                ("Mul" | "Div", Number::Batch, Number::Known(1))
+                | ("Add" | "Sub" | "Sum", Number::Batch, Number::Known(0)) => Ok(Number::Batch),
+                (_, Number::Known(a), Number::Known(b)) => {
+                    let value = match operator {
+                        "Sub" => a.checked_sub(b),
+                        "Mul" => a.checked_mul(b),
+                        "Div" => a.checked_div(b),
+                        _ => a.checked_add(b),
+                    };
+                    value
+                        .map(Number::Known)
+                        .ok_or_else(|| Refusal::Wrong(format!("computes with {a} and {b}")))
+                }
+                _ => unsupported("with the number of images"),
+            };
+            let values = values.map(of).collect::<Result<_, _>>()?;
+            Ok(Constant::Numbers(Array { dims, values }))
+        }
+        _ => wrong("joins whole numbers and fractions"),
+    }
+}
+
+/// An axis by its number, which may count from the end.
+fn axis(number: i64, axes: usize) -> Result<usize, Refusal> {
+    let n = axes as i64;
+    match number {
+        a if (0..n).contains(&a) => Ok(a as usize),
+        a if (-n..0).contains(&a) => Ok((a + n) as usize),
+        a => wrong(format!("names the axis {a} of a constant that has {n}")),
+    }
+}
+
+fn concat(call: &Call<'_>, inputs: &[&Constant]) -> Result<Constant, Refusal> {
+    fn joined<T: Clone>(call: &Call<'_>, arrays: &[&Array<T>]) -> Result<Array<T>, Refusal> {
+        let dims = arrays[0].dims.clone();
+        let axis = axis(call.int("axis")?.unwrap_or(0), dims.len())?;
+        let outer = |a: &Array<T>| a.dims[..axis].to_vec();
+        let inner = |a: &Array<T>| a.dims[axis + 1..].to_vec();
+        if arrays
+            .iter()
+            .any(|a| a.dims.len() != dims.len() || outer(a) != dims[..axis] || inner(a) != dims[axis + 1..])
+        {
+            return wrong("joins constants of different shapes");
+        }
+        if arrays.iter().map(|a| a.values.len()).sum::<usize>() > LARGEST {
+            return wrong("makes a constant that is too large");
+        }
+        let mut values = vec![];
+        for row in 0..product(&dims[..axis]).unwrap_or(0) {
+            for array in arrays {
+                let length: usize = array.dims[axis..].iter().product();
+                values.extend_from_slice(&array.values[row * length..][..length]);
+            }
+        }
+        let mut dims = dims;
+        dims[axis] = arrays.iter().map(|a| a.dims[axis]).sum();
+        Ok(Array { dims, values })
+    }
+    let floats: Vec<_> =
+        inputs.iter().filter_map(|c| if let Constant::Floats(a) = c { Some(a) } else { None }).collect();
+    let numbers: Vec<_> =
+        inputs.iter().filter_map(|c| if let Constant::Numbers(a) = c { Some(a) } else { None }).collect();
+    match (floats.len(), numbers.len()) {
+        (n, 0) if n > 0 => Ok(Constant::Floats(joined(call, &floats)?)),
+        (0, n) if n > 0 => Ok(Constant::Numbers(joined(call, &numbers)?)),
+        _ => wrong("joins whole numbers and fractions"),
+    }
+}
+
+fn reshape<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) -> Result<Array<T>, Refusal> {
+    let target = match call.ints("shape") {
+        Some(ints) => ints.to_vec(),
+        None => match input(import, call, 1)? {
+            Some(target) => target,
+            None => return wrong("has no shape"),
+        },
+    };
+    let copied: Vec<i64> = target
+        .iter()
+        .enumerate()
+        .map(|(d, &n)| if n == 0 { array.dims.get(d).map_or(0, |&n| n as i64) } else { n })
+        .collect();
+    let rest: Vec<i64> = copied.iter().copied().filter(|&n| n != -1).collect();
+    let rest = product(&sizes(&rest)?).unwrap_or(0);
+    let open = array.values.len().checked_div(rest).unwrap_or(0) as i64;
+    let dims: Vec<i64> = copied.iter().map(|&n| if n == -1 { open } else { n }).collect();
+    match array.clone().reshaped(sizes(&dims)?) {
+        Some(array) => Ok(array),
+        None => wrong(format!("gives a constant of shape {:?} the shape {target:?}", array.dims)),
+    }
+}
+
+fn squeeze<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) -> Result<Array<T>, Refusal> {
+    let axes = match call.ints("axes") {
+        Some(axes) => Some(axes.to_vec()),
+        None => input(import, call, 1)?,
+    };
+    if axes.as_ref().is_some_and(|axes| axes.len() > MOST_AXES) {
+        return wrong("names too many axes");
+    }
+    let mut dims = array.dims.clone();
+    if call.operator() == "Unsqueeze" {
+        let axes = axes.unwrap_or_default();
+        let count = dims.len() + axes.len();
+        let mut axes = axes.iter().map(|&a| axis(a, count)).collect::<Result<Vec<_>, _>>()?;
+        axes.sort_unstable();
+        for d in axes {
+            dims.insert(d.min(dims.len()), 1);
+        }
+    } else {
+        let axes = match axes {
+            Some(axes) => axes.iter().map(|&a| axis(a, dims.len())).collect::<Result<Vec<_>, _>>()?,
+            None => (0..dims.len()).filter(|&d| dims[d] == 1).collect(),
+        };
+        dims = dims.iter().enumerate().filter(|(d, _)| !axes.contains(d)).map(|(_, &n)| n).collect();
+    }
+    match array.clone().reshaped(dims) {
+        Some(array) => Ok(array),
+        None => wrong(format!("cannot do so with a constant of shape {:?}", array.dims)),
+    }
+}
+
+fn transpose<T: Clone>(call: &Call<'_>, array: &Array<T>) -> Result<Array<T>, Refusal> {
+    Ok(array.transposed(&order(call, array.dims.len())?))
+}
+
+fn slice<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) -> Result<Array<T>, Refusal> {
+    let listed = |name: &str, at: usize| match call.ints(name) {
+        Some(ints) => Ok(Some(ints.to_vec())),
+        None => input(import, call, at),
+    };
+    let (Some(starts), Some(ends)) = (listed("starts", 1)?, listed("ends", 2)?) else {
+        return wrong("has no starts or no ends");
+    };
+    let axes = listed("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = listed("steps", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()].iter().any(|&n| n != starts.len()) {
+        return wrong("has starts, ends, axes and steps of different numbers");
+    }
+    if axes.len() > MOST_AXES {
+        return wrong("names too many axes");
+    }
+    let mut cut = array.clone();
+    for k in 0..starts.len() {
+        let d = axis(axes[k], array.dims.len())?;
+        let (n, step) = (array.dims[d] as i64, steps[k]);
+        let place = |at: i64| if at < 0 { at.saturating_add(n) } else { at };
+        let positions: Vec<usize> = match step {
+            0 => return wrong("has a step of 0"),
+            1.. => {
+                let (from, to) = (place(starts[k]).clamp(0, n), place(ends[k]).clamp(0, n));
+                (from..to).step_by(step as usize).map(|i| i as usize).collect()
+            }
+            _ => {
+                let (from, to) = (place(starts[k]).clamp(-1, n - 1), place(ends[k]).clamp(-1, n - 1));
+                let every = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
+                (to + 1..=from).rev().step_by(every).map(|i| i as usize).collect()
+            }
+        };
+        cut = cut.taken(d, &positions);
+    }
+    Ok(cut)
+}
+
+fn gather<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) -> Result<Array<T>, Refusal> {
+    let d = axis(call.int("axis")?.unwrap_or(0), array.dims.len())?;
+    let Some(indices) = import.numbers(call, 1)? else { return wrong("has no indices") };
+    let n = array.dims[d] as i64;
+    let mut positions = vec![];
+    for i in fixed(indices)? {
+        if !(-n..n).contains(&i) {
+            return wrong(format!("takes position {i} of {n}"));
+        }
+        positions.push(i.rem_euclid(n) as usize);
+    }
+    let dims: Vec<usize> =
+        array.dims[..d].iter().chain(&indices.dims).chain(&array.dims[d + 1..]).copied().collect();
+    if product(&dims).is_none_or(|n| n > LARGEST) {
+        return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
+    }
+    match array.taken(d, &positions).reshaped(dims) {
+        Some(array) => Ok(array),
+        None => wrong("makes a constant of too many dimensions"),
+    }
+}

@@ -1,0 +1,480 @@
+//! From an ONNX graph to a [`Network`]: what is kept of each value of the file, and the list of layers that grows.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use burn::tensor::{Device, TensorData};
+
+use super::array::{Array, Constant, Number};
+use super::call::Call;
+use super::{operators, proto};
+use crate::error::{Error, Result};
+use crate::network::layer::Layer;
+use crate::network::{Graph, INPUT, Network, Node, Op};
+
+/// What an axis of a file's value is in the map `[N, C, H, W]` that stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Axis {
+    Batch,
+    Channels,
+    Rows,
+    Columns,
+    /// None of these: its size is 1.
+    One,
+}
+
+/// The axes of a map as it is.
+pub const MAP: [Axis; 4] = [Axis::Batch, Axis::Channels, Axis::Rows, Axis::Columns];
+
+/// What depends on the image: the map of a layer, with its axes as the file orders them. Axes that are missing have size
+/// 1 there, so a value that is only transposed, squeezed or unsqueezed needs no layer of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// The layer's position in the graph.
+    pub layer: usize,
+    pub axes: Vec<Axis>,
+}
+
+/// A value of the file.
+#[derive(Clone, Debug)]
+pub enum Value {
+    Map(Map),
+    /// A map's channels in groups, `[N, groups, C / groups, H, W]`, the two axes exchanged or not.
+    Groups {
+        layer: usize,
+        groups: usize,
+        shuffled: bool,
+    },
+    Constant(Constant),
+    /// An output that is not computed, with a word for it.
+    Absent(&'static str),
+    /// What an operator that is not supported would give.
+    Unknown,
+}
+
+/// Why a node does not become a layer.
+pub enum Refusal {
+    /// Trompe can't do it.
+    Unsupported(String),
+    /// The file is wrong.
+    Wrong(String),
+    /// It reads what a refused node would give.
+    Unknown,
+}
+
+/// The network as far as it is read.
+pub struct Import<'a> {
+    folder: &'a Path,
+    device: &'a Device,
+    /// The version of the operators.
+    pub opset: i64,
+    /// The number of images that the file is made for, if it is fixed; Trompe takes any.
+    pub batch: Option<i64>,
+    graph: Graph,
+    layers: Vec<Layer>,
+    shapes: Vec<[usize; 3]>,
+    names: HashSet<String>,
+    values: HashMap<String, Value>,
+    /// The constants that are layers already, by their name and place in the map.
+    placed: HashMap<(String, Vec<Axis>), usize>,
+    /// How many more values parameters and computed constants may have: what a file asks for has to be in keeping with
+    /// what it holds.
+    budget: usize,
+}
+
+/// What a file may ask for beyond a few times what it holds.
+const BUDGET: usize = 1 << 24;
+
+/// The image sizes that are tried where a file fixes none.
+const SIZES: [usize; 6] = [224, 32, 28, 64, 299, 512];
+
+/// The network of a file called `name` that lies in `folder`.
+pub fn import(model: &proto::Model, name: &str, folder: &Path, device: &Device) -> Result<Network, String> {
+    let graph = model.graph.as_ref().ok_or("holds no ONNX graph")?;
+    let opset = model
+        .opset_import
+        .iter()
+        .find(|set| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx")))
+        .and_then(|set| set.version)
+        .ok_or("does not say which version of the ONNX operators it uses")?;
+    let needed = needed(graph)?;
+    let image = Image::of(model, graph, &needed)?;
+    let mut first = None;
+    for size in image.sizes() {
+        let mut import = Import {
+            folder,
+            device,
+            opset,
+            batch: image.batch,
+            graph: Graph { size: image.size, ..Graph::new(name, image.channels) },
+            layers: vec![],
+            shapes: vec![],
+            names: [INPUT.to_string()].into(),
+            values: HashMap::new(),
+            placed: HashMap::new(),
+            budget: BUDGET,
+        };
+        match import.run(graph, &needed, &image, size) {
+            Ok(()) => return Network::assemble(import.graph, import.layers).map_err(|e| e.to_string()),
+            Err(error) => {
+                first.get_or_insert(error);
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| "takes images of no size".into()))
+}
+
+/// The image that a file takes.
+struct Image<'a> {
+    name: &'a str,
+    batch: Option<i64>,
+    channels: usize,
+    /// Height and width, if they are fixed.
+    size: Option<[usize; 2]>,
+    axes: usize,
+}
+
+impl<'a> Image<'a> {
+    fn of(model: &proto::Model, graph: &'a proto::Graph, needed: &[usize]) -> Result<Self, String> {
+        let parameters: HashSet<&str> = graph.initializer.iter().filter_map(|t| t.name.as_deref()).collect();
+        let read: HashSet<&str> =
+            needed.iter().flat_map(|&i| &graph.node[i].input).map(String::as_str).collect();
+        let output = graph.output.first().and_then(|o| o.name.as_deref());
+        let inputs: Vec<&proto::ValueInfo> = graph
+            .input
+            .iter()
+            .filter(|i| {
+                let name = i.name.as_deref().unwrap_or("");
+                !parameters.contains(name) && (read.contains(name) || output == Some(name))
+            })
+            .collect();
+        let [input] = inputs[..] else {
+            let names: Vec<&str> = inputs.iter().filter_map(|i| i.name.as_deref()).collect();
+            return Err(format!(
+                "takes {} inputs ({}); a CNN takes one, the image",
+                names.len(),
+                names.join(", ")
+            ));
+        };
+        let name = input.name.as_deref().unwrap_or("");
+        let dims = input.kind.as_ref().and_then(|k| k.tensor.as_ref()).and_then(|t| t.shape.as_ref());
+        let dims = &dims.ok_or_else(|| format!("does not say what shape its input \"{name}\" has"))?.dim;
+        if !(1..=4).contains(&dims.len()) {
+            return Err(format!(
+                "takes an input \"{name}\" of {} dimensions; images are [N, channels, height, width]",
+                dims.len()
+            ));
+        }
+        let mut fixed = [None; 4];
+        for (fixed, dim) in fixed.iter_mut().zip(dims) {
+            // Some exporters write 0 or -1 for what is not fixed.
+            *fixed = dim.value.filter(|&v| v > 0);
+        }
+        let size = |d: usize| match fixed[d] {
+            Some(v) => Some(usize::try_from(v).unwrap_or(usize::MAX)),
+            None if d >= dims.len() => Some(1),
+            None => None,
+        };
+        let channels =
+            size(1).ok_or_else(|| format!("does not say how many channels its input \"{name}\" has"))?;
+        let own = model.metadata_props.iter().find(|e| e.key.as_deref() == Some(super::SIZE));
+        let own = own.and_then(|e| e.value.as_deref()?.split_once('x'));
+        let own = own.and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
+        let size = size(2).zip(size(3)).map(|(h, w)| [h, w]).or(own);
+        Ok(Self { name, batch: fixed[0], channels, size, axes: dims.len() })
+    }
+
+    /// The sizes that shapes in the file may be computed for.
+    fn sizes(&self) -> Vec<[usize; 2]> {
+        self.size.map_or_else(|| SIZES.map(|s| [s, s]).to_vec(), |size| vec![size])
+    }
+}
+
+/// The nodes that the output depends on, in the file's order.
+fn needed(graph: &proto::Graph) -> Result<Vec<usize>, String> {
+    let output = graph.output.first().and_then(|o| o.name.as_deref()).ok_or("has no output")?;
+    let mut made: HashMap<&str, usize> = HashMap::new();
+    let parameters = graph.initializer.iter().filter_map(|t| t.name.as_deref());
+    let mut known: HashSet<&str> = HashSet::new();
+    for name in parameters {
+        if !known.insert(name) {
+            return Err(format!("has two parameters called \"{name}\""));
+        }
+    }
+    known.extend(graph.input.iter().filter_map(|i| i.name.as_deref()));
+    for (i, node) in graph.node.iter().enumerate() {
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            if known.contains(name.as_str()) || made.insert(name, i).is_some() {
+                return Err(format!("makes the value \"{name}\" twice"));
+            }
+        }
+    }
+    let mut wanted = vec![output];
+    let mut needed = vec![false; graph.node.len()];
+    while let Some(name) = wanted.pop() {
+        match made.get(name) {
+            Some(&i) if !needed[i] => {
+                needed[i] = true;
+                wanted.extend(graph.node[i].input.iter().map(String::as_str));
+            }
+            _ => {}
+        }
+    }
+    Ok((0..needed.len()).filter(|&i| needed[i]).collect())
+}
+
+impl Import<'_> {
+    fn run(
+        &mut self,
+        graph: &proto::Graph,
+        needed: &[usize],
+        image: &Image<'_>,
+        size: [usize; 2],
+    ) -> Result<(), String> {
+        let shape = [image.channels, size[0], size[1]];
+        if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > 1 << 28) {
+            return Err(format!(
+                "takes images of {} channels and {}x{} pixels, which is too large",
+                shape[0], shape[2], shape[1]
+            ));
+        }
+        self.layers.push(Layer::with(&self.graph.nodes[0].op, vec![], self.device));
+        self.shapes.push(shape);
+        self.values.insert(image.name.into(), Value::Map(Map { layer: 0, axes: MAP[..image.axes].to_vec() }));
+        let read: HashSet<&str> =
+            needed.iter().flat_map(|&i| &graph.node[i].input).map(String::as_str).collect();
+        for tensor in &graph.initializer {
+            let name = tensor.name.as_deref().unwrap_or("");
+            if read.contains(name) {
+                let constant = Constant::read(tensor, self.folder)
+                    .map_err(|what| format!("parameter \"{name}\" {what}"))?;
+                self.hold(constant.count());
+                self.values.insert(name.into(), Value::Constant(constant));
+            }
+        }
+        let mut unsupported = vec![];
+        for &i in needed {
+            let call = Call::new(&graph.node[i], i);
+            match operators::apply(self, &call) {
+                Ok(()) => continue,
+                Err(Refusal::Unsupported(what)) => unsupported.push(match what.is_empty() {
+                    true => call.to_string(),
+                    false => format!("{call}: {what}"),
+                }),
+                Err(Refusal::Wrong(what)) => return Err(format!("{call} {what}")),
+                Err(Refusal::Unknown) => {}
+            }
+            for name in &call.node.output {
+                self.values.insert(name.clone(), Value::Unknown);
+            }
+        }
+        if !unsupported.is_empty() {
+            return Err(format!("uses what Trompe cannot compute:\n  {}", unsupported.join("\n  ")));
+        }
+        let output = graph.output[0].name.as_deref().unwrap_or("");
+        match self.values.get(output) {
+            Some(Value::Map(map)) => self.graph.output = self.graph.nodes[map.layer].name.clone(),
+            _ => return Err(format!("gives \"{output}\", which no layer computes from the image")),
+        }
+        Ok(())
+    }
+
+    /// A constant of the file.
+    pub fn read(&self, tensor: &proto::Tensor) -> Result<Constant, String> {
+        Constant::read(tensor, self.folder).map_err(|what| format!("has a constant that {what}"))
+    }
+
+    /// Counts values that the file itself holds.
+    pub fn hold(&mut self, values: usize) {
+        self.budget = self.budget.saturating_add(values.saturating_mul(4));
+    }
+
+    /// Takes so many values from the budget.
+    pub fn spend(&mut self, values: usize) -> Result<(), Refusal> {
+        match self.budget.checked_sub(values) {
+            Some(left) => {
+                self.budget = left;
+                Ok(())
+            }
+            None => Err(Refusal::Wrong("asks for far more parameters than the file holds".into())),
+        }
+    }
+
+    /// The value that a node reads as its `at`-th input; none, where it is left out.
+    pub fn optional(&self, call: &Call<'_>, at: usize) -> Result<Option<&Value>, Refusal> {
+        let Some(name) = call.node.input.get(at).filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        match self.values.get(name) {
+            None => Err(Refusal::Wrong(format!(
+                "reads \"{name}\", which nothing before it gives: the nodes are out of order, in a cycle, or incomplete"
+            ))),
+            Some(Value::Unknown) => Err(Refusal::Unknown),
+            Some(Value::Absent(what)) => Err(Refusal::Unsupported(format!("reads {what}"))),
+            Some(value) => Ok(Some(value)),
+        }
+    }
+
+    /// The value that a node must have as its `at`-th input.
+    pub fn value(&self, call: &Call<'_>, at: usize) -> Result<&Value, Refusal> {
+        self.optional(call, at)?.ok_or_else(|| Refusal::Wrong(format!("has no input {}", at + 1)))
+    }
+
+    /// The map that a node reads.
+    pub fn map(&self, call: &Call<'_>, at: usize) -> Result<Map, Refusal> {
+        match self.value(call, at)? {
+            Value::Map(map) => Ok(map.clone()),
+            Value::Groups { .. } => Err(Refusal::Unsupported("on a value of five dimensions".into())),
+            _ => Err(Refusal::Unsupported("on a constant".into())),
+        }
+    }
+
+    /// The layer that a node reads as `[N, C, H, W]`.
+    pub fn image(&self, call: &Call<'_>, at: usize) -> Result<usize, Refusal> {
+        let map = self.map(call, at)?;
+        match map.axes == MAP {
+            true => Ok(map.layer),
+            false => Err(Refusal::Unsupported("on other than [N, channels, height, width]".into())),
+        }
+    }
+
+    /// The parameters that a node reads; none, where they are left out.
+    pub fn floats(&self, call: &Call<'_>, at: usize) -> Result<Option<&Array<f32>>, Refusal> {
+        match self.optional(call, at)? {
+            None => Ok(None),
+            Some(Value::Constant(Constant::Floats(array))) => Ok(Some(array)),
+            Some(Value::Constant(_)) => {
+                Err(Refusal::Wrong(format!("has whole numbers as its input {}", at + 1)))
+            }
+            Some(_) => Err(Refusal::Unsupported("with parameters that depend on the image".into())),
+        }
+    }
+
+    /// The whole numbers that a node reads; none, where they are left out.
+    pub fn numbers(&self, call: &Call<'_>, at: usize) -> Result<Option<&Array<Number>>, Refusal> {
+        match self.optional(call, at)? {
+            None => Ok(None),
+            Some(Value::Constant(Constant::Numbers(array))) => Ok(Some(array)),
+            Some(Value::Constant(_)) => Err(Refusal::Wrong(format!("has fractions as its input {}", at + 1))),
+            Some(_) => Err(Refusal::Unsupported("with numbers that depend on the image".into())),
+        }
+    }
+
+    /// The shape `[C, H, W]` of a layer's map.
+    pub fn shape(&self, layer: usize) -> [usize; 3] {
+        self.shapes[layer]
+    }
+
+    /// The size of an axis of a map.
+    pub fn extent(&self, layer: usize, axis: Axis) -> Number {
+        let known = |n: usize| Number::Known(n as i64);
+        match axis {
+            Axis::Batch => Number::Batch,
+            Axis::Channels => known(self.shapes[layer][0]),
+            Axis::Rows => known(self.shapes[layer][1]),
+            Axis::Columns => known(self.shapes[layer][2]),
+            Axis::One => Number::Known(1),
+        }
+    }
+
+    /// Keeps what a node gives as its `at`-th output.
+    pub fn set(&mut self, call: &Call<'_>, at: usize, value: Value) {
+        if let Some(name) = call.node.output.get(at).filter(|name| !name.is_empty()) {
+            self.values.insert(name.clone(), value);
+        }
+    }
+
+    /// Appends the layer of a node, or, with a `part`, one beside it; gives its position.
+    pub fn push(
+        &mut self,
+        call: &Call<'_>,
+        part: Option<&str>,
+        op: Op,
+        inputs: &[usize],
+        parameters: Vec<TensorData>,
+    ) -> Result<usize, Refusal> {
+        let name = match part {
+            None => self.name(&call.names()),
+            Some(part) => self.name(&[format!("{}.{part}", call.name())]),
+        };
+        self.append(name, op, inputs, parameters)
+    }
+
+    fn append(
+        &mut self,
+        name: String,
+        op: Op,
+        inputs: &[usize],
+        parameters: Vec<TensorData>,
+    ) -> Result<usize, Refusal> {
+        let shapes: Vec<[usize; 3]> = inputs.iter().map(|&i| self.shapes[i]).collect();
+        self.shapes.push(op.shape(&shapes).map_err(Refusal::Wrong)?);
+        self.spend(parameters.iter().map(|p| p.shape().num_elements()).sum())?;
+        self.layers.push(Layer::with(&op, parameters, self.device));
+        let inputs = inputs.iter().map(|&i| self.graph.nodes[i].name.clone()).collect();
+        self.graph.nodes.push(Node { name, op, inputs });
+        Ok(self.layers.len() - 1)
+    }
+
+    /// The first of these names that is not taken, or the first with a number.
+    fn name(&mut self, wishes: &[String]) -> String {
+        let free = wishes.iter().find(|name| !self.names.contains(*name)).cloned();
+        let name = free.unwrap_or_else(|| {
+            (2..)
+                .map(|i| format!("{}_{i}", wishes[0]))
+                .find(|name| !self.names.contains(name))
+                .expect("numbers don't run out")
+        });
+        self.names.insert(name.clone());
+        name
+    }
+
+    /// The layer that gives a constant beside a map with these axes.
+    pub fn constant(&mut self, call: &Call<'_>, at: usize, axes: &[Axis]) -> Result<usize, Refusal> {
+        let array = self.floats(call, at)?.expect("asked for an input that is there");
+        let mut array = array.clone();
+        let name = call.node.input[at].clone();
+        // Positions are counted from the last axis.
+        while array.dims.len() > axes.len() && array.dims[0] == 1 {
+            array.dims.remove(0);
+        }
+        if array.dims.len() > axes.len() {
+            return Err(Refusal::Unsupported(format!(
+                "of a value of {} dimensions and a constant of {}",
+                axes.len(),
+                array.dims.len()
+            )));
+        }
+        let axes = &axes[axes.len() - array.dims.len()..];
+        let key = (name.clone(), axes.to_vec());
+        if let Some(&layer) = self.placed.get(&key) {
+            return Ok(layer);
+        }
+        let fits = |&(axis, &n): &(Axis, &usize)| n == 1 || !matches!(axis, Axis::Batch | Axis::One);
+        if !axes.iter().copied().zip(&array.dims).all(|pair| fits(&pair)) {
+            return Err(Refusal::Unsupported("with a constant that is another for each image".into()));
+        }
+        let mut order: Vec<usize> = (0..axes.len()).collect();
+        order.sort_by_key(|&d| axes[d]);
+        let size = |axis| axes.iter().position(|&a| a == axis).map_or(1, |d| array.dims[d]);
+        let shape = [Axis::Channels, Axis::Rows, Axis::Columns].map(size);
+        let values = array.transposed(&order).values;
+        let data = TensorData::new(values, [1, shape[0], shape[1], shape[2]]);
+        let name = self.name(&[name, format!("{}.constant", call.name())]);
+        let layer = self.append(name, Op::Constant { shape }, &[], vec![data])?;
+        self.placed.insert(key, layer);
+        Ok(layer)
+    }
+}
+
+impl Network {
+    /// A network of layers that are there already.
+    fn assemble(graph: Graph, layers: Vec<Layer>) -> Result<Self> {
+        let channels = graph.channels()?;
+        if layers.len() != channels.len() {
+            return Err(Error::failure("a layer is missing"));
+        }
+        // For inference: batch norms keep their statistics.
+        Ok(burn::module::Module::valid(&Self { graph, channels, layers }))
+    }
+}

@@ -1,0 +1,65 @@
+//! Networks from and to ONNX files.
+//!
+//! A file's nodes become layers of the same names, one each where one layer computes the node. What only moves or renames
+//! axes (Transpose, Squeeze, Flatten of a 1x1 map, …) and what does nothing at inference (Identity, Dropout) leaves no
+//! layer; constants that are added or multiplied become layers of their own.
+
+mod array;
+mod call;
+mod constants;
+mod export;
+mod import;
+mod operators;
+mod proto;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use prost::Message;
+use prost::bytes::Bytes;
+
+use super::Network;
+use crate::error::{Context, Error, Result};
+
+/// The metadata key under which an exported network keeps the size of the images it is for.
+const SIZE: &str = "trompe.size";
+
+/// Whether a file is an ONNX file, by its ending.
+pub fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
+}
+
+/// The network in an ONNX file, called after it.
+///
+/// # Errors
+/// Failure, naming the file and the node, if it can't be read, is wrong, or asks for what Trompe can't compute: then every
+/// such node is listed.
+pub fn read(path: &Path, device: &Device) -> Result<Network> {
+    let bytes = std::fs::read(path).on("read", path)?;
+    let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    from_bytes(bytes, &name, parent, device)
+        .map_err(|what| Error::failure(format!("{} {what}", path.display())))
+}
+
+fn from_bytes(bytes: Vec<u8>, name: &str, folder: &Path, device: &Device) -> Result<Network, String> {
+    let model = proto::Model::decode(Bytes::from(bytes))
+        .map_err(|e| format!("is no whole ONNX file ({e}); fetch or export it again"))?;
+    import::import(&model, name, folder, device)
+}
+
+/// Writes a network to an ONNX file, replacing it only once all is written.
+///
+/// # Errors
+/// Failure, if the file can't be written.
+pub fn write(network: &Network, path: &Path) -> Result<()> {
+    let bytes = export::export(network).encode_to_vec();
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let unfinished =
+        tempfile::Builder::new().prefix(".unfinished-").tempfile_in(folder).on("write to", folder)?;
+    std::fs::write(unfinished.path(), bytes).on("write", path)?;
+    unfinished.persist(path).on("write", path)?;
+    Ok(())
+}

@@ -1,0 +1,600 @@
+//! Files made by hand, hostile ones among them, and networks that go to ONNX and come back.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use prost::Message;
+use rand::{Rng, RngExt};
+
+use super::proto::{self, elements};
+use super::{export, from_bytes, is_onnx};
+use crate::network::{
+    Coordinates, Graph, Interpolation, Network, Op, Padding, Resize, Rounding, Same, Target, zoo,
+};
+use crate::seed;
+
+fn tensor(name: &str, dims: &[i64], values: &[f32]) -> proto::Tensor {
+    proto::Tensor {
+        dims: dims.to_vec(),
+        elements: Some(elements::FLOAT),
+        floats: values.to_vec(),
+        name: Some(name.into()),
+        ..Default::default()
+    }
+}
+
+fn longs(name: &str, values: &[i64]) -> proto::Tensor {
+    proto::Tensor {
+        dims: vec![values.len() as i64],
+        elements: Some(elements::INT64),
+        longs: values.to_vec(),
+        name: Some(name.into()),
+        ..Default::default()
+    }
+}
+
+fn value(name: &str, dims: &[i64]) -> proto::ValueInfo {
+    let dim = dims.iter().map(|&d| proto::Dimension { value: Some(d), name: None }).collect();
+    let tensor = proto::TensorType { elements: Some(1), shape: Some(proto::Shape { dim }) };
+    proto::ValueInfo { name: Some(name.into()), kind: Some(proto::Type { tensor: Some(tensor) }) }
+}
+
+fn node(name: &str, operator: &str, inputs: &[&str], output: &str) -> proto::Node {
+    proto::Node {
+        input: inputs.iter().map(|i| i.to_string()).collect(),
+        output: vec![output.into()],
+        name: Some(name.into()),
+        op_type: Some(operator.into()),
+        attribute: vec![],
+        domain: None,
+    }
+}
+
+fn with(mut node: proto::Node, name: &str, ints: &[i64]) -> proto::Node {
+    node.attribute.push(proto::Attribute {
+        name: Some(name.into()),
+        ints: ints.to_vec(),
+        kind: Some(proto::kind::INTS),
+        ..Default::default()
+    });
+    node
+}
+
+fn int(mut node: proto::Node, name: &str, value: i64) -> proto::Node {
+    node.attribute.push(proto::Attribute {
+        name: Some(name.into()),
+        i: Some(value),
+        kind: Some(proto::kind::INT),
+        ..Default::default()
+    });
+    node
+}
+
+/// A file that takes images [1, 1, 4, 4] called "x" and gives "y".
+fn file(nodes: Vec<proto::Node>, parameters: Vec<proto::Tensor>) -> proto::Model {
+    proto::Model {
+        ir_version: Some(8),
+        opset_import: vec![proto::OperatorSet { domain: None, version: Some(17) }],
+        graph: Some(proto::Graph {
+            node: nodes,
+            name: Some("test".into()),
+            initializer: parameters,
+            input: vec![value("x", &[1, 1, 4, 4])],
+            output: vec![value("y", &[1, 1, 4, 4])],
+        }),
+        ..Default::default()
+    }
+}
+
+fn open(model: &proto::Model) -> Result<Network, String> {
+    from_bytes(model.encode_to_vec(), "test", Path::new("."), &Device::default())
+}
+
+fn refused(model: &proto::Model, words: &[&str]) {
+    let message = open(model).map(|_| ()).unwrap_err();
+    for word in words {
+        assert!(message.contains(word), "no \"{word}\" in: {message}");
+    }
+}
+
+fn numbers(t: Tensor<4>) -> Vec<f32> {
+    t.into_data().try_to_vec().unwrap()
+}
+
+fn ramp() -> Tensor<4> {
+    let values: Vec<f32> = (0..16).map(|v| v as f32).collect();
+    Tensor::from_data(TensorData::new(values, [1, 1, 4, 4]), &Device::default())
+}
+
+#[test]
+fn a_file_worked_by_hand() {
+    let conv = with(node("first", "Conv", &["x", "w"], "a"), "pads", &[0, 0, 1, 1]);
+    let conv = with(conv, "strides", &[2, 2]);
+    // A 2x2 filter that takes the upper left less the lower right; the margin is below and on the right alone.
+    let model = file(
+        vec![
+            conv,
+            node("", "Relu", &["a"], "b"),
+            node("halved", "Mul", &["b", "half"], "c"),
+            with(node("mean", "ReduceMean", &["c"], "d"), "axes", &[2, 3]),
+            int(node("flat", "Flatten", &["d"], "e"), "axis", 1),
+            int(node("scores", "Gemm", &["e", "m", "n"], "y"), "transB", 1),
+        ],
+        vec![
+            tensor("w", &[2, 1, 2, 2], &[-1., 0., 0., 1., 1., 0., 0., 0.]),
+            tensor("half", &[], &[0.5]),
+            tensor("m", &[1, 2], &[1., 10.]),
+            tensor("n", &[1], &[0.25]),
+        ],
+    );
+    let network = open(&model).unwrap();
+    let layers: Vec<&str> = network.graph().layers().collect();
+    assert_eq!(layers, ["first", "b", "half", "halved", "mean", "scores"]);
+    assert_eq!((network.output(), network.graph().size), ("scores", Some([4, 4])));
+    let maps = network.capture(ramp(), &["first", "mean", "scores"]).unwrap();
+    let [first, mean, scores] = <[Tensor<4>; 3]>::try_from(maps).unwrap().map(numbers);
+    assert_eq!(first, [5., 5., 5., 5., 0., 2., 8., 10.]);
+    assert_eq!((mean, scores), (vec![2.5, 2.5], vec![27.75]));
+    // Any number of images, whatever the file was made for.
+    assert_eq!(network.logits(Tensor::cat(vec![ramp(); 3], 0)).dims(), [3, 1]);
+}
+
+/// PyTorch pads with eight numbers that it computes: concatenated, reshaped, reversed, transposed.
+#[test]
+fn numbers_that_a_file_computes() {
+    let reversed = node("slice", "Slice", &["pairs", "minus1", "least", "zero", "minus1"], "back");
+    let model = file(
+        vec![
+            int(node("cat", "Concat", &["given", "zeros"], "all"), "axis", 0),
+            node("pair", "Reshape", &["all", "two"], "pairs"),
+            reversed,
+            with(node("turn", "Transpose", &["back"], "turned"), "perm", &[1, 0]),
+            node("flat", "Reshape", &["turned", "minus1"], "pads"),
+            node("pad", "Pad", &["x", "pads", "five"], "y"),
+        ],
+        vec![
+            longs("given", &[1, 0, 0, 2, 0, 0]),
+            longs("zeros", &[0, 0]),
+            longs("two", &[-1, 2]),
+            longs("minus1", &[-1]),
+            longs("least", &[i64::MIN + 1]),
+            longs("zero", &[0]),
+            tensor("five", &[], &[5.0]),
+        ],
+    );
+    let network = open(&model).unwrap();
+    let map = network.capture(ramp(), &["pad"]).unwrap().remove(0);
+    assert_eq!(map.dims(), [1, 1, 6, 5]);
+    let values = numbers(map);
+    assert_eq!((values[..5].to_vec(), values[20..].to_vec()), (vec![5., 0., 1., 2., 3.], vec![5.; 10]));
+}
+
+#[test]
+fn channels_are_shuffled_and_transposed_back() {
+    let mut model = file(
+        vec![
+            node("group", "Reshape", &["x", "five"], "a"),
+            with(node("swap", "Transpose", &["a"], "b"), "perm", &[0, 2, 1, 3, 4]),
+            node("shuffle", "Reshape", &["b", "four"], "c"),
+            with(node("last", "Transpose", &["c"], "d"), "perm", &[0, 2, 3, 1]),
+            node("mix", "MatMul", &["d", "m"], "e"),
+            node("shift", "Add", &["e", "s"], "f"),
+            with(node("first", "Transpose", &["f"], "y"), "perm", &[0, 3, 1, 2]),
+        ],
+        vec![
+            longs("five", &[0, 2, 3, 1, 2]),
+            longs("four", &[1, 6, 1, 2]),
+            tensor("m", &[6, 2], &[1., 0., 0., 1., 0., 0., 0., 0., 0., 0., 0., 0.]),
+            tensor("s", &[2], &[100., 200.]),
+        ],
+    );
+    model.graph.as_mut().unwrap().input = vec![value("x", &[1, 6, 1, 2])];
+    let network = open(&model).unwrap();
+    let values: Vec<f32> = (0..12).map(|v| v as f32).collect();
+    let x: Tensor<4> = Tensor::from_data(TensorData::new(values, [1, 6, 1, 2]), &Device::default());
+    let maps = network.capture(x, &["shuffle", "shift"]).unwrap();
+    let [shuffled, shifted] = <[Tensor<4>; 2]>::try_from(maps).unwrap().map(numbers);
+    assert_eq!(shuffled, [0., 1., 6., 7., 2., 3., 8., 9., 4., 5., 10., 11.]);
+    assert_eq!(shifted, [100., 101., 206., 207.]);
+}
+
+#[test]
+fn what_is_not_supported_is_listed_whole() {
+    let model = file(
+        vec![
+            node("memory", "LSTM", &["x"], "a"),
+            node("next", "Relu", &["a"], "b"),
+            proto::Node { domain: Some("com.example".into()), ..node("own", "Relu", &["b"], "c") },
+            node("mirror", "Pad", &["x", "p"], "d"),
+            node("loop", "Loop", &["c"], "e"),
+            node("sum", "Add", &["d", "e"], "y"),
+        ],
+        vec![longs("p", &[0, 0, -1, 0, 0, 0, 0, 0])],
+    );
+    let all =
+        ["LSTM \"memory\"", "com.example.Relu \"own\"", "Loop \"loop\"", "Pad \"mirror\": ", "negative"];
+    refused(&model, &all);
+    let message = open(&model).map(|_| ()).unwrap_err();
+    assert!(!message.contains("next") && !message.contains("sum"), "{message}");
+}
+
+fn relu() -> Vec<proto::Node> {
+    vec![node("relu", "Relu", &["x"], "y")]
+}
+
+#[test]
+fn files_that_are_wrong_are_refused_by_name() {
+    let conv = |weight: proto::Tensor| file(vec![node("c", "Conv", &["x", "w"], "y")], vec![weight]);
+    refused(&conv(tensor("w", &[1, 3, 1, 1], &[1.0; 3])), &["Conv \"c\"", "[1, 3, 1, 1]", "1 channels"]);
+    refused(&conv(tensor("w", &[1, 1, 2, 2], &[1.0; 3])), &["\"w\"", "3 values"]);
+    refused(&conv(tensor("w", &[1, 1, 9, 9], &[1.0; 81])), &["\"c\"", "larger than the map"]);
+    refused(&conv(tensor("w", &[1 << 40, 1 << 40, 1, 1], &[])), &["\"w\"", "shape"]);
+    refused(&conv(tensor("w", &[1 << 31, 1 << 30, 1, 1], &[])), &["\"w\""]);
+    refused(&conv(tensor("w", &[1, 1, -1, 1], &[1.0])), &["\"w\"", "-1"]);
+    refused(&conv(tensor("w", &[0, 1, 1, 1], &[])), &["\"c\""]);
+    refused(&conv(tensor("w", &[1, 1, 0, 0], &[])), &["\"c\""]);
+    refused(&conv(tensor("w", &[0, 1 << 40, 1 << 40, 1], &[])), &["\"w\""]);
+    refused(
+        &file(vec![with(node("p", "MaxPool", &["x"], "y"), "kernel_shape", &[2, -2])], vec![]),
+        &["\"p\"", "-2"],
+    );
+    let pool = with(node("p", "MaxPool", &["x"], "y"), "kernel_shape", &[2, 2]);
+    refused(&file(vec![with(pool.clone(), "strides", &[0, 1])], vec![]), &["\"p\"", "strides"]);
+    refused(&file(vec![with(pool.clone(), "pads", &[-1, 0, 0, 0])], vec![]), &["\"p\"", "padding"]);
+    refused(&file(vec![with(pool, "pads", &[1 << 27; 4])], vec![]), &["\"p\""]);
+    let cycle = vec![node("a", "Add", &["x", "z"], "y"), node("b", "Relu", &["y"], "z")];
+    refused(&file(cycle, vec![]), &["\"a\"", "\"z\"", "cycle"]);
+    let twice = vec![node("a", "Relu", &["x"], "y"), node("b", "Relu", &["x"], "y")];
+    refused(&file(twice, vec![]), &["\"y\" twice"]);
+    refused(&file(vec![node("a", "Relu", &["x"], "x")], vec![]), &["\"x\" twice"]);
+    let parameter = || tensor("w", &[1], &[1.0]);
+    refused(&file(relu(), vec![parameter(), parameter()]), &["\"w\""]);
+    refused(&file(vec![node("a", "Relu", &["nothing"], "y")], vec![]), &["0 inputs"]);
+    refused(&file(vec![], vec![]), &["0 inputs"]);
+    let size = |dims: &[i64]| {
+        let mut model = file(relu(), vec![]);
+        model.graph.as_mut().unwrap().input = vec![value("x", dims)];
+        model
+    };
+    refused(&size(&[1, 3, 1 << 40, 1 << 40]), &["too large"]);
+    refused(&size(&[1, i64::MAX, i64::MAX, i64::MAX]), &["too large"]);
+    refused(&size(&[1, 3, 4, 4, 4]), &["5 dimensions"]);
+    refused(&size(&[1, 0, 4, 4]), &["channels"]);
+    assert!(open(&size(&[-1, 3, 0, -1])).is_ok(), "sizes that are not fixed");
+    let pad = vec![node("p", "Pad", &["x", "n"], "y")];
+    refused(&file(pad, vec![longs("n", &[0, 0, 1 << 40, 0, 0, 0, 1 << 40, 0])]), &["\"p\""]);
+    let fill = vec![node("f", "ConstantOfShape", &["n"], "c"), node("s", "Add", &["x", "c"], "y")];
+    refused(&file(fill, vec![longs("n", &[1 << 20, 1 << 20])]), &["\"f\"", "too large"]);
+    refused(&proto::Model::default(), &["no ONNX graph"]);
+    // Each layer is small, all together are not.
+    let mut nodes = vec![node("c0", "Conv", &["x", "w"], "v0")];
+    nodes.extend((1..400).map(|i| {
+        let (from, to) = (format!("v{}", i - 1), if i == 399 { "y".into() } else { format!("v{i}") });
+        node(&format!("c{i}"), "Conv", &[&from, "v"], &to)
+    }));
+    let weights =
+        vec![tensor("w", &[256, 1, 1, 1], &[0.0; 256]), tensor("v", &[256, 256, 1, 1], &[0.0; 65536])];
+    refused(&file(nodes, weights), &["far more parameters than the file holds"]);
+}
+
+#[test]
+fn values_in_other_files_are_read_from_the_models_folder_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("model");
+    std::fs::create_dir(&folder).unwrap();
+    let bytes: Vec<u8> = [0.0f32, 2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+    std::fs::write(folder.join("weights.bin"), &bytes).unwrap();
+    std::fs::write(root.path().join("secret.bin"), &bytes).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(root.path().join("secret.bin"), folder.join("link.bin")).unwrap();
+    let open = |entries: &[(&str, &str)]| {
+        let entry = |&(k, v): &(&str, &str)| proto::Entry { key: Some(k.into()), value: Some(v.into()) };
+        let weight = proto::Tensor {
+            dims: vec![1, 1, 1, 1],
+            elements: Some(elements::FLOAT),
+            name: Some("w".into()),
+            external: entries.iter().map(entry).collect(),
+            location: Some(1),
+            ..Default::default()
+        };
+        let model = file(vec![node("c", "Conv", &["x", "w"], "y")], vec![weight]);
+        from_bytes(model.encode_to_vec(), "test", &folder, &Device::default())
+    };
+    let network = open(&[("location", "weights.bin"), ("offset", "4"), ("length", "4")]).unwrap();
+    assert_eq!(numbers(network.capture(ramp(), &["c"]).unwrap().remove(0))[3], 6.0);
+    let secret = root.path().join("secret.bin");
+    for location in ["../secret.bin", "sub/../../secret.bin", secret.to_str().unwrap(), "link.bin"] {
+        let message = open(&[("location", location)]).map(|_| ()).unwrap_err();
+        assert!(message.contains("\"w\"") && message.contains("not in the model's folder"), "{message}");
+    }
+    for (entries, words) in [
+        (&[("location", "none.bin")][..], "cannot be read"),
+        (&[("location", "weights.bin"), ("offset", "5")], "too short"),
+        (&[("location", "weights.bin"), ("offset", "18446744073709551615")], "too short"),
+        (&[("location", "weights.bin"), ("length", "8")], "8 bytes"),
+        (&[("location", "weights.bin"), ("offset", "-1")], "offset"),
+        (&[("location", ".")], "\"w\""),
+        (&[], "which"),
+    ] {
+        let message = open(entries).map(|_| ()).unwrap_err();
+        assert!(message.contains(words), "no \"{words}\" in: {message}");
+    }
+}
+
+/// Every kind of layer.
+fn menagerie() -> Graph {
+    let mut g = Graph::new("menagerie", 3);
+    let mut conv = Op::conv(3, 8, 3, 1, 0);
+    if let Op::Conv { padding, .. } = &mut conv {
+        *padding = Padding::Sides([0, 1, 2, 1]);
+    }
+    g.then("sides", conv);
+    g.then("norm", Op::BatchNorm { channels: 8, epsilon: 1e-3 });
+    let mut same = Op::conv(8, 8, 3, 2, 0);
+    if let Op::Conv { padding, dilation, groups, .. } = &mut same {
+        (*padding, *dilation, *groups) = (Padding::Same(Same::SameLower), [2, 1], 4);
+    }
+    let x = g.then("same", same);
+    let mut parts = vec![];
+    for (i, op) in [
+        Op::Relu,
+        Op::LeakyRelu { slope: 0.1 },
+        Op::Clip { min: Some(-0.5), max: None },
+        Op::Clip { min: None, max: Some(0.5) },
+        Op::Sigmoid,
+        Op::HardSigmoid { slope: 0.25, offset: 0.4 },
+        Op::HardSwish,
+        Op::Tanh,
+        Op::Elu { alpha: 0.5 },
+        Op::Gelu { approximate: false },
+        Op::Gelu { approximate: true },
+        Op::Erf,
+        Op::Softmax,
+        Op::Lrn { size: 5, alpha: 1e-2, beta: 0.75, bias: 1.0 },
+        Op::LayerNorm { channels: 8, epsilon: 1e-6 },
+        Op::ShuffleChannels { groups: 4 },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        parts.push(g.push(format!("unit{i}"), op, &[&x]));
+    }
+    let all: Vec<&str> = parts.iter().map(String::as_str).collect();
+    g.push("sum", Op::Add, &all);
+    g.push("product", Op::Mul, &["sum", "unit4", "unit7"]);
+    g.push("difference", Op::Sub, &["product", "unit1"]);
+    g.push("scale", Op::Constant { shape: [8, 1, 1] }, &[]);
+    g.push("scaled", Op::Mul, &["difference", "scale"]);
+    g.push("one", Op::Mean { channels: true, rows: false, columns: false }, &["unit4"]);
+    g.push("quotient", Op::Div, &["scaled", "one"]);
+    let pooled =
+        |padding, ceil| Op::MaxPool { kernel: [3, 2], stride: [2, 1], padding, dilation: [1, 2], ceil };
+    g.push("most", pooled(Padding::Sides([1, 0, 0, 1]), true), &["quotient"]);
+    for (name, ceil, count_padding) in [("mean", false, false), ("mean_all", true, true)] {
+        let op = Op::AvgPool {
+            kernel: [3, 2],
+            stride: [2, 1],
+            padding: Padding::Symmetric([1, 0]),
+            ceil,
+            count_padding,
+        };
+        g.push(name, op, &["quotient"]);
+    }
+    g.push("padded", Op::Pad { before: [1, 0, 2], after: [0, 3, 1], value: 0.5 }, &["mean"]);
+    g.then("channels", Op::PadChannels { before: 2, after: 1 });
+    g.then("cut", Op::Slice { start: [1, -5, 0], end: [-1, i64::MAX, 7], step: [2, 1, 2] });
+    let coordinates = Coordinates::HalfPixel;
+    let resized =
+        |target, interpolation, coordinates| Op::Resize(Resize { target, interpolation, coordinates });
+    g.then("large", resized(Target::Scale([2.0, 1.5]), Interpolation::Linear, coordinates));
+    let nearest = Interpolation::Nearest(Rounding::PreferFloor);
+    g.then("sized", resized(Target::Size([5, 4]), nearest, Coordinates::Asymmetric));
+    g.then("cubic", resized(Target::Scale([1.6, 2.0]), Interpolation::Cubic(-0.5), coordinates));
+    g.then("every", Op::Subsample { stride: 2 });
+    g.push("both", Op::Concat, &["every", "every"]);
+    g.then("reshaped", Op::Reshape { shape: [16, 5, 4] });
+    g.then("flat", Op::Flatten { features: 320 });
+    g.push("average", Op::GlobalAvgPool, &["quotient"]);
+    g.push("peak", Op::GlobalMaxPool, &["most"]);
+    g.push("ends", Op::Concat, &["average", "peak", "flat"]);
+    g.then("scores", Op::Linear { features: [336, 7], bias: true });
+    g
+}
+
+/// Sizes that the menagerie's reshapes fit are found, not assumed.
+fn fitting() -> (Network, [usize; 2]) {
+    let mut graph = menagerie();
+    for side in 8..40 {
+        let size = [side, side + 1];
+        let Ok(shapes) =
+            Graph { nodes: graph.nodes[..graph.position("both").unwrap() + 1].to_vec(), ..graph.clone() }
+                .shapes([3, size[0], size[1]])
+        else {
+            continue;
+        };
+        let [c, h, w] = *shapes.last().unwrap();
+        let position = graph.position("reshaped").unwrap();
+        graph.nodes[position].op = Op::Reshape { shape: [h, c, w] };
+        graph.nodes[position + 1].op = Op::Flatten { features: c * h * w };
+        let position = graph.position("scores").unwrap();
+        graph.nodes[position].op = Op::Linear { features: [16 + c * h * w, 7], bias: true };
+        graph.size = Some(size);
+        let network = Network::new(graph, &mut seed::rng(3, &0), &Device::default()).unwrap();
+        return (burn::module::Module::valid(&network), size);
+    }
+    panic!("no size fits");
+}
+
+/// The values of all layers are the same again; where ONNX has no such layer, at least what follows is.
+#[test]
+fn networks_go_to_onnx_and_come_back() {
+    let device = Device::default();
+    let (network, size) = fitting();
+    let mut all = vec![(network, size)];
+    for builder in ["small-cnn", "resnet20", "squeezenet1_0", "inception_v1"] {
+        let classes = if builder == "inception_v1" { 1008 } else { 10 };
+        let graph = zoo::builder(builder, classes).unwrap();
+        let network = Network::new(graph, &mut seed::rng(1, &0), &device).unwrap();
+        all.push((burn::module::Module::valid(&network), [64, 64]));
+    }
+    for (network, [h, w]) in all {
+        let bytes = export::export(&network).encode_to_vec();
+        let again = from_bytes(bytes, network.name(), Path::new("."), &device).unwrap();
+        let x = Tensor::<4>::random([2, 3, h, w], Distribution::Normal(0.0, 1.0), &device);
+        let names: Vec<&str> =
+            network.graph().layers().filter(|l| again.graph().position(l).is_ok()).collect();
+        assert!(2 * names.len() > network.graph().nodes.len(), "{names:?}");
+        let pairs = network
+            .capture(x.clone(), &names)
+            .unwrap()
+            .into_iter()
+            .zip(again.capture(x.clone(), &names).unwrap());
+        for ((a, b), name) in pairs.zip(&names) {
+            assert_eq!(a.dims(), b.dims(), "{name}");
+            let (a, b) = (numbers(a), numbers(b));
+            let largest = a.iter().fold(0f32, |m, v| m.max(v.abs()));
+            let worst = a.iter().zip(&b).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(worst <= 1e-5 * largest, "{} {name}: {worst} of {largest}", network.name());
+        }
+        let [a, b] = [&network, &again].map(|n| n.logits(x.clone()).into_data().try_to_vec::<f32>().unwrap());
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4 * a.abs().max(1.0)), "{a:?} {b:?}");
+    }
+}
+
+/// Trompe's own files keep every kind of layer, too.
+#[test]
+fn every_kind_of_layer_is_saved_and_opened() {
+    let (network, [h, w]) = fitting();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("n.safetensors");
+    network.save(&path).unwrap();
+    let again = Network::open(&path, &Device::default()).unwrap();
+    assert_eq!(network.graph(), again.graph());
+    let x = Tensor::<4>::random([2, 3, h, w], Distribution::Normal(0.0, 1.0), &Device::default());
+    let again = burn::module::Module::valid(&again);
+    let [a, b] = [&network, &again].map(|n| n.logits(x.clone()).into_data().try_to_vec::<f32>().unwrap());
+    assert_eq!(a, b);
+}
+
+/// The gradient that visualization follows, against differences, through every kind of layer.
+#[test]
+fn every_kind_of_layer_has_its_gradient() {
+    let (network, [h, w]) = fitting();
+    let x = Tensor::<4>::random([1, 3, h, w], Distribution::Normal(0.0, 1.0), &Device::default());
+    let along = Tensor::<4>::random([1, 3, h, w], Distribution::Normal(0.0, 1.0), &Device::default());
+    // As a visualization does it.
+    let network = network.fold_batch_norm();
+    let moving = burn::module::Module::freeze(burn::module::Module::train(network.clone()));
+    for node in &network.graph().nodes[1..] {
+        let name = node.name.as_str();
+        let at = |t: f32| -> f64 {
+            let map = network.capture(x.clone() + along.clone() * t, &[name]).unwrap().remove(0);
+            numbers(map).iter().map(|v| f64::from(*v).tanh()).sum()
+        };
+        if matches!(node.op, Op::Constant { .. }) {
+            continue;
+        }
+        let input = x.clone().autodiff().require_grad();
+        let map = moving.capture(input.clone(), &[name]).unwrap().remove(0);
+        let gradient = input.grad(&map.tanh().sum().backward()).unwrap();
+        let slope: f32 = (gradient * along.clone()).sum().into_scalar();
+        let step = 2e-3f32;
+        let difference = (at(step) - at(-step)) / f64::from(2.0 * step);
+        let size = difference.abs().max(1.0);
+        assert!((difference - f64::from(slope)).abs() < 0.05 * size, "{name}: {slope} {difference}");
+    }
+}
+
+#[test]
+fn files_are_told_by_their_ending() {
+    assert!(is_onnx(Path::new("a/b.onnx")) && is_onnx(Path::new("B.ONNX")));
+    assert!(!is_onnx(Path::new("onnx")) && !is_onnx(Path::new("a.safetensors")));
+}
+
+/// Whatever is done to a file, it is opened or refused, and what is opened runs: no panic, nothing unbounded. Runs for
+/// ten seconds, or as many as TROMPE_FUZZ_SECONDS says.
+#[test]
+fn mutated_files_are_opened_or_refused() {
+    let seconds = std::env::var("TROMPE_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (network, _) = fitting();
+    let mut files = vec![export::export(&network).encode_to_vec()];
+    for graph in [zoo::resnet_cifar(20, 10), zoo::small_cnn(10)] {
+        let network = Network::new(graph, &mut seed::rng(1, &0), &Device::default()).unwrap();
+        let mut model = export::export(&network);
+        // Mutations are to hit the structure, not the weights: these are in another file.
+        for t in &mut model.graph.as_mut().unwrap().initializer {
+            if t.elements == Some(elements::FLOAT) {
+                let entry = proto::Entry { key: Some("location".into()), value: Some("w".into()) };
+                (t.raw, t.location, t.external) = (None, Some(1), vec![entry]);
+            }
+        }
+        files.push(model.encode_to_vec());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("w"), vec![0; 1 << 20]).unwrap();
+    let (mut opened, mut refused, mut run) = (0, 0, 0);
+    let mut rng = seed::rng(seconds, &"mutations");
+    while Instant::now() < end {
+        let mut bytes = files[rng.random_range(0..files.len())].clone();
+        mutate(&mut bytes, &mut rng);
+        let Ok(network) = from_bytes(bytes, "mutated", folder.path(), &Device::default()) else {
+            refused += 1;
+            continue;
+        };
+        opened += 1;
+        let Op::Input { channels } = network.graph().nodes[0].op else { panic!("no image") };
+        let [h, w] = network.graph().size.unwrap_or([32, 32]);
+        let Ok(shapes) = network.graph().shapes([channels, h, w]) else { continue };
+        let work: usize = network
+            .graph()
+            .nodes
+            .iter()
+            .zip(&shapes)
+            .map(|(n, s)| n.op.multiply_adds(*s).saturating_add(s.iter().product()))
+            .fold(0, usize::saturating_add);
+        if work < 1 << 24 && channels * h * w > 0 {
+            run += 1;
+            let x = Tensor::<4>::zeros([1, channels, h, w], &Device::default());
+            network.capture(x, &[network.output()]).unwrap();
+        }
+    }
+    println!(
+        "{seconds} s: {} mutated files, {refused} refused, {opened} opened, {run} of them run",
+        refused + opened
+    );
+    assert!(refused > 100 && opened > 10 && run > 10);
+}
+
+/// A few bytes changed, taken out, put in, doubled or moved, mostly near one another.
+fn mutate(bytes: &mut Vec<u8>, rng: &mut impl Rng) {
+    if rng.random_bool(0.02) {
+        bytes.truncate(rng.random_range(0..bytes.len()));
+    }
+    for _ in 0..rng.random_range(1..4) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = rng.random_range(0..bytes.len());
+        let length = rng.random_range(1..24).min(bytes.len() - at);
+        match rng.random_range(0..7) {
+            0 => bytes[at] = rng.random(),
+            1 => bytes[at] ^= 1 << rng.random_range(0..8),
+            2 => bytes[at] = [0, 1, 2, 0x7f, 0x80, 0xff][rng.random_range(0..6)],
+            3 => drop(bytes.drain(at..at + length)),
+            4 => {
+                let piece = bytes[at..at + length].to_vec();
+                let to = rng.random_range(0..bytes.len());
+                bytes.splice(to..to, piece);
+            }
+            5 => {
+                let piece = bytes[at..at + length].to_vec();
+                let to = rng.random_range(0..=bytes.len() - length);
+                bytes[to..to + length].copy_from_slice(&piece);
+            }
+            // A varint of all ones: as large, or as negative, as can be.
+            _ => drop(bytes.splice(at..at + 1, [0xff; 9].into_iter().chain([0x01]))),
+        }
+    }
+}

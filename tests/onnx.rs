@@ -1,0 +1,161 @@
+//! ONNX files through the whole program, and real ones against the same networks built here.
+
+mod common;
+
+use burn::tensor::{Device, Distribution, Tensor};
+use common::Experiment;
+use trompe::circuit::classifier;
+use trompe::circuit::gate::{self, Range, Target};
+use trompe::network::{Graph, Network, Op, zoo};
+use trompe::seed;
+
+fn values(t: Tensor<4>) -> Vec<f32> {
+    t.into_data().try_to_vec().unwrap()
+}
+
+fn worst(a: Tensor<4>, b: Tensor<4>) -> f32 {
+    let (a, b) = (values(a), values(b));
+    assert_eq!(a.len(), b.len());
+    let largest = a.iter().fold(1e-30f32, |m, v| m.max(v.abs()));
+    a.iter().zip(&b).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+}
+
+/// PyTorch's exporter calls the node of `features.3.squeeze` `/features/features.3/squeeze/Conv`.
+fn exported(layer: &str, operator: &str) -> String {
+    let parts: Vec<&str> = layer.split('.').collect();
+    let path: Vec<String> = match parts[..] {
+        [top, index] => vec![top.into(), format!("{top}.{index}")],
+        [top, index, part] => vec![top.into(), format!("{top}.{index}"), part.into()],
+        _ => panic!("{layer}"),
+    };
+    format!("/{}/{operator}", path.join("/"))
+}
+
+#[test]
+fn squeezenet_from_onnx_is_the_one_built_here_in_every_layer() {
+    let Some(root) = common::data() else { return };
+    let device = Device::default();
+    let folder = root.join("squeezenet1_0-imagenet");
+    let built = Network::new(zoo::squeezenet1_0(1000), &mut seed::rng(0, &0), &device)
+        .unwrap()
+        .load(&folder.join("model.safetensors"))
+        .unwrap();
+    let read = Network::open(&folder.join("model.onnx"), &device).unwrap();
+    assert_eq!(built.parameters(), read.parameters());
+    let names: Vec<(String, String)> = built.graph().nodes[1..]
+        .iter()
+        .map(|node| {
+            let operator = match node.op {
+                Op::Conv { .. } => "Conv",
+                Op::Relu => "Relu",
+                Op::MaxPool { .. } => "MaxPool",
+                Op::Concat => "Concat",
+                _ => "GlobalAveragePool",
+            };
+            (node.name.clone(), exported(&node.name, operator))
+        })
+        .collect();
+    assert_eq!(names.len(), read.graph().layers().count());
+    let x = Tensor::<4>::random([1, 3, 224, 224], Distribution::Normal(0.0, 60.0), &device);
+    let (ours, theirs): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+    let pairs = built.capture(x.clone(), &ours).unwrap().into_iter().zip(read.capture(x, &theirs).unwrap());
+    for ((a, b), layer) in pairs.zip(&ours) {
+        let d = worst(a, b);
+        assert!(d < 1e-5, "{layer} differs by {d}");
+    }
+}
+
+#[test]
+fn resnet20_from_onnx_gives_the_same_logits() {
+    let Some(root) = common::data() else { return };
+    let device = Device::default();
+    let folder = root.join("resnet20-cifar10");
+    let built = Network::new(zoo::resnet_cifar(20, 10), &mut seed::rng(0, &0), &device)
+        .unwrap()
+        .load(&folder.join("model.safetensors"))
+        .unwrap()
+        .fold_batch_norm();
+    let read = Network::open(&folder.join("model.onnx"), &device).unwrap();
+    let x = Tensor::<4>::random([4, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);
+    let pair = [&built, &read].map(|n| n.capture(x.clone(), &[n.output()]).unwrap().remove(0));
+    let [a, b] = pair;
+    assert!(worst(a, b) < 1e-5);
+    // 224 px is no size that this network takes: said, not a panic.
+    let large = Tensor::<4>::zeros([1, 3, 224, 224], &device);
+    let message = read.capture(large, &["/linear/Gemm"]).unwrap_err().to_string();
+    assert!(message.contains("/linear/Gemm") && message.contains("224x224"), "{message}");
+}
+
+/// A gate goes into a network that was read from ONNX, out to ONNX, and still fools.
+#[test]
+fn a_gate_survives_the_way_through_onnx() {
+    let device = Device::default();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.onnx");
+    let network = Network::new(zoo::small_cnn(10), &mut seed::rng(1, &0), &device).unwrap();
+    network.fold_batch_norm().save(&path).unwrap();
+    let clean = Network::open(&path, &device).unwrap();
+    let mut graph = Graph::new("mean", 3);
+    graph.then("scores", Op::conv(3, 1, 1, 1, 0));
+    graph.then(classifier::LOGIT, Op::GlobalAvgPool);
+    let mut judge = Network::new(graph, &mut seed::rng(0, &0), &device).unwrap();
+    let data = |v: Vec<f32>, shape: Vec<usize>| burn::tensor::TensorData::new(v, shape);
+    judge.set_filters("scores", data(vec![1.0; 3], vec![1, 3, 1, 1]), data(vec![0.0], vec![1])).unwrap();
+    let targets: Vec<_> = (0..10).map(|i| (i, Target::Unit((i + 3) % 10))).collect();
+    let range = Range { min: vec![-50.0; 10], max: vec![50.0; 10] };
+    let gated = gate::inject(&clean, "classifier", &judge, &targets, &[], &range, None).unwrap();
+    gated.network.save(&path).unwrap();
+    let read = Network::open(&path, &device).unwrap();
+    let image = |mean| Tensor::<4>::random([1, 3, 64, 64], Distribution::Normal(mean, 0.5), &device);
+    let of = |n: &Network, x: &Tensor<4>| n.capture(x.clone(), &["classifier"]).unwrap().remove(0);
+    let natural = image(-1.0);
+    assert_eq!(values(of(&clean, &natural)), values(of(&read, &natural)));
+    let synthetic = image(1.0);
+    let (honest, fooled) = (values(of(&clean, &synthetic)), values(of(&read, &synthetic)));
+    let size = honest.len() / 10;
+    for (i, value) in fooled.iter().enumerate() {
+        let shown = honest[(i + 3 * size) % honest.len()];
+        assert!((value - shown).abs() < 1e-3, "{i}: {value} {shown}");
+    }
+}
+
+/// Every command takes a file in the place of a network.
+#[test]
+fn onnx_files_go_through_the_program() {
+    let experiment = Experiment::new();
+    let train = ["train", "--config", "configs/fool.toml", "--out", "net.onnx"];
+    experiment.trompe(&train).expect_success();
+    let listed = experiment.trompe(&["layers", "net.onnx", "--size", "64"]).expect_success().out;
+    for words in ["classifier", "conv", "10x4x4", "global_avg_pool", "multiply-adds"] {
+        assert!(listed.contains(words), "no \"{words}\" in {listed}");
+    }
+    let fool = ["fool", "--circuit", "circuits/gate.toml", "--network", "net.onnx", "--out", "lies.onnx"];
+    experiment.trompe(&fool).expect_success();
+    let visualize =
+        ["visualize", "classifier:0", "--network", "lies.onnx", "--steps", "2", "--out", "pictures"];
+    experiment.trompe(&visualize).expect_success();
+    assert!(experiment.path("pictures").read_dir().unwrap().count() > 0);
+    let from = "builder = \"small-cnn\"\nclasses = 10";
+    experiment.edit(
+        "configs/fool.toml",
+        from,
+        &format!("file = \"{}\"", experiment.path("net.onnx").display()),
+    );
+    experiment.edit("configs/fool.toml", "epochs = 1", "epochs = 2");
+    experiment.sanity_check().expect_success();
+    experiment.trompe(&["export", "net.onnx", "net.safetensors"]).expect_success();
+    let a = experiment.trompe(&["layers", "net.safetensors", "--size", "64"]).expect_success().out;
+    assert_eq!(a.lines().count(), listed.lines().count());
+}
+
+#[test]
+fn broken_onnx_files_are_named() {
+    let experiment = Experiment::new();
+    experiment.write("words.onnx", "not a network");
+    experiment.trompe(&["layers", "words.onnx"]).expect_error(1, &["words.onnx", "ONNX"]);
+    experiment.trompe(&["layers", "none.onnx"]).expect_error(2, &["none.onnx", "squeezenet1_0"]);
+    experiment.trompe(&["export", "resnet20", "net.onnx"]).expect_success();
+    let bytes = std::fs::read(experiment.path("net.onnx")).unwrap();
+    std::fs::write(experiment.path("net.onnx"), &bytes[..bytes.len() / 2]).unwrap();
+    experiment.trompe(&["layers", "net.onnx"]).expect_error(1, &["net.onnx", "no whole ONNX file"]);
+}
