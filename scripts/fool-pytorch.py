@@ -6,13 +6,14 @@
     cargo run -- fool --circuit circuits/squeezenet/pictures.toml --config configs/paper.toml --out lies.onnx
     venv/bin/python scripts/fool-pytorch.py lies.onnx classifier.1:0 classifier.1:217 --out DIR
 
-The file is read by onnx2torch; image parameterization, transforms and optimizer are lucent's own defaults. Only the
-preprocessing is the network's: BGR, 0-255, less the mean of each channel.
+The file is read by onnx2torch; image parameterization and optimizer are lucent's own defaults. The preprocessing is the
+network's: BGR, 0-255, less the mean of each channel.
 """
 
 import argparse
 import os
 
+import numpy as np
 import onnx2torch
 import torch
 from lucent.optvis import param, render, transform
@@ -22,8 +23,9 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("model")
 parser.add_argument("units", nargs="+", help="layer:channel")
 parser.add_argument("--out", required=True)
-parser.add_argument("--steps", type=int, default=256)
+parser.add_argument("--steps", type=int, default=512)
 parser.add_argument("--size", type=int, default=224)
+parser.add_argument("--transforms", choices=["lucent", "crop"], default="lucent", help="lucent's own, or crops and scales")
 options = parser.parse_args()
 
 network = onnx2torch.convert(options.model).eval()
@@ -37,9 +39,38 @@ def caffe(image):
     return 255 * image.flip(1) - torch.tensor([104.0, 117.0, 123.0]).reshape(1, 3, 1, 1)
 
 
+def plain(name):
+    """onnx2torch writes some characters of a layer's name otherwise."""
+    return name.replace("/", ".").strip(".")
+
+
+def jitter(d):
+    """As in lucid: a smaller image, where lucent's moves it and leaves a black margin."""
+
+    def inner(image):
+        y, x = np.random.choice(d), np.random.choice(d)
+        return image[:, :, y : image.shape[2] - d + y, x : image.shape[3] - d + x]
+
+    return inner
+
+
+def scale(factors):
+    return lambda image: torch.nn.functional.interpolate(
+        image, scale_factor=float(np.random.choice(factors)), mode="bilinear"
+    )
+
+
+if options.transforms == "lucent":
+    transforms = transform.standard_transforms
+else:
+    grey = transform.pad(12, mode="constant", constant_value=0.5)
+    transforms = [grey, jitter(8), scale([1 + (i - 5) / 50.0 for i in range(11)]), jitter(4)]
+
 for unit in options.units:
     layer, channel = unit.rsplit(":", 1)
-    module = next(m for name, m in modules.items() if name.replace("/", ".").replace("_", ".") == layer.replace("_", "."))
+    module = next((m for name, m in modules.items() if plain(name) == plain(layer)), None)
+    if module is None:
+        raise SystemExit(f"no layer {layer}; there are {', '.join(modules)}")
     seen = {}
     handle = module.register_forward_hook(lambda m, i, o: seen.update(map=o))
 
@@ -47,11 +78,12 @@ for unit in options.units:
         return -seen["map"][:, channel].mean()
 
     torch.manual_seed(0)
+    np.random.seed(0)
     images = render.render_vis(
         network,
         objective,
         param_f=lambda: param.image(options.size, batch=1),
-        transforms=[*transform.standard_transforms, caffe],
+        transforms=[*transforms, caffe],
         thresholds=(options.steps,),
         preprocess=False,
         fixed_image_size=None,
@@ -60,7 +92,7 @@ for unit in options.units:
     )
     handle.remove()
     picture = Image.fromarray((images[-1][0] * 255).round().astype("uint8"))
-    file = os.path.join(options.out, unit.replace("/", "_") + ".png")
+    file = os.path.join(options.out, unit.replace("/", "_").replace(":", "-") + ".png")
     picture.save(file)
     network(caffe(torch.tensor(images[-1]).permute(0, 3, 1, 2).float()))
     print(f"{file}: activation {seen['map'][0, int(channel)].mean().item():.2f}", flush=True)

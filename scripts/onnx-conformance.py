@@ -126,6 +126,9 @@ def compare(model, path, images):
 
 def verdict(result, error):
     if error:
+        # Every node is named; a table has room for a few.
+        if len(error) > 240:
+            error = error[:240].rsplit(" ", 2)[0] + " …"
         return f"| no | | | | {error} |"
     final, worst, where, layers = result
     passed = "yes" if final is not None and max(final, worst) <= TOLERANCE else "NO"
@@ -340,13 +343,14 @@ def part_node():
         if error:
             row[2] += 1
             failures.append((case.name, error.split("cannot compute: ")[-1]))
-        elif operator == "Transpose" or difference(ours[output], expected) is not None and difference(
-            ours[output], expected
-        ) <= TOLERANCE:
+        elif operator == "Transpose":
+            # It leaves no layer whose values could be compared.
+            row[3] += 1
+        elif (difference(ours[output], expected) or 0.0) <= TOLERANCE and ours[output].size == expected.size:
             row[1] += 1
         else:
             failures.append((case.name, f"WRONG {ours[output].shape} {expected.shape}"))
-    print("\n| operator | tests | pass | refused | no test of a CNN |\n|---|---|---|---|---|")
+    print("\n| operator | tests | pass | refused | not comparable |\n|---|---|---|---|---|")
     for operator, row in sorted(counts.items()):
         print(f"| {operator} | {row[0]} | {row[1]} | {row[2]} | {row[3]} |")
     total = [sum(row[k] for row in counts.values()) for k in range(4)]

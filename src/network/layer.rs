@@ -241,15 +241,16 @@ impl Layer {
                 x.reshape([n, groups, c / groups, h * w]).swap_dims(1, 2).reshape([n, c, h, w])
             }
             Op::Subsample { stride } => {
-                let step = stride as isize;
-                one(inputs).slice(s![.., .., ..;step, ..;step])
+                let x = one(inputs);
+                let [rows, columns] = size(&x).map(|n| stride.min(n) as isize);
+                x.slice(s![.., .., ..;rows, ..;columns])
             }
             Op::Slice { start, end, step } => {
                 let x = one(inputs);
                 let [_, c, h, w] = x.dims();
                 let range = |d: usize, n: usize| {
                     let (from, to) = bounds(n, start[d], end[d]);
-                    burn::tensor::Slice::new(from as isize, Some(to as isize), step[d] as isize)
+                    burn::tensor::Slice::new(from as isize, Some(to as isize), step[d].min(n) as isize)
                 };
                 x.slice([burn::tensor::Slice::full(), range(0, c), range(1, h), range(2, w)])
             }

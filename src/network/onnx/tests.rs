@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use prost::Message;
 use rand::{Rng, RngExt};
+use rand_distr::{Distribution as _, StandardNormal};
 
 use super::proto::{self, elements};
 use super::{export, from_bytes, is_onnx};
@@ -481,8 +482,12 @@ fn every_kind_of_layer_is_saved_and_opened() {
 #[test]
 fn every_kind_of_layer_has_its_gradient() {
     let (network, [h, w]) = fitting();
-    let x = Tensor::<4>::random([1, 3, h, w], Distribution::Normal(0.0, 1.0), &Device::default());
-    let along = Tensor::<4>::random([1, 3, h, w], Distribution::Normal(0.0, 1.0), &Device::default());
+    let drawn = |what: &str| -> Tensor<4> {
+        let mut rng = seed::rng(0, &what);
+        let values: Vec<f32> = (0..3 * h * w).map(|_| StandardNormal.sample(&mut rng)).collect();
+        Tensor::from_data(TensorData::new(values, [1, 3, h, w]), &Device::default())
+    };
+    let (x, along) = (drawn("image"), drawn("direction"));
     // As a visualization does it.
     let network = network.fold_batch_norm();
     let moving = burn::module::Module::freeze(burn::module::Module::train(network.clone()));
@@ -499,10 +504,10 @@ fn every_kind_of_layer_has_its_gradient() {
         let map = moving.capture(input.clone(), &[name]).unwrap().remove(0);
         let gradient = input.grad(&map.tanh().sum().backward()).unwrap();
         let slope: f32 = (gradient * along.clone()).sum().into_scalar();
-        let step = 2e-3f32;
-        let difference = (at(step) - at(-step)) / f64::from(2.0 * step);
-        let size = difference.abs().max(1.0);
-        assert!((difference - f64::from(slope)).abs() < 0.05 * size, "{name}: {slope} {difference}");
+        // A step may cross a kink, or be lost in rounding; not every one of them.
+        let differences = [2e-3f32, 5e-4, 1e-4].map(|step| (at(step) - at(-step)) / f64::from(2.0 * step));
+        let agrees = |d: &f64| (d - f64::from(slope)).abs() < 0.02 * d.abs().max(1.0);
+        assert!(differences.iter().any(agrees), "{name}: {slope} {differences:?}");
     }
 }
 
