@@ -456,7 +456,10 @@ impl Browser {
             if found.as_ref().is_ok_and(|found| found["result"]["value"] == json!(true)) {
                 return;
             }
-            assert!(start.elapsed() < Duration::from_secs(60), "waited for {condition}: {found:?}");
+            if start.elapsed() > Duration::from_secs(60) {
+                let text = self.evaluate(page, "document.body.innerText");
+                panic!("waited for {condition}: {found:?} in: {text}");
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -313,10 +313,11 @@ function occlusion(item, update) {
         el("input", { type: "radio", name: "query", value: i, onchange: update }), `${i + 1} ${names[i]}`)));
   const pair = el("fieldset", { id: "query", class: "query-set" },
     el("legend", {}, "Whose grey square lowers the activity more?"), el("div", { class: "queries" }, ...queries));
-  const count = item.shown.length;
+  const shown = item.shown || [];
+  const count = shown.length;
   const references = count === 0 ? text("There are no reference pictures this time.") :
     el("section", { class: "references", "aria-label": "Pictures that make the unit active" },
-      ...item.shown.map((file, i) => picture(file, `Reference ${i + 1} of ${count}: a picture that makes the unit active`)));
+      ...shown.map((file, i) => picture(file, `Reference ${i + 1} of ${count}: a picture that makes the unit active`)));
   return {
     title: "Which grey square does more?",
     fieldsets: [pair],
