@@ -61,14 +61,18 @@ fn by_observer<'a>(plan: &'a Plan, responses: &[Response]) -> Vec<(String, Kind,
 }
 
 /// The share of right answers. Answers that have something in common are not independent, so what is drawn for the
-/// bootstrap is whole: matching trials with their three rows, units with all their occlusion trials. Where all of these
-/// agree, which leaves a bootstrap no width, Wilson's interval over them.
+/// bootstrap is whole: units with all their occlusion trials, and in matching the three units that meet. Where all of
+/// these agree, which leaves a bootstrap no width, Wilson's interval over them.
 fn share(answered: &[Answered], seed: u64, purpose: &impl Debug) -> Share {
     let mut clusters: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for a in answered {
         let name = match &a.trial.question {
             Question::Occlusion(o) => o.unit.to_string(),
-            _ => a.trial.id.clone(),
+            Question::Exemplar(m) | Question::Visualization(m) => {
+                let mut units = m.units.each_ref().map(ToString::to_string);
+                units.sort_unstable();
+                units.join(" ")
+            }
         };
         let (right, questions) = clusters.entry(name).or_default();
         *right += a.right;
