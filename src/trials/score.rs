@@ -117,7 +117,8 @@ fn wilson(share: f64, n: usize) -> (f64, f64) {
     let middle = share + Z * Z / (2.0 * n);
     let width = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     let whole = 1.0 + Z * Z / n;
-    (((middle - width) / whole).max(0.0), ((middle + width) / whole).min(1.0))
+    // Rounding must not leave the share outside.
+    (((middle - width) / whole).clamp(0.0, share), ((middle + width) / whole).clamp(share, 1.0))
 }
 
 /// The accuracy of every observer, by task, network, depth and whatever else differs between trials.
