@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Result};
 
@@ -59,6 +60,28 @@ impl Cache {
         let made = make(&unfinished)?;
         unfinished.persist(&path).on("write", &path)?;
         Ok(made)
+    }
+
+    /// A result that is plain data, kept as JSON.
+    ///
+    /// # Errors
+    /// Those of `make`, or a failure to write.
+    pub fn json<T: Serialize + DeserializeOwned>(
+        &self,
+        what: &str,
+        of: &impl Serialize,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let read = |path: &Path| {
+            let bytes = std::fs::read(path).on("read", path)?;
+            serde_json::from_slice(&bytes).on("read", path)
+        };
+        self.get_or(what, of, "json", read, |path| {
+            let bytes = serde_json::to_vec(&make()?).on("write", path)?;
+            std::fs::write(path, &bytes).on("write", path)?;
+            // As a later run will read it, so that both agree to the last digit.
+            serde_json::from_slice(&bytes).on("read", path)
+        })
     }
 
     /// Whether a result is there.

@@ -20,4 +20,5 @@ pub mod report;
 pub mod sanity_check;
 pub mod seed;
 pub mod training;
+pub mod trials;
 pub mod visualize;

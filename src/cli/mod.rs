@@ -6,10 +6,13 @@ mod detect;
 mod export;
 mod fool;
 mod layers;
+mod observe;
 mod plots;
 mod regress;
 mod sanity_check;
+mod serve;
 mod train;
+mod trials;
 mod visualize;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +28,7 @@ use crate::executor::Executor;
 use crate::network::{self, zoo};
 use crate::sanity_check::Setting;
 use crate::seed;
+use crate::trials::Study;
 
 /// Can feature visualizations be trusted? Builds networks whose visualizations lie, and measures how far those of
 /// honest networks can be believed.
@@ -57,6 +61,12 @@ enum Command {
     Activations(activations::Arguments),
     /// Draw the figures and the report of a results folder again, from its tables
     Plots(plots::Arguments),
+    /// Make psychophysical trials about units, for people and models, and let models answer them
+    Trials(trials::Arguments),
+    /// Let people answer trials in a browser on this machine
+    Serve(serve::Arguments),
+    /// Score people's and models' responses to trials
+    Observe(observe::Arguments),
     /// Compare a results folder with a baseline; exit code 1 if a metric regressed
     Regress(regress::Arguments),
 }
@@ -102,19 +112,30 @@ impl Common {
     /// The experiment, and where it runs.
     fn prepare(self, config: &Path, out: Option<PathBuf>) -> Result<(Experiment, Setting)> {
         let mut experiment = Experiment::read(config)?;
+        let setting = self.set(&mut experiment, out)?;
+        Ok((experiment, setting))
+    }
+
+    /// Where a study is made.
+    fn prepare_study(self, study: &mut Study, out: Option<PathBuf>) -> Result<Setting> {
+        let out = out.unwrap_or_else(|| Path::new("results").join(&study.settings.name));
+        self.set(&mut study.experiment, Some(out))
+    }
+
+    /// Changes the experiment as was asked for, and gives where it runs.
+    fn set(self, experiment: &mut Experiment, out: Option<PathBuf>) -> Result<Setting> {
         experiment.seed = self.seed.unwrap_or(experiment.seed);
         if let Some(file) = self.network {
             // Relative to where the command is given, not to the data root.
             let file = std::path::absolute(&file).on("find", &file)?;
             experiment.network = Network::in_file(file);
         }
-        let setting = Setting {
+        Ok(Setting {
             data: self.data,
             out: out.unwrap_or_else(|| Path::new("results").join(&experiment.name)),
             cache: Cache::new(self.cache),
             executor: Executor::new(self.device)?,
-        };
-        Ok((experiment, setting))
+        })
     }
 }
 
@@ -135,6 +156,9 @@ impl Cli {
             Command::Export(arguments) => arguments.run(),
             Command::Activations(arguments) => arguments.run(),
             Command::Plots(arguments) => arguments.run(),
+            Command::Trials(arguments) => arguments.run(),
+            Command::Serve(arguments) => arguments.run(),
+            Command::Observe(arguments) => arguments.run(),
             Command::Regress(arguments) => arguments.run(),
         }
     }

@@ -120,6 +120,7 @@ impl Method {
             l2: self.l2.unwrap_or(base.l2),
             total_variation: self.total_variation.unwrap_or(base.total_variation),
             transforms: self.transforms.clone().unwrap_or_else(|| base.transforms.clone()),
+            diversity: base.diversity.clone(),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Context, Result};
 pub use folder::{Manifest, Results, Stage};
 
 /// Writes a file that appears under its name only once it is whole.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).on("write", path)?;
     file.write_all(bytes).on("write", path)?;

@@ -20,7 +20,7 @@ use crate::cache::Cache;
 use crate::circuit::Circuit;
 use crate::config::Experiment;
 use crate::data::{Dataset, Preprocessing, Source};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::network::Network;
 use crate::report::{Manifest, Results, tables};
@@ -266,21 +266,7 @@ impl<'a> Run<'a> {
         of: &impl Serialize,
         make: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        self.setting.cache.get_or(
-            what,
-            of,
-            "json",
-            |path| {
-                let bytes = std::fs::read(path).on("read", path)?;
-                serde_json::from_slice(&bytes).on("read", path)
-            },
-            |path| {
-                let bytes = serde_json::to_vec(&make()?).on("write", path)?;
-                std::fs::write(path, &bytes).on("write", path)?;
-                // As a later run will read it, so that both agree to the last digit.
-                serde_json::from_slice(&bytes).on("read", path)
-            },
-        )
+        self.setting.cache.json(what, of, make)
     }
 
     fn write(&self, folder: &Path) -> Result<()> {

@@ -1,12 +1,14 @@
 //! Feature visualization by activation maximization (Olah et al., 2017): an objective, a parameterization of the
 //! image, transforms for robustness, and the optimization that ties them together.
 
+mod diversity;
 mod objective;
 mod optimize;
 mod parameterization;
 mod store;
 mod transform;
 
+pub use diversity::{Diversity, alike, mean_pair};
 pub use objective::{Direction, Focus, Objective, Unit};
 pub use optimize::{Request, Settings, Snapshot, Visualization, half_octaves, milestones, visualize};
 pub use parameterization::{Canvas, Parameterization};

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Canvas, Objective, Parameterization, Transform, Warp, standard};
+use super::{Canvas, Diversity, Objective, Parameterization, Transform, Warp, standard};
 use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::interrupt;
@@ -38,6 +38,9 @@ pub struct Settings {
     /// What is done to the image at each step.
     #[serde(default = "standard")]
     pub transforms: Vec<Transform>,
+    /// Makes the visualizations of one unit that are optimized together differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diversity: Option<Diversity>,
 }
 
 fn steps() -> usize {
@@ -59,6 +62,7 @@ impl Settings {
             l2: 0.0,
             total_variation: 0.0,
             transforms: standard(),
+            diversity: None,
         }
     }
 
@@ -75,6 +79,9 @@ impl Settings {
         }
         if self.learning_rate.is_nan() || self.learning_rate <= 0.0 {
             return Err(format!("learning_rate is {}; it must be above 0", self.learning_rate));
+        }
+        if let Some(diversity) = &self.diversity {
+            diversity.check()?;
         }
         for transform in &self.transforms {
             match transform {
@@ -154,7 +161,8 @@ struct Values {
     values: Param<Tensor<4>>,
 }
 
-/// Makes the requested visualizations, all of units of one layer, as one batch. `milestones` are the steps after
+/// Makes the requested visualizations, all of units of one layer, as one batch; a diversity term counts among those of
+/// the same unit. `milestones` are the steps after
 /// which the trajectories are looked at; the last of them should be the last step.
 ///
 /// # Errors
@@ -174,7 +182,12 @@ pub fn visualize(
     for request in requests {
         request.objective.unit.check(network)?;
     }
-    let layer = [&first.objective.unit.layer];
+    let mut layers = vec![first.objective.unit.layer.as_str()];
+    let diversity = settings.diversity.as_ref().map(|d| d.among(requests));
+    if let Some(diversity) = &settings.diversity {
+        layers.push(diversity.layer.as_deref().unwrap_or(layers[0]));
+        network.channels(layers[1])?;
+    }
     let device = network.device().autodiff();
     let network = network.clone().train().freeze();
     let canvas = Canvas::new(settings.parameterization, settings.size, settings.size, &device);
@@ -194,10 +207,14 @@ pub fn visualize(
             .map(|rng| Warp::draw(&settings.transforms, [settings.size; 2], &mut common.clone(), rng))
             .collect();
         let seen = Warp::apply(&warps, image.clone());
-        let maps = network.capture(preprocessing.apply(seen), &layer)?.remove(0);
+        let mut captured = network.capture(preprocessing.apply(seen), &layers)?.into_iter();
+        let maps = captured.next().expect("the unit's layer was asked for");
         let mut loss = regularizer(settings, image);
         for (i, request) in requests.iter().enumerate() {
             loss = loss + request.objective.loss(maps.clone().narrow(0, i, 1));
+        }
+        if let (Some(among), Some(compared)) = (&diversity, captured.next()) {
+            loss = loss.clone() + among.penalty(compared, loss);
         }
         let grads = GradientsParams::from_grads(loss.backward(), &values);
         values = optimizer.step(settings.learning_rate, values, grads);

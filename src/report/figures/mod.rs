@@ -1,6 +1,6 @@
 //! Figures, as SVG and PNG, drawn from the tables of a results folder alone.
 
-mod canvas;
+pub(crate) mod canvas;
 mod detection;
 mod paths;
 mod pictures;

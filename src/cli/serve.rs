@@ -1,0 +1,26 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::Result;
+use crate::trials::study::serve;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A study's folder, as `trials` made it
+    study: PathBuf,
+    /// The port on this machine; 0 takes any that is free
+    #[arg(long, value_name = "N", default_value_t = 7878)]
+    port: u16,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let study = self.study.display().to_string();
+        serve(&self.study, self.port, |address| {
+            println!("take the study at {address} (Ctrl-C ends it; answers are kept at once)");
+        })?;
+        println!("ended; score the answers with: trompe observe {study}");
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Common;
+use crate::error::Result;
+use crate::trials::{self, Study};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The trials file
+    #[arg(long, value_name = "FILE", default_value = "configs/trials.toml")]
+    config: PathBuf,
+    #[command(flatten)]
+    common: Common,
+    /// The study's folder [default: results/<name of the study>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<()> {
+        let mut study = Study::read(&self.config)?;
+        let setting = self.common.prepare_study(&mut study, self.out)?;
+        let manifest = trials::make(&study, &setting)?;
+        for file in &manifest.skipped_files {
+            eprintln!("left out: {file}");
+        }
+        for warning in &manifest.warnings {
+            eprintln!("note: {warning}");
+        }
+        let folder = &setting.out;
+        super::observe::print_summary(folder)?;
+        println!("\nreport: {}", folder.join("report.html").display());
+        println!("take it yourself: trompe serve {}", folder.display());
+        Ok(())
+    }
+}

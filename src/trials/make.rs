@@ -1,0 +1,173 @@
+//! Makes the trials of a study, and lets models answer them.
+
+use image::RgbImage;
+
+use super::assemble::{Assembly, Shown};
+use super::observers;
+use super::occlusion::slide;
+use super::pictures::{Set, diversity, sets};
+use super::plan::Plan;
+use super::responses;
+use super::settings::Study;
+use super::stimuli::Stimuli;
+use super::tables::Fooled;
+use super::units::{Drawn, draw};
+use super::work::{Work, rows};
+use super::{report, tables};
+use crate::cache;
+use crate::circuit::Circuit;
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::progress;
+use crate::report::tables::{CLEAN, write};
+use crate::report::{Manifest, Results};
+use crate::sanity_check::{Setting, fool};
+use crate::visualize::Unit;
+
+/// The responses of models.
+const MODELS: &str = "models.jsonl";
+
+/// Makes a study: pictures, plan, the models' responses and their scores, in the setting's folder.
+///
+/// # Errors
+/// Usage for what the trials file gets wrong, failure for what goes wrong, an interruption; what took long is kept.
+pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
+    let work = Work::prepare(study, setting)?;
+    let drawn = draw(&work)?;
+    for circuit in &study.circuits {
+        if !drawn.iter().any(|d| fools(circuit, &d.unit)) {
+            return Err(Error::usage(format!(
+                "circuits: {} fools none of the units that were drawn; name its layer {} in [[depths]]",
+                circuit.name(),
+                circuit.layer()
+            )));
+        }
+    }
+    let settings = &study.settings;
+    let config = serde_json::json!({
+        "trials": settings, "experiment": study.experiment, "circuits": study.circuits, "other": study.other,
+    });
+    let key = cache::key(&(&config, work.seed(), &work.key));
+    let device = setting.executor.kind().name();
+    let mut results = Results::open(&setting.out, config, work.seed(), device)?;
+    results.skipped(&work.skipped);
+    let units: Vec<&Unit> = drawn.iter().map(|d| &d.unit).collect();
+    let honest = results.stage("visualizations", || sets(&work, &work.network, &work.key, &units, true))?;
+    let rows = results.stage("diversity", || diversity(&work, &drawn.iter().collect::<Vec<_>>(), &honest))?;
+    write(results.folder(), &rows)?;
+    let mut shown = vec![Shown { circuit: CLEAN.into(), sets: honest.into_iter().map(Some).collect() }];
+    let mut networks = vec![];
+    for circuit in &study.circuits {
+        let (network, switch) = results
+            .stage(&format!("circuit {}", circuit.name()), || fool(&study.experiment, circuit, setting))?;
+        let sets = results.stage(&format!("visualizations with {}", circuit.name()), || {
+            fooled_sets(&work, &network, circuit, &drawn)
+        })?;
+        shown.push(Shown { circuit: circuit.name().into(), sets });
+        networks.push((circuit, network, switch));
+    }
+    let all: Vec<&Drawn> = drawn.iter().collect();
+    let extremes = results.stage("occluders", || slide(&work, &all))?;
+    let stimuli = Stimuli::new(results.folder())?;
+    let mut assembly =
+        Assembly { work: &work, drawn: &drawn, shown: &shown, stimuli, trials: vec![], indifferent: 0 };
+    results.stage("trials", || {
+        assembly.matching()?;
+        assembly.occlusion(&extremes)
+    })?;
+    let Assembly { stimuli, trials, indifferent, .. } = assembly;
+    if indifferent > 0 {
+        results.warn(format!(
+            "{indifferent} queries were left out: no place of the occluder makes a difference"
+        ));
+    }
+    let plan = Plan {
+        name: settings.name.clone(),
+        network: work.network.name().into(),
+        seed: work.seed(),
+        key,
+        depths: settings.depths.iter().map(|d| d.name.clone()).collect(),
+        images: settings.matching.images.clone(),
+        references: settings.occlusion.kinds.clone(),
+        session: settings.session.clone(),
+        trials,
+    };
+    let provenance = stimuli.provenance();
+    write(results.folder(), &provenance)?;
+    let mut switches = vec![];
+    for ((circuit, network, switch), shown) in networks.iter().zip(&shown[1..]) {
+        let Some(switch) = switch else { continue };
+        let found = results.stage(&format!("what switches {} on", circuit.name()), || {
+            switched(&work, circuit, network, switch, shown, &provenance)
+        })?;
+        switches.extend(found);
+    }
+    write(results.folder(), &switches)?;
+    let folder = results.folder().to_path_buf();
+    let answers = results.stage("observers", || {
+        let other = observers::other(&work)?;
+        observers::answer(&work, other.as_ref(), &plan, &folder)
+    })?;
+    responses::write(&folder.join(responses::FOLDER).join(MODELS), &answers)?;
+    plan.write(&folder)?;
+    results.stage("report", || {
+        let all = responses::read(&responses::files(&folder)?, &plan)?;
+        report::write(&folder, &plan, &all)
+    })?;
+    results.complete()
+}
+
+/// Whether a circuit changes what a unit shows.
+fn fools(circuit: &Circuit, unit: &Unit) -> bool {
+    unit.layer == circuit.layer() && circuit.units().is_none_or(|units| units.contains(&unit.channel))
+}
+
+/// What a fooled network shows of the drawn units that its circuit fools.
+fn fooled_sets(
+    work: &Work,
+    network: &Network,
+    circuit: &Circuit,
+    drawn: &[Drawn],
+) -> Result<Vec<Option<Set>>> {
+    let fooled = |d: &&Drawn| !d.practice && fools(circuit, &d.unit);
+    let units: Vec<&Unit> = drawn.iter().filter(fooled).map(|d| &d.unit).collect();
+    let mut made = sets(work, network, &cache::key(&network.digest()), &units, true)?.into_iter();
+    Ok(drawn.iter().map(|d| if fooled(&d) { made.next() } else { None }).collect())
+}
+
+/// How many pictures of each kind switch a circuit on.
+fn switched(
+    work: &Work,
+    circuit: &Circuit,
+    network: &Network,
+    switch: &str,
+    shown: &Shown,
+    provenance: &[tables::Stimulus],
+) -> Result<Vec<Fooled>> {
+    let mut kinds: Vec<(&str, Vec<RgbImage>)> = vec![];
+    for kind in ["exemplar", "natural", "query"] {
+        let of = |s: &&tables::Stimulus| s.kind == kind && s.layer == circuit.layer();
+        let files = provenance.iter().filter(of).map(|s| s.file.as_str());
+        let images =
+            files.map(|file| super::stimuli::read(&work.setting.out, file)).collect::<Result<_>>()?;
+        kinds.push((kind, images));
+    }
+    let sets = shown.sets.iter().flatten().flat_map(|set| set.images.iter().cloned()).collect();
+    kinds.push(("visualization", sets));
+    let mut found = vec![];
+    for (kind, images) in kinds {
+        let bar = progress::bar(&format!("{kind} images in {}", circuit.name()), images.len());
+        let on = work.forward(network, &[switch], &images.iter().collect::<Vec<_>>(), &bar, |mut maps| {
+            rows(maps.remove(0)).iter().map(|row| row.iter().any(|&v| v > 0.0)).collect()
+        })?;
+        bar.finish_and_clear();
+        found.push(Fooled {
+            circuit: circuit.name().into(),
+            layer: circuit.layer().into(),
+            kind: kind.into(),
+            images: on.len(),
+            switched: on.iter().filter(|on| **on).count(),
+        });
+    }
+    Ok(found)
+}

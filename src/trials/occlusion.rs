@@ -1,0 +1,232 @@
+//! The causal occlusion task (Zimmermann et al., NeurIPS 2021): which of two occlusions lowers a unit's activation more.
+
+use image::{Rgb, RgbImage, imageops};
+use indicatif::ProgressBar;
+
+use super::plan::References;
+use super::units::Drawn;
+use super::work::{Work, rows};
+use crate::error::Result;
+use crate::progress;
+
+/// The occluder's colour.
+const GREY: Rgb<u8> = Rgb([128; 3]);
+
+/// A square: left and upper border, and side, in pixels.
+pub(super) type Place = [u32; 3];
+
+/// A query and the natural images that go with it, as positions among all.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Batch {
+    pub query: usize,
+    pub references: Vec<usize>,
+}
+
+/// What sliding the occluder over a query found.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Extremes {
+    pub side: f64,
+    pub unoccluded: f32,
+    /// Where the activation is lowest and highest.
+    pub places: [Place; 2],
+    pub activations: [f32; 2],
+}
+
+/// Deals a unit's most activating images to batches: the `batches` most activating ones are the queries, and the next
+/// are dealt in turn, so that all batches have references that activate about equally.
+pub(super) fn batches(unit: &Drawn, batches: usize, references: usize) -> Vec<Batch> {
+    (0..batches)
+        .map(|b| Batch {
+            query: unit.most[b],
+            references: (1..=references).map(|r| unit.most[r * batches + b]).collect(),
+        })
+        .collect()
+}
+
+/// The places of an occluder: a grid from border to border.
+pub(super) fn places(image: u32, side: f64, along: usize) -> Vec<Place> {
+    let square = ((f64::from(image) * side).round() as u32).clamp(1, image);
+    let step = f64::from(image - square) / (along - 1) as f64;
+    let at = |i: usize| (step * i as f64).round() as u32;
+    (0..along * along).map(|i| [at(i % along), at(i / along), square]).collect()
+}
+
+/// The image with a grey square.
+pub(super) fn occlude(image: &RgbImage, [x, y, side]: Place) -> RgbImage {
+    let mut occluded = image.clone();
+    for (dx, dy) in (0..side).flat_map(|dy| (0..side).map(move |dx| (dx, dy))) {
+        occluded.put_pixel(x + dx, y + dy, GREY);
+    }
+    occluded
+}
+
+/// Slides the occluder over the queries of each unit.
+pub(super) fn slide(work: &Work, drawn: &[&Drawn]) -> Result<Vec<Vec<Extremes>>> {
+    let settings = &work.study.settings.occlusion;
+    let bar = progress::bar("sliding occluders", drawn.len() * settings.batches);
+    let mut all = vec![];
+    for unit in drawn {
+        let of = (work.of(), &unit.unit, &settings.sides, settings.places, &unit.most[..settings.batches]);
+        // For each batch the activation without an occluder, and then with one at each place.
+        let found: Vec<Vec<f32>> = work.setting.cache.json("occlusions", &of, || {
+            let executor = &work.setting.executor;
+            let jobs: Vec<(usize, usize)> =
+                unit.most[..settings.batches].iter().copied().enumerate().collect();
+            executor.run(&jobs, 1, &ProgressBar::hidden(), |job| {
+                let (batch, query) = job[0];
+                Ok(vec![activations(work, unit, batch, &work.natural[query].1)?])
+            })
+        })?;
+        bar.inc(settings.batches as u64);
+        let side = |batch: usize| settings.sides[batch % settings.sides.len()];
+        let extremes = |(batch, values): (usize, Vec<f32>)| {
+            let places = places(work.side(), side(batch), settings.places);
+            let by = |a: &usize, b: &usize| values[a + 1].total_cmp(&values[b + 1]).then(a.cmp(b));
+            let lowest = (0..places.len()).min_by(by).unwrap_or(0);
+            let highest = (0..places.len()).max_by(by).unwrap_or(0);
+            Extremes {
+                side: side(batch),
+                unoccluded: values[0],
+                places: [places[lowest], places[highest]],
+                activations: [values[lowest + 1], values[highest + 1]],
+            }
+        };
+        all.push(found.into_iter().enumerate().map(extremes).collect());
+    }
+    bar.finish_and_clear();
+    Ok(all)
+}
+
+/// The activation of a unit for an image, and for it with the batch's occluder at each place.
+fn activations(work: &Work, unit: &Drawn, batch: usize, image: &RgbImage) -> Result<Vec<f32>> {
+    let settings = &work.study.settings.occlusion;
+    let side = settings.sides[batch % settings.sides.len()];
+    let mut values = vec![];
+    let occluded = places(work.side(), side, settings.places).into_iter().map(|p| occlude(image, p));
+    let images: Vec<RgbImage> = std::iter::once(image.clone()).chain(occluded).collect();
+    let focus = work.study.experiment.visualization.focus;
+    // A worker's share, so it must not start workers of its own.
+    let size = work.setting.executor.batch(image.height() as usize, image.width() as usize);
+    for chunk in images.chunks(size) {
+        let input = crate::data::Preprocessing::tensor(chunk, work.setting.executor.device());
+        let input = work.study.experiment.preprocessing.apply(input);
+        let map = work.network.capture(input, &[&unit.unit.layer])?.remove(0);
+        values.extend(rows(focus.of(map)).into_iter().map(|row| row[unit.unit.channel]));
+    }
+    Ok(values)
+}
+
+/// Natural images blurred but for the patch that activates the unit most: the square in which the unit's map has the
+/// largest mean.
+pub(super) fn blurred(
+    work: &Work,
+    unit: &Drawn,
+    images: &[&RgbImage],
+    bar: &ProgressBar,
+) -> Result<Vec<RgbImage>> {
+    let side = work.study.settings.occlusion.patch;
+    let patches = work.forward(&work.network, &[&unit.unit.layer], images, bar, |mut maps| {
+        let map = maps.remove(0);
+        let [_, _, h, w] = map.dims();
+        rows(map.narrow(1, unit.unit.channel, 1)).iter().map(|row| patch(row, h, w, side)).collect()
+    })?;
+    let keep = |(image, [y, x]): (&&RgbImage, [f64; 2])| keep_sharp(image, y, x, side);
+    Ok(images.iter().zip(patches).map(keep).collect())
+}
+
+/// Where the square of this side, relative to the map's, with the largest mean begins: y and x relative to the map's.
+fn patch(map: &[f32], h: usize, w: usize, side: f64) -> [f64; 2] {
+    let size = |n: usize| ((n as f64 * side).round() as usize).clamp(1, n);
+    let (ph, pw) = (size(h), size(w));
+    let mean = |y: usize, x: usize| -> f64 {
+        (y..y + ph).map(|r| map[r * w + x..][..pw].iter().map(|&v| f64::from(v)).sum::<f64>()).sum()
+    };
+    let (y, x) = (0..=h - ph)
+        .flat_map(|y| (0..=w - pw).map(move |x| (y, x)))
+        .max_by(|a, b| mean(a.0, a.1).total_cmp(&mean(b.0, b.1)).then(b.cmp(a)))
+        .unwrap_or((0, 0));
+    // The patch's middle, as far from the borders as the square's own side asks.
+    let begin = |at: usize, patch: usize, n: usize| {
+        ((at as f64 + patch as f64 / 2.0) / n as f64 - side / 2.0).clamp(0.0, 1.0 - side)
+    };
+    [begin(y, ph, h), begin(x, pw, w)]
+}
+
+/// Blurs all but a square.
+fn keep_sharp(image: &RgbImage, y: f64, x: f64, side: f64) -> RgbImage {
+    let n = f64::from(image.width());
+    let mut blurred = imageops::fast_blur(image, image.width() as f32 / 16.0);
+    let [x, y, side] = [x, y, side].map(|v| (v * n).round() as u32);
+    let patch = imageops::crop_imm(image, x, y, side, side).to_image();
+    imageops::replace(&mut blurred, &patch, i64::from(x), i64::from(y));
+    blurred
+}
+
+/// How many of a trial's references are visualizations.
+pub(super) fn visualizations(kind: References, references: usize) -> usize {
+    match kind {
+        References::Visualizations => references,
+        References::Mixed => references.div_ceil(2),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::visualize::Unit;
+
+    #[test]
+    fn places_go_from_border_to_border() {
+        let got = places(10, 0.4, 3);
+        assert_eq!(got.len(), 9);
+        assert_eq!((got[0], got[1], got[2], got[8]), ([0, 0, 4], [3, 0, 4], [6, 0, 4], [6, 6, 4]));
+    }
+
+    #[test]
+    fn an_occluder_covers_its_square_and_nothing_else() {
+        let image = RgbImage::from_pixel(4, 4, Rgb([9, 8, 7]));
+        let occluded = occlude(&image, [1, 2, 2]);
+        for (x, y, pixel) in occluded.enumerate_pixels() {
+            let inside = (1..3).contains(&x) && (2..4).contains(&y);
+            assert_eq!(*pixel, if inside { GREY } else { Rgb([9, 8, 7]) });
+        }
+    }
+
+    #[test]
+    fn batches_share_no_image_and_activate_alike() {
+        let unit = Drawn {
+            unit: Unit { layer: "a".into(), channel: 0 },
+            depth: String::new(),
+            practice: false,
+            most: (0..12).collect(),
+            activations: vec![],
+            deviation: 1.0,
+        };
+        let got = batches(&unit, 3, 3);
+        let mut all: Vec<usize> =
+            got.iter().flat_map(|b| b.references.iter().copied().chain([b.query])).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..12).collect::<Vec<_>>());
+        assert_eq!(got[1], Batch { query: 1, references: vec![4, 7, 10] });
+    }
+
+    #[test]
+    fn the_sharp_patch_is_where_the_map_is_largest() {
+        // A 4x4 map with its peak in the lower right.
+        let mut map = [0f32; 16];
+        map[10] = 5.0;
+        map[15] = 4.0;
+        assert_eq!(patch(&map, 4, 4, 0.5), [0.5, 0.5]);
+        let image = RgbImage::from_fn(32, 32, |x, y| Rgb([if (x + y) % 2 == 0 { 255 } else { 0 }; 3]));
+        let kept = keep_sharp(&image, 0.5, 0.5, 0.5);
+        assert!((16..32).all(|i| kept.get_pixel(i, i) == image.get_pixel(i, i)));
+        // A fine chequerboard blurs to grey.
+        assert!(kept.get_pixel(4, 4).0.iter().all(|v| (100..156).contains(v)));
+    }
+
+    #[test]
+    fn half_of_a_mix_is_visualizations() {
+        assert_eq!(References::ALL.map(|k| visualizations(k, 9)), [0, 9, 0, 5, 0]);
+    }
+}

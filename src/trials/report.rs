@@ -1,0 +1,233 @@
+//! A study's results: tables first, then figures and a page that are functions of the tables.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::{AutoEscape, Environment, Value, context};
+
+use super::figures::{Figure, draw, reported};
+use super::plan::{Plan, Purpose, Task};
+use super::responses::Response;
+use super::score;
+use super::tables::{Accuracy, Diversity, Fooled, Trust};
+use crate::error::{Context, Result};
+use crate::report::tables::{self, CLEAN};
+use crate::report::write_whole;
+
+/// Scores responses, and writes tables, figures and `report.html` into the study's folder.
+///
+/// # Errors
+/// Failure, if a file can't be written.
+pub fn write(folder: &Path, plan: &Plan, responses: &[Response]) -> Result<Vec<Accuracy>> {
+    let accuracy = score::accuracy(plan, responses);
+    let trust = score::trust(plan, responses);
+    tables::write(folder, &accuracy)?;
+    tables::write(folder, &trust)?;
+    let figures = draw(folder, plan, &accuracy, &trust)?;
+    let diversity: Vec<Diversity> = tables::read(folder)?;
+    let fooled: Vec<Fooled> = tables::read(folder)?;
+
+    let mut shown = vec![];
+    for Figure { name, caption } in &figures {
+        let path = folder.join(format!("figures/{name}.png"));
+        let bytes = std::fs::read(&path).on("read", &path)?;
+        let data = format!("data:image/png;base64,{}", STANDARD.encode(bytes));
+        shown.push((name.clone(), context! { caption => caption.clone(), data }));
+    }
+    let named = |name: &str| -> Vec<Value> {
+        shown.iter().filter(|(n, _)| n == name).map(|(_, f)| f.clone()).collect()
+    };
+    let tasks: Vec<Value> = Task::ALL
+        .into_iter()
+        .map(|task| {
+            let (title, words) = described(task);
+            let rows = task_rows(plan, task, &accuracy);
+            context! { title, words, columns => columns(plan, task), rows, figures => named(task.name()) }
+        })
+        .collect();
+    let trust_figures: Vec<Value> =
+        shown.iter().filter(|(n, _)| n.starts_with("trust_")).map(|(_, f)| f.clone()).collect();
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    let path = folder.join("report.html");
+    environment.add_template("report", include_str!("report.html")).on("write", &path)?;
+    let page = environment
+        .get_template("report")
+        .and_then(|template| {
+            template.render(context! {
+                name => plan.name.clone(),
+                done => done(plan),
+                checks => checks(&accuracy, &fooled),
+                tasks,
+                trust => trust_rows(&trust),
+                trust_figures,
+                diversity => diversity_rows(plan, &diversity),
+            })
+        })
+        .on("write", &path)?;
+    write_whole(&path, page.as_bytes())?;
+    Ok(accuracy)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}", 100.0 * share)
+}
+
+fn with_interval(accuracy: f64, lower: f64, upper: f64) -> String {
+    format!("{} ({} to {})", percent(accuracy), percent(lower), percent(upper))
+}
+
+fn described(task: Task) -> (&'static str, &'static str) {
+    match task {
+        Task::Exemplar => (
+            "Matching natural images",
+            "Three units, for each a row of most activating natural images, split in half and shuffled: rows matched \
+             rightly, in percent, by the number of images on either side. Chance is 33.3. After Klein, Brendel and \
+             Wichmann (VSS 2023).",
+        ),
+        Task::Visualization => (
+            "Matching visualizations",
+            "Three units, for each most activating natural images, and visualizations: rows matched rightly, in percent, \
+             by the number of images on either side. Chance is 33.3.",
+        ),
+        Task::Occlusion => (
+            "Causal occlusion",
+            "Which of two occlusions lowers a unit's activation more: right answers in percent, by the references shown. \
+             Chance is 50. After Zimmermann et al. (NeurIPS 2021), whose participants' numbers stand in the first row.",
+        ),
+    }
+}
+
+fn columns(plan: &Plan, task: Task) -> Vec<String> {
+    let conditions = plan.conditions(task).into_iter();
+    let words = |c: String| if task == Task::Occlusion { c } else { format!("{c} images") };
+    let depths = plan.depths.iter().cloned();
+    conditions.map(words).chain(depths).chain(["all".to_string()]).collect()
+}
+
+/// A row an observer: by condition over all depths, by depth over all conditions, and all.
+fn task_rows(plan: &Plan, task: Task, accuracy: &[Accuracy]) -> Vec<Vec<String>> {
+    let of = |r: &&Accuracy| r.task == task.name() && r.circuit == CLEAN && r.purpose == "main";
+    let rows: Vec<&Accuracy> = accuracy.iter().filter(of).collect();
+    let mut observers: Vec<&str> = vec![];
+    for row in &rows {
+        if !observers.contains(&row.observer.as_str()) {
+            observers.push(&row.observer);
+        }
+    }
+    let mut all = vec![];
+    let conditions = plan.conditions(task);
+    if task == Task::Occlusion {
+        let people = conditions.iter().map(|c| match (c.as_str(), reported(c)) {
+            ("natural" | "mixed" | "blurred", _) => "66 to 67".into(),
+            (_, Some((mean, width))) => format!("{:.0} ± {:.0}", 100.0 * mean, 100.0 * width),
+            _ => String::new(),
+        });
+        let rest = vec![String::new(); plan.depths.len() + 1];
+        all.push(["people in the paper".to_string()].into_iter().chain(people).chain(rest).collect());
+    }
+    for observer in observers {
+        let cell = |depth: &str, by: &str, level: &str| {
+            let at =
+                |r: &&&Accuracy| r.observer == observer && r.depth == depth && r.by == by && r.level == level;
+            let row = rows.iter().find(at);
+            row.map_or_else(String::new, |r| with_interval(r.accuracy, r.lower, r.upper))
+        };
+        let mut cells = vec![observer.to_string()];
+        cells.extend(conditions.iter().map(|c| cell("all", "condition", c)));
+        cells.extend(plan.depths.iter().map(|d| cell(d, "all", "all")));
+        cells.push(cell("all", "all", "all"));
+        all.push(cells);
+    }
+    all
+}
+
+fn trust_rows(trust: &[Trust]) -> Vec<Vec<String>> {
+    let mut all: Vec<Vec<String>> = vec![];
+    for first in trust.iter().filter(|t| t.shown == "fooled" && t.kind != "simulated") {
+        let cell = |shown: &str| {
+            let same = |t: &&Trust| {
+                t.shown == shown
+                    && (&t.observer, &t.circuit, &t.task) == (&first.observer, &first.circuit, &first.task)
+            };
+            let row = trust.iter().find(same);
+            row.map_or("chance".into(), |t| with_interval(t.accuracy, t.lower, t.upper))
+        };
+        let names = [&first.observer, &first.circuit, &first.task].map(String::clone);
+        all.push(names.into_iter().chain(["without", "honest", "fooled"].map(cell)).collect());
+    }
+    all
+}
+
+fn diversity_rows(plan: &Plan, rows: &[Diversity]) -> Vec<Vec<String>> {
+    let mut all = vec![];
+    for depth in &plan.depths {
+        for kind in ["visualizations", "without the term", "natural"] {
+            let of: Vec<&Diversity> = rows.iter().filter(|r| r.depth == *depth && r.kind == kind).collect();
+            let mean = |value: &dyn Fn(&Diversity) -> Option<f64>| {
+                let values: Vec<f64> = of.iter().filter_map(|r| value(r)).collect();
+                values.iter().sum::<f64>() / values.len() as f64
+            };
+            if !of.is_empty() {
+                all.push(vec![
+                    depth.clone(),
+                    kind.to_string(),
+                    of.len().to_string(),
+                    format!("{:.3}", mean(&|r| r.features)),
+                    format!("{:.3}", mean(&|r| r.pixels)),
+                    format!("{:.2}", mean(&|r| Some(r.activation))),
+                ]);
+            }
+        }
+    }
+    all
+}
+
+fn done(plan: &Plan) -> String {
+    let main =
+        |task: Task| plan.trials.iter().filter(|t| t.purpose == Purpose::Main && t.task() == task).count();
+    format!(
+        "Units of {} at {} depths: {} trials that match natural images with natural images, {} that match them with \
+         visualizations, and {} with occluders.",
+        plan.network,
+        plan.depths.len(),
+        main(Task::Exemplar),
+        main(Task::Visualization),
+        main(Task::Occlusion)
+    )
+}
+
+/// What the simulated observers and the circuits' switches say of the trials.
+fn checks(accuracy: &[Accuracy], fooled: &[Fooled]) -> Vec<String> {
+    let mut lines = vec![];
+    for task in Task::ALL {
+        let of = |observer: &str| {
+            accuracy.iter().find(|r| {
+                (r.observer.as_str(), r.kind.as_str(), r.task.as_str())
+                    == (observer, "simulated", task.name())
+                    && (r.circuit.as_str(), r.purpose.as_str(), r.by.as_str()) == (CLEAN, "main", "all")
+                    && r.depth == "all"
+            })
+        };
+        if let (Some(ideal), Some(random)) = (of("ideal"), of("random")) {
+            lines.push(format!(
+                "{}: an ideal observer is right in {} % of {} questions, a guessing one in {} ({} to {}) %; chance is {} %.",
+                task.name(),
+                percent(ideal.accuracy),
+                ideal.questions,
+                percent(random.accuracy),
+                percent(random.lower),
+                percent(random.upper),
+                percent(random.chance)
+            ));
+        }
+    }
+    for f in fooled {
+        lines.push(format!(
+            "Circuit \"{}\" on {}: {} of {} images of kind \"{}\" switch it on.",
+            f.circuit, f.layer, f.switched, f.images, f.kind
+        ));
+    }
+    lines
+}

@@ -1,0 +1,107 @@
+//! The tables of a study's folder.
+
+use serde::{Deserialize, Serialize};
+
+use crate::report::tables::Row;
+
+/// What a picture shows. One may be about several units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stimulus {
+    pub file: String,
+    /// `exemplar` or `visualization` to be matched; `natural`, `visualization`, `blurred` or `query` with occluders.
+    pub kind: String,
+    pub circuit: String,
+    pub layer: String,
+    pub channel: usize,
+    /// The image it was made from, or the visualization's number.
+    pub source: String,
+}
+
+/// How diverse the images of a unit are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Diversity {
+    pub depth: String,
+    pub layer: String,
+    pub channel: usize,
+    /// `visualizations`; `without the term`, for one unit a depth; `natural`: those that activate the unit most.
+    pub kind: String,
+    pub images: usize,
+    /// The mean over pairs of the cosine of Gram matrices, which the diversity term lowers.
+    pub features: Option<f64>,
+    /// The mean over pairs of the correlation of pixels.
+    pub pixels: Option<f64>,
+    /// The unit's mean activation.
+    pub activation: f64,
+}
+
+/// What a circuit makes of the pictures that its trials show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fooled {
+    pub circuit: String,
+    pub layer: String,
+    /// `exemplar`, `natural`, `query`, or `visualization` (of the fooled network).
+    pub kind: String,
+    pub images: usize,
+    /// How many switch the circuit on.
+    pub switched: usize,
+}
+
+/// How often an observer is right.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    pub observer: String,
+    /// `person`, `model` or `simulated`.
+    pub kind: String,
+    pub task: String,
+    /// Whose visualizations are shown: a circuit's network, or the honest one (`none`).
+    pub circuit: String,
+    /// `main` or `catch`.
+    pub purpose: String,
+    /// `all`, or a depth's name.
+    pub depth: String,
+    /// What the rows divide the trials by: `all`, `condition` (number of images, kind of references), `occluder`, or
+    /// `difference` (of the two activations: thirds of the trials).
+    pub by: String,
+    pub level: String,
+    pub trials: usize,
+    /// Matching asks three questions a trial, occlusion one.
+    pub questions: usize,
+    pub right: usize,
+    pub accuracy: f64,
+    pub lower: f64,
+    pub upper: f64,
+    pub chance: f64,
+}
+
+/// Whether visualizations help: the same questions without them, with the honest network's, and with a fooled one's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trust {
+    pub observer: String,
+    pub kind: String,
+    pub circuit: String,
+    pub task: String,
+    /// `without`, `honest` or `fooled`.
+    pub shown: String,
+    pub trials: usize,
+    pub questions: usize,
+    pub right: usize,
+    pub accuracy: f64,
+    pub lower: f64,
+    pub upper: f64,
+}
+
+impl Row for Stimulus {
+    const FILE: &'static str = "stimuli.csv";
+}
+impl Row for Diversity {
+    const FILE: &'static str = "diversity.csv";
+}
+impl Row for Fooled {
+    const FILE: &'static str = "fooled.csv";
+}
+impl Row for Accuracy {
+    const FILE: &'static str = "accuracy.csv";
+}
+impl Row for Trust {
+    const FILE: &'static str = "trust.csv";
+}

@@ -1,0 +1,104 @@
+//! What all steps of making trials share.
+
+use burn::tensor::Tensor;
+use image::RgbImage;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::settings::Study;
+use crate::cache;
+use crate::data::{Dataset, Preprocessing};
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::sanity_check::{Setting, network};
+
+/// A study's network and natural images.
+pub(super) struct Work<'a> {
+    pub study: &'a Study,
+    pub setting: &'a Setting,
+    pub network: Network,
+    /// The hash of the network.
+    pub key: String,
+    /// Where each natural image comes from, and the image; all have one size.
+    pub natural: Vec<(String, RgbImage)>,
+    /// Files that could not be decoded.
+    pub skipped: Vec<String>,
+}
+
+impl<'a> Work<'a> {
+    /// Opens the network and reads the natural images.
+    pub fn prepare(study: &'a Study, setting: &'a Setting) -> Result<Self> {
+        let experiment = &study.experiment;
+        let network = network(experiment, setting)?;
+        for layer in study.settings.depths.iter().flat_map(|d| &d.layers) {
+            network.channels(layer)?;
+        }
+        let sources =
+            study.settings.natural.clone().unwrap_or_else(|| experiment.data.sources().cloned().collect());
+        let (mut natural, mut skipped) = (vec![], vec![]);
+        for source in &sources {
+            let set = Dataset::load(source, &experiment.preprocessing, &setting.data, experiment.seed)?;
+            let name = &set.name;
+            natural.extend(set.samples.into_iter().map(|s| (format!("{name}/{}", s.id), s.image)));
+            skipped.extend(set.skipped);
+        }
+        let size = natural.first().map(|(_, image)| image.dimensions()).unwrap_or_default();
+        if let Some((id, image)) = natural.iter().find(|(_, i)| i.dimensions() != size || size.0 != size.1) {
+            let (w, h) = image.dimensions();
+            return Err(Error::usage(format!(
+                "{id} is {w}x{h} pixels: trials need squares of one size; set `resize` and `crop` in \
+                 [preprocessing] of {}",
+                study.settings.experiment.display()
+            )));
+        }
+        let key = cache::key(&network.digest());
+        Ok(Self { study, setting, network, key, natural, skipped })
+    }
+
+    /// The side of natural images in pixels.
+    pub fn side(&self) -> u32 {
+        self.natural.first().map_or(0, |(_, image)| image.width())
+    }
+
+    /// What decides any result of the network on natural images.
+    pub fn of(&self) -> impl Serialize + use<'_> {
+        let ids: Vec<&String> = self.natural.iter().map(|(id, _)| id).collect();
+        (
+            &self.key,
+            &self.study.experiment.preprocessing,
+            self.study.experiment.visualization.focus,
+            (self.study.experiment.seed, cache::key(&ids), self.setting.executor.kind().name()),
+        )
+    }
+
+    /// The seed of every draw.
+    pub fn seed(&self) -> u64 {
+        self.study.experiment.seed
+    }
+
+    /// Runs images of one size through the network, side by side, and turns the maps `[N, C, H, W]` of some layers into
+    /// one result an image.
+    pub fn forward<R: Send>(
+        &self,
+        network: &Network,
+        layers: &[impl AsRef<str> + Sync],
+        images: &[&RgbImage],
+        bar: &ProgressBar,
+        turn: impl Fn(Vec<Tensor<4>>) -> Vec<R> + Sync,
+    ) -> Result<Vec<R>> {
+        let executor = &self.setting.executor;
+        let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
+        executor.run(images, size, bar, |chunk| {
+            let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
+            let input = self.study.experiment.preprocessing.apply(input);
+            Ok(turn(network.capture(input, layers)?))
+        })
+    }
+}
+
+/// The values of a map `[N, …]`, a row an image.
+pub(super) fn rows(map: Tensor<4>) -> Vec<Vec<f32>> {
+    let [n, ..] = map.dims();
+    let values: Vec<f32> = map.into_data().try_to_vec().expect("activations are 32-bit floats");
+    values.chunks((values.len() / n).max(1)).map(<[f32]>::to_vec).collect()
+}
