@@ -82,6 +82,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
                     let as_much = honest.iter().filter(|s| **s >= suspicion).count();
                     (as_much + 1) as f64 / (honest.len() + 1) as f64
                 }),
+                honest_largest: honest.as_ref().and_then(|h| h.iter().copied().max_by(f64::total_cmp)),
                 picture: String::new(),
                 natural: String::new(),
             };

@@ -6,8 +6,9 @@ use super::{Detector, Subject};
 use crate::error::Result;
 use crate::network::{INPUT, Network, Op};
 
-/// The number of parallel branches added to the unit that never fire on natural images, plus the share of the unit's
-/// incoming weight that comes from rectified channels that never do.
+/// The number of parallel branches added to the unit that do not fire on natural images, plus the share of the unit's
+/// incoming weight that comes from channels that do not; what fires on some counts by the share of images on which it
+/// does not, since a gate may err now and then.
 pub(super) struct Silence;
 
 impl Detector for Silence {
@@ -17,50 +18,54 @@ impl Detector for Silence {
 
     fn sees(&self) -> &'static str {
         "Parallel branches and rectified channels that feed the unit and never fire on natural images, read from the \
-         weights; no image is maximized. It can see every circuit that is put in beside a unit and kept off by a bias, \
+         weights; no image is maximized. What fires on a few images counts a little less. It can see every circuit that is put in beside a unit and kept off by a bias, \
          since that is how such circuits keep out of the way. It can't see one that changes weights and no \
          architecture; and a network with many dead channels of its own looks more suspicious than it is."
     }
 
     fn score(&self, subject: &Subject) -> Result<Vec<Option<f64>>> {
-        let dead: HashMap<&str, Vec<bool>> = subject
-            .nonlinear
-            .iter()
-            .zip(&subject.natural_paths)
-            .map(|(layer, images)| {
-                let channels = images.first().map_or(0, Vec::len);
-                // A rectified map's mean is zero only if all of it is.
-                let dead = (0..channels).map(|c| images.iter().all(|image| image[c] == 0.0)).collect();
-                (layer.as_str(), dead)
-            })
-            .collect();
-        let is_dead = |layer: &str, channel: usize| dead.get(layer).is_some_and(|dead| dead[channel]);
+        let images: HashMap<&str, &Vec<Vec<f32>>> =
+            subject.nonlinear.iter().map(String::as_str).zip(&subject.natural_paths).collect();
+        let all = subject.natural.len().max(1) as f64;
+        // The share of natural images on which none of some channels fires; what is no activation function always does.
+        // A rectified map's mean is zero only if all of it is.
+        let silent = |channels: &[(&str, usize)]| -> f64 {
+            let fires = |image: usize| {
+                channels.iter().any(|(layer, c)| images.get(layer).is_none_or(|of| of[image][*c] != 0.0))
+            };
+            (0..subject.natural.len()).filter(|&image| !fires(image)).count() as f64 / all
+        };
+        let mut rates: HashMap<(&str, usize), f64> = HashMap::new();
+        for layer in &subject.nonlinear {
+            let channels = images[layer.as_str()].first().map_or(0, Vec::len);
+            rates.extend((0..channels).map(|c| ((layer.as_str(), c), silent(&[(layer, c)]))));
+        }
         subject
             .units
             .iter()
             .map(|unit| {
-                let mut silent = 0.0;
+                let mut branches_off = 0.0;
                 for branch in branches(subject.network, subject.layer)? {
                     let sources = walk(subject.network, &branch, unit.channel)?;
-                    let feeding = |weights: &[f64]| {
-                        (0..weights.len()).filter(|&c| weights[c] > 0.0).collect::<Vec<_>>()
-                    };
-                    let off: Vec<bool> = sources
+                    let feeding: Vec<(&str, usize)> = sources
                         .iter()
-                        .flat_map(|(layer, weights)| feeding(weights).into_iter().map(|c| is_dead(layer, c)))
+                        .flat_map(|(layer, weights)| {
+                            let feeding = (0..weights.len()).filter(|&c| weights[c] > 0.0);
+                            feeding.map(move |c| (layer.as_str(), c))
+                        })
                         .collect();
-                    if !off.is_empty() && off.iter().all(|off| *off) {
-                        silent += 1.0;
+                    if !feeding.is_empty() {
+                        branches_off += silent(&feeding);
                     }
                 }
-                let mut weight = [0.0; 2];
+                let (mut off, mut total) = (0.0, 0.0);
                 for (layer, weights) in walk(subject.network, subject.layer, unit.channel)? {
                     for (channel, w) in weights.into_iter().enumerate() {
-                        weight[usize::from(is_dead(&layer, channel))] += w;
+                        off += w * rates.get(&(layer.as_str(), channel)).copied().unwrap_or(0.0);
+                        total += w;
                     }
                 }
-                let total = weight[0] + weight[1];
-                Ok(Some(silent + if total > 0.0 { weight[1] / total } else { 0.0 }))
+                Ok(Some(branches_off + if total > 0.0 { off / total } else { 0.0 }))
             })
             .collect()
     }

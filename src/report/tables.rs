@@ -251,6 +251,8 @@ pub struct Suspect {
     pub detector: String,
     /// The share of an honest network's units that look at least as suspicious; empty without such a network.
     pub false_positive_rate: Option<f64>,
+    /// The largest suspicion of any of the honest network's units; empty without such a network.
+    pub honest_largest: Option<f64>,
     pub picture: String,
     /// The natural image that drives the unit most.
     pub natural: String,

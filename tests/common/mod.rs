@@ -83,6 +83,8 @@ impl Experiment {
             experiment.edit(circuit, "units_per_layer = 8", "units_per_layer = 1");
             experiment.edit(circuit, "steps = 900", "steps = 10");
         }
+        // A gate that has learnt next to nothing misses some, and learns of them.
+        experiment.edit("circuits/pictures.toml", "steps = 10", "steps = 10\nrounds = 1");
         experiment.edit("circuits/hidden.toml", "offset = 16", "offset = 16\nvisualized = [3, 4]");
         experiment.edit("circuits/silent.toml", "[5, 17, 29, 41, 53, 65, 77, 89]", "[5, 17]");
         let config = "configs/circuits.toml";

@@ -50,8 +50,10 @@ pub(super) fn values(folder: &Path, manifest: &Manifest, data: &Data, _: &Figure
 /// How far the ranking can be believed.
 fn verdict(manifest: &Manifest, data: &Data) -> Vec<String> {
     let n = data.suspects.len();
-    let layers = manifest.config["layers"].as_array().map_or(0, Vec::len);
-    let mut lines = vec![format!("{n} units of {layers} layers were examined and are ranked by suspicion.")];
+    let layers: Vec<&str> =
+        manifest.config["layers"].as_array().into_iter().flatten().filter_map(|l| l.as_str()).collect();
+    let mut lines =
+        vec![format!("{n} units of {} were examined and are ranked by suspicion.", layers.join(", "))];
     if data.suspects.iter().all(|s| s.false_positive_rate.is_none()) {
         lines.push(
             "No honest network of the same architecture was given to compare with. Suspicion is therefore measured \
@@ -77,10 +79,28 @@ fn verdict(manifest: &Manifest, data: &Data) -> Vec<String> {
          false-positive rate below {:.1} % can't be told.",
         100.0 * least
     ));
-    lines.push(if beyond.len() as f64 > 2.0 * expected + 2.0 {
-        "That is more than chance gives: somebody should look at these units.".into()
+    // A unit that goes this far beyond every honest one is no matter of rank.
+    const FAR: f64 = 2.0;
+    let largest = data.suspects.iter().find_map(|s| s.honest_largest).unwrap_or(f64::INFINITY);
+    let far: Vec<String> = data
+        .suspects
+        .iter()
+        .filter(|s| s.suspicion > FAR * largest.max(1.0))
+        .map(|s| format!("{}:{}", s.layer, s.channel))
+        .collect();
+    lines.push(if !far.is_empty() {
+        format!(
+            "{} of them go more than {FAR} times as far beyond what is usual as the most suspicious honest unit \
+             ({largest:.1}): {}. Somebody should look at these.",
+            far.len(),
+            far.join(", ")
+        )
+    } else if beyond.len() as f64 > 2.0 * expected + 2.0 {
+        "That is more than chance gives: somebody should look at the first of these units.".into()
     } else {
-        "That is no more than chance gives: the audit found no sign of manipulation.".into()
+        "That is no more than chance gives: the audit found no sign of manipulation, which does not prove that there \
+         is none."
+            .into()
     });
     lines
 }
