@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::path::Metric;
 use crate::report::tables::{self, CLEAN};
-use crate::report::{Manifest, Results};
+use crate::report::{Manifest, Results, unique};
 use crate::sanity_check::{Model, Run, Setting, model, untrained};
 use crate::seed;
 use crate::visualize::{Request, Visualization, milestones};
@@ -474,14 +474,4 @@ fn detections(scores: &[tables::Score], bootstrap: usize, seed: u64) -> Vec<tabl
         }
     }
     rows
-}
-
-fn unique<'s>(values: impl Iterator<Item = &'s str>) -> Vec<&'s str> {
-    let mut all = vec![];
-    for value in values {
-        if !all.contains(&value) {
-            all.push(value);
-        }
-    }
-    all
 }

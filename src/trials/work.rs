@@ -76,7 +76,7 @@ impl<'a> Work<'a> {
         self.study.experiment.seed
     }
 
-    /// Runs images of one size through the network, side by side, and turns the maps `[N, C, H, W]` of some layers into
+    /// Runs images through the network, side by side, and turns the maps `[N, C, H, W]` of some layers into
     /// one result an image.
     pub fn forward<R: Send>(
         &self,
@@ -87,8 +87,7 @@ impl<'a> Work<'a> {
         turn: impl Fn(Vec<Tensor<4>>) -> Vec<R> + Sync,
     ) -> Result<Vec<R>> {
         let executor = &self.setting.executor;
-        let size = images.first().map_or(1, |i| executor.batch(i.height() as usize, i.width() as usize));
-        executor.run(images, size, bar, |chunk| {
+        executor.run_images(images, bar, |chunk| {
             let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
             let input = self.study.experiment.preprocessing.apply(input);
             Ok(turn(network.capture(input, layers)?))

@@ -8,10 +8,11 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{
     Area, Axis, Draw, Drawn, Entry, INK, PALETTE, bold, chart, legend, save, series, spread, style, text,
 };
-use super::{Data, Figure, Topic, unique};
+use super::{Data, Figure, Topic};
 use crate::detect::roc::{self, Stratum};
 use crate::error::Result;
 use crate::report::tables::{CLEAN, Detection, Score};
+use crate::report::unique;
 
 /// Draws the areas, the curves and the scores.
 pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {

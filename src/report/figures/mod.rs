@@ -13,6 +13,7 @@ use super::tables::{
     self, Accuracy, Behaviour, Case, Cost, Detection, Exhibit, Gate, PathSimilarity, Resemblance, Score,
     Silence, Suspect, Trajectory, Visualization,
 };
+use super::unique;
 use crate::error::Result;
 
 /// All tables of a results folder.
@@ -91,16 +92,6 @@ impl Data {
         };
         self.paths.iter().filter(wanted).collect()
     }
-}
-
-fn unique<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut all = vec![];
-    for value in values {
-        if !all.contains(&value) {
-            all.push(value);
-        }
-    }
-    all
 }
 
 /// A figure that was drawn.

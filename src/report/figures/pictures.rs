@@ -8,9 +8,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{Area, Draw, Drawn, INK, PALETTE, bold, save, style, text};
-use super::{Data, Figure, Topic, label, unique};
+use super::{Data, Figure, Topic, label};
 use crate::error::{Context, Result};
 use crate::report::tables::{CLEAN, Exhibit, Trajectory, Visualization};
+use crate::report::unique;
 
 /// Side of a picture in a figure, and the space around it, in pixels.
 const TILE: i32 = 136;

@@ -7,17 +7,12 @@ use minijinja::{Value, context};
 use super::{Figures, inline};
 use crate::detect;
 use crate::error::Result;
-use crate::report::Manifest;
 use crate::report::figures::Data;
+use crate::report::{Manifest, unique};
 
 /// What the template shows.
 pub(super) fn values(folder: &Path, manifest: &Manifest, data: &Data, _: &Figures) -> Result<Value> {
-    let mut detectors: Vec<String> = vec![];
-    for score in &data.scores {
-        if !detectors.contains(&score.detector) {
-            detectors.push(score.detector.clone());
-        }
-    }
+    let detectors = unique(data.scores.iter().map(|score| score.detector.clone()));
     let mut suspects = vec![];
     for s in &data.suspects {
         let picture = |file: &str| if file.is_empty() { Ok(String::new()) } else { inline(folder, file) };

@@ -4,9 +4,9 @@ use minijinja::{Value, context};
 
 use super::Figures;
 use crate::detect;
-use crate::report::Manifest;
 use crate::report::figures::{Data, Topic};
 use crate::report::tables::Detection;
+use crate::report::{Manifest, unique};
 
 fn two(value: Option<f64>) -> String {
     value.map_or_else(|| "-".into(), |v| format!("{v:.2}"))
@@ -117,13 +117,7 @@ fn found(data: &Data, detector: &str) -> String {
 
 fn verdict(data: &Data) -> Vec<String> {
     let mut lines = vec![];
-    let mut circuits: Vec<&str> = vec![];
-    for d in data.detection.iter().filter(|d| !d.control) {
-        if !circuits.contains(&d.circuit.as_str()) {
-            circuits.push(&d.circuit);
-        }
-    }
-    for circuit in circuits {
+    for circuit in unique(data.detection.iter().filter(|d| !d.control).map(|d| d.circuit.as_str())) {
         let best = data
             .detection
             .iter()
@@ -161,12 +155,7 @@ fn verdict(data: &Data) -> Vec<String> {
 fn done(manifest: &Manifest, data: &Data) -> String {
     let settings = &manifest.config["experiment"]["detect"];
     let optimization = &manifest.config["experiment"]["visualization"]["optimization"];
-    let mut layers: Vec<&str> = vec![];
-    for case in &data.cases {
-        if !layers.contains(&case.layer.as_str()) {
-            layers.push(&case.layer);
-        }
-    }
+    let layers = unique(data.cases.iter().map(|case| case.layer.as_str()));
     format!(
         "Each circuit was put into units of {} drawn at random (at most {}, and at most half of the layer), and {} others \
          of the same layer of the same network, or as many as there are, are what the fooled ones are told from. A unit \
