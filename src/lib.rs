@@ -12,6 +12,8 @@ pub mod detect;
 pub mod device;
 pub mod error;
 pub mod executor;
+#[cfg(feature = "flex")]
+mod flex;
 pub mod interrupt;
 pub mod network;
 pub mod path;

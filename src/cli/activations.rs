@@ -22,6 +22,9 @@ pub struct Arguments {
     /// A layer; may be given several times [default: all]
     #[arg(long = "layer", value_name = "LAYER")]
     layers: Vec<String>,
+    /// Keep only the mean of each channel's map, [N, C, 1, 1], so that many images fit into memory
+    #[arg(long)]
+    means: bool,
     /// Where to write the activations [N, C, H, W] of each layer, as safetensors; the metadata name the output layer
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -67,6 +70,7 @@ impl Arguments {
                     let data = TensorData::new(image.to_vec(), [1, c, h, w]);
                     let maps = network.capture(Tensor::from_data(data, executor.device()), &layers)?;
                     let read = |map: Tensor<4>| {
+                        let map = if self.means { map.mean_dims(&[2, 3]) } else { map };
                         let shape = map.dims();
                         let values: Vec<f32> =
                             map.into_data().try_to_vec().expect("activations are 32-bit floats");

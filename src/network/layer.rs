@@ -9,7 +9,10 @@ use burn::tensor::{Device, Tensor, TensorData, activation, s};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::convolution;
 use super::graph::Op;
+#[cfg(feature = "flex")]
+use super::max_pool::{Windows, max_pool};
 use super::padding::Padding;
 use super::shape::bounds;
 
@@ -114,19 +117,19 @@ impl Layer {
         }
     }
 
+    /// Applies the convolution that `op` describes to its input and then max(x, 0), in one pass over memory.
+    pub fn forward_rectified(&self, op: &Op, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+        match self {
+            Self::Conv(conv) => convolve(conv, op, one(inputs), true),
+            _ => activation::relu(self.forward(op, inputs)),
+        }
+    }
+
     /// Applies the layer that `op` describes to its inputs, each `[N, C, H, W]`.
     pub fn forward(&self, op: &Op, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
         match self {
             Self::Plain(_) => {}
-            Self::Conv(conv) => {
-                let x = one(inputs);
-                let Op::Conv { kernel, stride, padding: padding @ Padding::Same(_), dilation, .. } = *op
-                else {
-                    return conv.forward(x);
-                };
-                let padding = explicit(padding.around(size(&x), kernel, stride, dilation));
-                return Conv2d { padding, ..conv.clone() }.forward(x);
-            }
+            Self::Conv(conv) => return convolve(conv, op, one(inputs), false),
             Self::BatchNorm(norm) => return norm.forward(one(inputs)),
             Self::ChannelNorm(norm) => {
                 let Op::LayerNorm { channels, epsilon } = *op else {
@@ -167,6 +170,15 @@ impl Layer {
             Op::MaxPool { kernel, stride, padding, dilation, ceil } => {
                 let x = one(inputs);
                 let around = padding.around(size(&x), kernel, stride, dilation);
+                #[cfg(feature = "flex")]
+                if dilation == [1, 1]
+                    && crate::flex::holds(&x)
+                    && let Ok(count) =
+                        super::shape::windows(size(&x), kernel, stride, padding, dilation, ceil)
+                {
+                    let before = around.map(|(before, _)| before);
+                    return max_pool(x, Windows { kernel, stride, before, count });
+                }
                 let options = MaxPoolOptions::new(kernel)
                     .with_stride(stride)
                     .with_padding_pairs(around)
@@ -275,6 +287,14 @@ impl Layer {
             _ => unreachable!("{op:?} is not a plain layer"),
         }
     }
+}
+
+fn convolve(conv: &Conv2d, op: &Op, x: Tensor<4>, rectify: bool) -> Tensor<4> {
+    let Op::Conv { kernel, stride, padding: padding @ Padding::Same(_), dilation, .. } = *op else {
+        return convolution::convolve(conv, x, rectify);
+    };
+    let padding = explicit(padding.around(size(&x), kernel, stride, dilation));
+    convolution::convolve(&Conv2d { padding, ..conv.clone() }, x, rectify)
 }
 
 fn one(mut inputs: Vec<Tensor<4>>) -> Tensor<4> {

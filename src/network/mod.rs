@@ -1,7 +1,10 @@
 //! CNNs as directed acyclic graphs of named layers, with one forward pass.
 
+mod convolution;
 mod graph;
 mod layer;
+#[cfg(feature = "flex")]
+mod max_pool;
 pub mod onnx;
 mod padding;
 mod resize;
@@ -10,7 +13,7 @@ mod shape;
 mod weights;
 pub mod zoo;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -101,6 +104,13 @@ impl Network {
         for &w in wanted {
             uses[w] += 1;
         }
+        // A convolution that only a ReLU reads is computed together with it.
+        let rectified: HashSet<usize> = order
+            .iter()
+            .filter(|&&i| self.graph.nodes[i].op == Op::Relu)
+            .map(|&i| index[self.graph.nodes[i].inputs[0].as_str()])
+            .filter(|&conv| matches!(self.graph.nodes[conv].op, Op::Conv { .. }) && uses[conv] == 1)
+            .collect();
         let mut values: Vec<Option<Tensor<4>>> = vec![None; self.graph.nodes.len()];
         let mut take = |values: &mut Vec<Option<Tensor<4>>>, i: usize| {
             uses[i] -= 1;
@@ -113,9 +123,13 @@ impl Network {
             values[i] = Some(match node.op {
                 Op::Input { .. } => input.take().expect("one input node"),
                 _ => {
-                    let inputs =
-                        node.inputs.iter().map(|name| take(&mut values, index[name.as_str()])).collect();
-                    self.layers[i].forward(&node.op, inputs)
+                    let read: Vec<usize> = node.inputs.iter().map(|name| index[name.as_str()]).collect();
+                    let mut inputs: Vec<Tensor<4>> = read.iter().map(|&r| take(&mut values, r)).collect();
+                    match node.op {
+                        Op::Relu if rectified.contains(&read[0]) => inputs.remove(0),
+                        _ if rectified.contains(&i) => self.layers[i].forward_rectified(&node.op, inputs),
+                        _ => self.layers[i].forward(&node.op, inputs),
+                    }
                 }
             });
         }

@@ -219,7 +219,7 @@ impl Op {
 }
 
 /// How many windows there are, by rows and columns.
-fn windows(
+pub(super) fn windows(
     size: [usize; 2],
     kernel: [usize; 2],
     stride: [usize; 2],

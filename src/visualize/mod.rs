@@ -2,9 +2,13 @@
 //! image, transforms for robustness, and the optimization that ties them together.
 
 mod diversity;
+#[cfg(feature = "flex")]
+mod fourier;
 mod objective;
 mod optimize;
 mod parameterization;
+#[cfg(feature = "flex")]
+mod resample;
 mod store;
 mod transform;
 

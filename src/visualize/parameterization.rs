@@ -153,11 +153,22 @@ impl Spectrum {
         }
     }
 
-    /// The real images `[N, C, H, W]` of scaled spectra `[N, C, 2H, F]`.
+    /// The real images `[N, C, H, W]` of spectra `[N, C, 2H, F]` before they are scaled.
     fn inverse(&self, values: Tensor<4>) -> Tensor<4> {
-        let [n, c, h2, _] = values.dims();
+        let scaled = values * self.scale.clone();
+        #[cfg(feature = "flex")]
+        if crate::flex::holds(&scaled) {
+            let [_, _, _, width] = self.rows[0].dims();
+            return super::fourier::inverse(scaled, width);
+        }
+        self.multiply(scaled)
+    }
+
+    /// The inverse transform by matrices, for devices without one of their own.
+    fn multiply(&self, scaled: Tensor<4>) -> Tensor<4> {
+        let [n, c, h2, _] = scaled.dims();
         let columns = self.columns.clone().expand([n, c, h2, h2]);
-        let parts = columns.matmul(values * self.scale.clone());
+        let parts = columns.matmul(scaled);
         let [re, im] = [0, h2 / 2].map(|from| parts.clone().narrow(2, from, h2 / 2));
         let [cos, sin] = self.rows.clone().map(|row| {
             let [_, _, f, w] = row.dims();
@@ -196,6 +207,32 @@ mod tests {
                         assert!(error < 1e-5, "({ky}, {kx}) at ({py}, {px}): off by {error}");
                     }
                 }
+            }
+        }
+    }
+
+    /// The flex backend's transform and the matrices give the same images and gradients.
+    #[test]
+    #[cfg(feature = "flex")]
+    fn the_transform_agrees_with_its_matrices() {
+        let device = Device::flex().autodiff();
+        for (h, w) in [(6, 8), (7, 9), (5, 4), (28, 33), (1, 2)] {
+            let spectrum = Spectrum::new(h, w, &device);
+            let random = burn::tensor::Distribution::Normal(0.0, 1.0);
+            let values = Tensor::<4>::random([2, 3, 2 * h, w / 2 + 1], random, &device);
+            let [ours, matrices] = [true, false].map(|ours| {
+                let values = values.clone().require_grad();
+                let images = if ours {
+                    super::super::fourier::inverse(values.clone(), w)
+                } else {
+                    spectrum.multiply(values.clone())
+                };
+                let gradients = (images.clone() * images.clone().cos()).sum().backward();
+                (images.without_autodiff(), values.grad(&gradients).unwrap())
+            });
+            for (a, b) in [(ours.0, matrices.0), (ours.1, matrices.1)] {
+                assert_eq!(a.dims(), b.dims());
+                assert!((a - b).abs().max().into_scalar::<f32>() < 1e-4);
             }
         }
     }

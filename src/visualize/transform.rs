@@ -43,7 +43,7 @@ pub fn smallest(transforms: &[Transform], size: usize) -> usize {
 }
 
 /// What is outside the image.
-const GREY: f32 = 0.5;
+pub(super) const GREY: f32 = 0.5;
 
 /// Transforms drawn for one image at one step, composed into one map, so that the image is resampled once.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,41 +118,63 @@ impl Warp {
         self.size
     }
 
+    /// Calls `f` for each pixel of the result, with its place, the places of the four pixels of an image of this size
+    /// that it lies between, and their shares; those outside the image have none.
+    pub(super) fn each_pixel(&self, [h, w]: [usize; 2], mut f: impl FnMut(usize, [usize; 4], [f32; 4])) {
+        let [oh, ow] = self.size;
+        for oy in 0..oh {
+            for ox in 0..ow {
+                let [y, x] = self.map.map(|r| r[0] * oy as f32 + r[1] * ox as f32 + r[2]);
+                let (y0, x0) = (y.floor(), x.floor());
+                let (ty, tx) = (y - y0, x - x0);
+                let mut shares = [(1.0 - ty) * (1.0 - tx), (1.0 - ty) * tx, ty * (1.0 - tx), ty * tx];
+                let mut places = [0; 4];
+                for corner in 0..4 {
+                    let [cy, cx] = [y0 as isize + corner as isize / 2, x0 as isize + corner as isize % 2];
+                    if (0..h as isize).contains(&cy) && (0..w as isize).contains(&cx) {
+                        places[corner] = cy as usize * w + cx as usize;
+                    } else {
+                        shares[corner] = 0.0;
+                    }
+                }
+                f(oy * ow + ox, places, shares);
+            }
+        }
+    }
+
     /// Applies one warp to each image of `[N, C, H, W]`, bilinearly, with grey outside; all must have the same size.
     /// Differentiable.
     pub fn apply(warps: &[Self], images: Tensor<4>) -> Tensor<4> {
-        let [n, c, h, w] = images.dims();
-        let device = images.device();
+        let [n, _, h, w] = images.dims();
         assert_eq!(n, warps.len(), "one warp for each image");
         let [oh, ow] = warps[0].size;
+        assert!(warps.iter().all(|warp| warp.size == [oh, ow]), "one size for all images of a batch");
         if warps.iter().all(|warp| *warp == Self::identity([h, w])) {
             return images;
         }
+        #[cfg(feature = "flex")]
+        if crate::flex::holds(&images) {
+            return super::resample::resample(images, warps);
+        }
+        Self::gather(warps, images)
+    }
+
+    /// [`apply`](Self::apply) by Burn's own operations.
+    fn gather(warps: &[Self], images: Tensor<4>) -> Tensor<4> {
+        let [n, c, h, w] = images.dims();
+        let [oh, ow] = warps[0].size;
+        let device = images.device();
         let mut corners = [(); 4].map(|()| Vec::with_capacity(n * oh * ow));
         let mut weights = [(); 4].map(|()| Vec::with_capacity(n * oh * ow));
         let mut outside = Vec::with_capacity(n * oh * ow);
         for (i, warp) in warps.iter().enumerate() {
-            assert_eq!(warp.size, [oh, ow], "one size for all images of a batch");
-            for oy in 0..oh {
-                for ox in 0..ow {
-                    let [y, x] = warp.map.map(|r| r[0] * oy as f32 + r[1] * ox as f32 + r[2]);
-                    let (y0, x0) = (y.floor(), x.floor());
-                    let (ty, tx) = (y - y0, x - x0);
-                    let mut missing = 1.0;
-                    for corner in 0..4 {
-                        let (dy, dx) = (corner / 2, corner % 2);
-                        let (cy, cx) = (y0 as i64 + dy, x0 as i64 + dx);
-                        let inside = (0..h as i64).contains(&cy) && (0..w as i64).contains(&cx);
-                        let weight = [1.0 - ty, ty][dy as usize] * [1.0 - tx, tx][dx as usize];
-                        let place = if inside { i as i64 * (h * w) as i64 + cy * w as i64 + cx } else { 0 };
-                        let weight = if inside { weight } else { 0.0 };
-                        missing -= weight;
-                        corners[corner as usize].push(place as i32);
-                        weights[corner as usize].push(weight);
-                    }
-                    outside.push(GREY * missing);
+            warp.each_pixel([h, w], |_, places, shares| {
+                for corner in 0..4 {
+                    corners[corner].push((i * h * w + places[corner]) as i32);
+                    weights[corner].push(shares[corner]);
                 }
-            }
+                outside.push(GREY * (1.0 - shares.iter().sum::<f32>()));
+            });
         }
         let column = |values: Vec<f32>| -> Tensor<2> {
             Tensor::from_data(TensorData::new(values, [n * oh * ow, 1]), &device)
@@ -271,6 +293,38 @@ mod tests {
                 value(values)
             });
             assert!(((up - down) - grad[pixel]).abs() < 0.05 * grad[pixel].abs().max(1.0));
+        }
+    }
+
+    /// The flex backend's one operation and Burn's many give the same images and gradients.
+    #[test]
+    #[cfg(feature = "flex")]
+    fn resampling_agrees_with_gathering() {
+        let [h, w] = [17, 23];
+        let device = Device::flex().autodiff();
+        let random = burn::tensor::Distribution::Default;
+        let images = Tensor::<4>::random([3, 2, h, w], random, &device);
+        for step in 0..20 {
+            let warps: Vec<Warp> = (0..3)
+                .map(|i| {
+                    let own = &mut seed::rng(step, &("own", i));
+                    Warp::draw(&standard(), [h, w], &mut seed::rng(step, &"common"), own)
+                })
+                .collect();
+            let [one, many] = [true, false].map(|one| {
+                let x = images.clone().require_grad();
+                let y = if one {
+                    super::super::resample::resample(x.clone(), &warps)
+                } else {
+                    Warp::gather(&warps, x.clone())
+                };
+                let gradients = (y.clone() * y.clone().cos()).sum().backward();
+                (y.without_autodiff(), x.grad(&gradients).unwrap())
+            });
+            for (a, b) in [(one.0, many.0), (one.1, many.1)] {
+                assert_eq!(a.dims(), b.dims());
+                assert!((a - b).abs().max().into_scalar::<f32>() < 1e-5);
+            }
         }
     }
 }

@@ -1,0 +1,54 @@
+//! Tensors of Burn's flex backend as slices, for operations that extend it.
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Flex, TensorMetadata};
+use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
+
+/// A tensor of the backend.
+pub type Primitive = FloatTensor<Flex>;
+
+/// Whether a tensor is on the flex backend, with gradients or without.
+pub fn holds<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device().without_autodiff() == Device::flex()
+}
+
+/// The tensor with its values one after another.
+pub fn contiguous(tensor: &Primitive) -> Primitive {
+    if tensor.as_slice::<f32>().is_some() { tensor.clone() } else { tensor.to_contiguous() }
+}
+
+/// The values of a contiguous tensor.
+pub fn values(tensor: &Primitive) -> &[f32] {
+    tensor.as_slice().expect("contiguous 32-bit floats")
+}
+
+/// Values as a tensor beside another one.
+pub fn tensor<const D: usize>(values: Vec<f32>, dims: [usize; D], beside: &Primitive) -> Primitive {
+    Flex::float_from_data(TensorData::new(values, dims), &beside.device())
+}
+
+/// The dimensions `[N, C, H, W]`.
+pub fn dims(tensor: &Primitive) -> [usize; 4] {
+    std::array::from_fn(|d| tensor.shape()[d])
+}
+
+/// A tensor of dimensions `dims` in `n` equal parts, each written by `f` given its number and the same part of `from`.
+pub fn by_part(
+    from: &Primitive,
+    n: usize,
+    dims: [usize; 4],
+    f: impl Fn(usize, &[f32], &mut [f32]) + Sync,
+) -> Primitive {
+    let from = contiguous(from);
+    let values = values(&from);
+    let mut result = vec![0.0; dims.iter().product()];
+    let (before, after) = (values.len() / n.max(1), result.len() / n.max(1));
+    result
+        .par_chunks_mut(after.max(1))
+        .zip(values.par_chunks(before.max(1)))
+        .enumerate()
+        .for_each(|(i, (to, from))| f(i, from, to));
+    tensor(result, dims, &from)
+}

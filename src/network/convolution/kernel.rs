@@ -1,0 +1,403 @@
+//! The two inner loops: sums of shifted planes, for a convolution and its input gradient, and products of shifted planes,
+//! for its weight gradient. Neither copies the input once for each place of the kernel, as im2col does.
+
+use rayon::prelude::*;
+
+use super::vector::{self, Vector, Work};
+
+/// Vectors of positions that one tile is wide.
+const WIDE: usize = 3;
+/// Output channels that one tile is high where there are registers for them; half as many elsewhere.
+const HIGH: usize = 8;
+/// The most positions a tile has on any processor.
+const MOST: usize = WIDE * 16;
+/// A task for another core has about this many multiplications at least.
+const TASK: usize = 1 << 20;
+
+/// Sums of shifted planes: at position p, output channel m is `bias[m] + Σ weights[m · stride + columns[t]] ·
+/// planes[starts[t] + p]` over the taps t. Each sum runs in the order of the taps, wherever p is.
+pub struct Sums<'a> {
+    pub planes: &'a [f32],
+    /// By tap, the first position's place in `planes`.
+    pub starts: &'a [usize],
+    pub weights: &'a [f32],
+    /// By tap, its place among an output channel's weights.
+    pub columns: &'a [usize],
+    /// From one output channel's weights to the next one's.
+    pub stride: usize,
+    pub channels: usize,
+    pub bias: Option<&'a [f32]>,
+    /// Whether to put max(x, 0) for each sum x.
+    pub rectify: bool,
+    /// The positions: rows that start `pitch` apart, `columns` of each.
+    pub rows: usize,
+    pub pitch: usize,
+    pub target: Target,
+}
+
+/// Where the sums go: by row and column of positions, a place in a plane of `size` for each output channel.
+#[derive(Clone, Copy)]
+pub struct Target {
+    pub size: [usize; 2],
+    /// Row r of positions goes to row `step · r + shift`, and likewise columns; those outside the plane are dropped.
+    pub step: [usize; 2],
+    pub shift: [isize; 2],
+}
+
+impl Target {
+    /// The first and the last but one of `count` rows (`axis` 0) or columns (1) of positions that lie in the plane.
+    fn within(&self, axis: usize, count: usize) -> [usize; 2] {
+        let (step, shift, size) = (self.step[axis] as isize, self.shift[axis], self.size[axis] as isize);
+        let first = (-shift).max(0).div_euclid(step) + isize::from((-shift).max(0) % step != 0);
+        let end = if size > shift { (size - shift - 1).div_euclid(step) + 1 } else { 0 };
+        let end = end.clamp(0, count as isize);
+        [first.min(end) as usize, end as usize]
+    }
+
+    /// The place in the plane of a position that lies in it.
+    fn place(&self, row: usize, column: usize) -> usize {
+        let at = |axis: usize, n: usize| ((self.step[axis] * n) as isize + self.shift[axis]) as usize;
+        at(0, row) * self.size[1] + at(1, column)
+    }
+}
+
+/// Positions of a tile that go to neighbouring places.
+#[derive(Clone, Copy, Default)]
+struct Segment {
+    from: usize,
+    count: usize,
+    place: usize,
+}
+
+/// Where all tasks write, each to places of its own.
+#[derive(Clone, Copy)]
+struct Output(*mut f32);
+
+// SAFETY: tasks have different positions, and two positions never have one place.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+impl Sums<'_> {
+    /// Writes all sums to `out`, planes of the target's size one after another.
+    pub fn write(&self, out: &mut [f32]) {
+        let [height, width] = self.target.size;
+        assert_eq!(out.len(), self.channels * height * width);
+        assert_eq!(self.starts.len(), self.columns.len());
+        if let (Some(last), true) = (self.columns.iter().max(), self.channels > 0) {
+            assert!((self.channels - 1) * self.stride + last < self.weights.len());
+        }
+        assert!(self.bias.is_none_or(|bias| bias.len() == self.channels));
+        let [_, columns] = self.target.within(1, self.pitch);
+        let [first, rows] = self.target.within(0, self.rows);
+        if first >= rows || columns == 0 {
+            return;
+        }
+        let positions = (rows - 1) * self.pitch + columns;
+        let tile = vector::lanes() * WIDE;
+        let from = first * self.pitch;
+        let tiles = (positions - from).div_ceil(tile);
+        let out = Output(out.as_mut_ptr());
+        let work = |range: [usize; 2]| vector::run(Tiles { sums: self, out, range });
+        let threads = rayon::current_num_threads();
+        let per_tile = tile * self.channels * self.starts.len();
+        let chunk = tiles.div_ceil(4 * threads).max(TASK.div_ceil(per_tile.max(1)));
+        if threads == 1 || chunk >= tiles {
+            return work([from, positions]);
+        }
+        (0..tiles.div_ceil(chunk)).into_par_iter().for_each(|i| {
+            let start = from + i * chunk * tile;
+            work([start, (start + chunk * tile).min(positions)]);
+        });
+    }
+
+    /// The places that positions `range` go to, into `segments`; how many segments there are.
+    fn segments(&self, range: [usize; 2], segments: &mut [Segment; MOST]) -> usize {
+        let [left, right] = self.target.within(1, self.pitch);
+        let [top, bottom] = self.target.within(0, self.rows);
+        let mut n = 0;
+        let mut p = range[0];
+        while p < range[1] {
+            let (row, column) = (p / self.pitch, p % self.pitch);
+            let end = (p - column + self.pitch).min(range[1]);
+            let [from, to] = [left.max(column), right.min(column + end - p)];
+            if (top..bottom).contains(&row) && from < to {
+                let place = self.target.place(row, from);
+                segments[n] = Segment { from: p - range[0] + from - column, count: to - from, place };
+                n += 1;
+            }
+            p = end;
+        }
+        n
+    }
+}
+
+/// The tiles of a range of positions.
+struct Tiles<'a> {
+    sums: &'a Sums<'a>,
+    out: Output,
+    range: [usize; 2],
+}
+
+impl Work for Tiles<'_> {
+    #[inline(always)]
+    unsafe fn with<V: Vector>(self) {
+        let Self { sums, out, range: [from, to] } = self;
+        let tile = V::LANES * WIDE;
+        let last = sums.starts.iter().max().copied().unwrap_or(0);
+        let mut segments = [Segment::default(); MOST];
+        let mut gathered = vec![];
+        for p in (from..to).step_by(tile) {
+            let end = (p + tile).min(to);
+            let count = sums.segments([p, end], &mut segments);
+            let segments = &segments[..count];
+            let wide = (end - p).div_ceil(V::LANES);
+            if last + p + wide * V::LANES <= sums.planes.len() {
+                // SAFETY: every vector read lies in the planes, as just compared, and every weight among the weights, as
+                // `write` has asserted; segments lie in the planes of `out`.
+                unsafe {
+                    column_of_tiles::<V>(sums, sums.planes.as_ptr().add(p), sums.starts, wide, segments, out)
+                };
+            } else {
+                // The last vector would reach over the planes' end: the same tile from a copy that has room.
+                gathered.clear();
+                gathered.resize(sums.starts.len() * tile, 0.0);
+                for (t, &start) in sums.starts.iter().enumerate() {
+                    let values = &sums.planes[start + p..(start + end).min(sums.planes.len())];
+                    gathered[t * tile..][..values.len()].copy_from_slice(values);
+                }
+                let starts: Vec<usize> = (0..sums.starts.len()).map(|t| t * tile).collect();
+                // SAFETY: as above, with `wide` vectors of room for each tap.
+                unsafe { column_of_tiles::<V>(sums, gathered.as_ptr(), &starts, wide, segments, out) };
+            }
+        }
+    }
+}
+
+/// All output channels of one tile of positions.
+///
+/// # Safety
+/// `x` at each start has `wide` vectors; weights and segments lie within `sums`' and `out`.
+#[inline(always)]
+unsafe fn column_of_tiles<V: Vector>(
+    sums: &Sums,
+    x: *const f32,
+    starts: &[usize],
+    wide: usize,
+    segments: &[Segment],
+    out: Output,
+) {
+    let mut m = 0;
+    while m < sums.channels {
+        let rest = sums.channels - m;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if V::MANY && rest > HIGH / 2 {
+                match wide {
+                    1 => tile::<V, HIGH, 1>(sums, m, x, starts, segments, out),
+                    2 => tile::<V, HIGH, 2>(sums, m, x, starts, segments, out),
+                    _ => tile::<V, HIGH, WIDE>(sums, m, x, starts, segments, out),
+                }
+                m += HIGH;
+            } else {
+                match wide {
+                    1 => tile::<V, { HIGH / 2 }, 1>(sums, m, x, starts, segments, out),
+                    2 => tile::<V, { HIGH / 2 }, 2>(sums, m, x, starts, segments, out),
+                    _ => tile::<V, { HIGH / 2 }, WIDE>(sums, m, x, starts, segments, out),
+                }
+                m += HIGH / 2;
+            }
+        }
+    }
+}
+
+/// Output channels m to m + M at N vectors of positions. Channels past the last one repeat it and are not written.
+///
+/// # Safety
+/// As for [`column_of_tiles`].
+#[inline(always)]
+unsafe fn tile<V: Vector, const M: usize, const N: usize>(
+    sums: &Sums,
+    m: usize,
+    x: *const f32,
+    starts: &[usize],
+    segments: &[Segment],
+    out: Output,
+) {
+    let mut buffer = [[0f32; MOST]; M];
+    let [height, width] = sums.target.size;
+    let step = sums.target.step[1];
+    // SAFETY: the caller's promise, for every pointer here.
+    unsafe {
+        accumulate::<V, M, N>(sums, m, x, starts, &mut buffer);
+        for (i, values) in buffer.iter_mut().enumerate().take(sums.channels - m) {
+            let bias = V::splat(sums.bias.map_or(0.0, |bias| bias[m + i]));
+            for j in 0..N {
+                let at = values.as_mut_ptr().add(j * V::LANES);
+                let sum = V::load(at).add(bias);
+                if sums.rectify { sum.rectify() } else { sum }.store(at);
+            }
+            let plane = out.0.add((m + i) * height * width);
+            for segment in segments {
+                let values = &values[segment.from..segment.from + segment.count];
+                let to = plane.add(segment.place);
+                if step == 1 {
+                    to.copy_from_nonoverlapping(values.as_ptr(), values.len());
+                } else {
+                    for (k, &v) in values.iter().enumerate() {
+                        to.add(k * step).write(v);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sums of a tile, without bias. Loops with constant bounds and nothing else keep them in registers; closures would
+/// be compiled without the processor's vectors.
+///
+/// # Safety
+/// As for [`column_of_tiles`].
+#[inline(always)]
+unsafe fn accumulate<V: Vector, const M: usize, const N: usize>(
+    sums: &Sums,
+    m: usize,
+    x: *const f32,
+    starts: &[usize],
+    buffer: &mut [[f32; MOST]; M],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut rows = [sums.weights.as_ptr(); M];
+        for i in 0..M {
+            rows[i] = sums.weights.as_ptr().add((m + i).min(sums.channels - 1) * sums.stride);
+        }
+        let mut sum = [[V::splat(0.0); N]; M];
+        let mut values = [V::splat(0.0); N];
+        for t in 0..starts.len() {
+            let x = x.add(*starts.get_unchecked(t));
+            let column = *sums.columns.get_unchecked(t);
+            for j in 0..N {
+                values[j] = V::load(x.add(j * V::LANES));
+            }
+            for i in 0..M {
+                let weight = V::splat(*rows[i].add(column));
+                for j in 0..N {
+                    sum[i][j] = weight.mul_add(values[j], sum[i][j]);
+                }
+            }
+        }
+        for i in 0..M {
+            for j in 0..N {
+                sum[i][j].store(buffer[i].as_mut_ptr().add(j * V::LANES));
+            }
+        }
+    }
+}
+
+/// Products of shifted planes: weight `m · starts.len() + t` is Σ `gradients[m · positions + p] · planes[starts[t] + p]` over
+/// the positions p.
+pub struct Products<'a> {
+    pub gradients: &'a [f32],
+    pub positions: usize,
+    pub planes: &'a [f32],
+    pub starts: &'a [usize],
+}
+
+impl Products<'_> {
+    /// Adds all products to `weights`.
+    pub fn add(&self, weights: &mut [f32]) {
+        let taps = self.starts.len();
+        assert_eq!(weights.len() * self.positions, self.gradients.len() * taps);
+        assert!(self.starts.iter().all(|start| start + self.positions <= self.planes.len()));
+        let high = 4;
+        weights.par_chunks_mut(high * taps).enumerate().for_each(|(i, weights)| {
+            let gradients = &self.gradients[i * high * self.positions..];
+            vector::run(Rows { products: self, gradients, weights });
+        });
+    }
+}
+
+/// The products of a few output channels.
+struct Rows<'a> {
+    products: &'a Products<'a>,
+    gradients: &'a [f32],
+    weights: &'a mut [f32],
+}
+
+impl Work for Rows<'_> {
+    #[inline(always)]
+    unsafe fn with<V: Vector>(self) {
+        let Self { products, gradients, weights } = self;
+        let taps = products.starts.len();
+        let high = weights.len() / taps;
+        for m in (0..high).step_by(if V::MANY { 4 } else { 2 }) {
+            for t in (0..taps).step_by(if V::MANY { 6 } else { 4 }) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    if V::MANY {
+                        block::<V, 4, 6>(products, gradients, weights, m, t);
+                    } else {
+                        block::<V, 2, 4>(products, gradients, weights, m, t);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The products of M output channels from m with T taps from t. Those past the last repeat it and are not added.
+///
+/// # Safety
+/// The processor has these vectors.
+#[inline(always)]
+unsafe fn block<V: Vector, const M: usize, const T: usize>(
+    products: &Products,
+    gradients: &[f32],
+    weights: &mut [f32],
+    m: usize,
+    t: usize,
+) {
+    let n = products.positions;
+    let taps = products.starts.len();
+    let high = weights.len() / taps;
+    let (mut rows, mut columns): ([&[f32]; M], [&[f32]; T]) = ([&[]; M], [&[]; T]);
+    for i in 0..M {
+        rows[i] = &gradients[(m + i).min(high - 1) * n..][..n];
+    }
+    for j in 0..T {
+        columns[j] = &products.planes[products.starts[(t + j).min(taps - 1)]..][..n];
+    }
+    let whole = n - n % V::LANES;
+    let mut totals = [[0f32; T]; M];
+    // SAFETY: the caller's promise; rows and columns have n values each, and p + a vector's length is at most n.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut sum = [[zero; T]; M];
+        let mut values = [zero; T];
+        let mut p = 0;
+        while p < whole {
+            for j in 0..T {
+                values[j] = V::load(columns[j].as_ptr().add(p));
+            }
+            for i in 0..M {
+                let row = V::load(rows[i].as_ptr().add(p));
+                for j in 0..T {
+                    sum[i][j] = row.mul_add(values[j], sum[i][j]);
+                }
+            }
+            p += V::LANES;
+        }
+        for i in 0..M {
+            for j in 0..T {
+                totals[i][j] = sum[i][j].sum();
+            }
+        }
+    }
+    for i in 0..M.min(high - m) {
+        for j in 0..T.min(taps - t) {
+            let rest: f32 = rows[i][whole..].iter().zip(&columns[j][whole..]).map(|(a, b)| a * b).sum();
+            weights[(m + i) * taps + t + j] += totals[i][j] + rest;
+        }
+    }
+}

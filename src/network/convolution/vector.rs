@@ -1,0 +1,222 @@
+//! Vectors of the processor at hand.
+
+/// A vector of 32-bit floats in one register.
+pub trait Vector: Copy {
+    /// How many floats it has.
+    const LANES: usize;
+    /// Whether there are 32 such registers and not 16.
+    const MANY: bool;
+
+    /// # Safety
+    /// Here and below: the processor has these vectors.
+    unsafe fn splat(value: f32) -> Self;
+
+    /// # Safety
+    /// `from` has room for a vector. It need not be aligned.
+    unsafe fn load(from: *const f32) -> Self;
+
+    /// # Safety
+    /// `to` has room for a vector. It need not be aligned.
+    unsafe fn store(self, to: *mut f32);
+
+    /// self · factor + summand.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn mul_add(self, factor: Self, summand: Self) -> Self;
+
+    /// # Safety
+    /// As above.
+    unsafe fn add(self, other: Self) -> Self;
+
+    /// max(self, 0); what is not a number stays so.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn rectify(self) -> Self;
+
+    /// The sum of all lanes.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        let mut lanes = [0f32; 16];
+        // SAFETY: no vector is longer.
+        unsafe { self.store(lanes.as_mut_ptr()) };
+        lanes[..Self::LANES].iter().sum()
+    }
+}
+
+/// Work that is the same on any vectors.
+pub trait Work {
+    /// # Safety
+    /// The processor has these vectors.
+    unsafe fn with<V: Vector>(self);
+}
+
+/// Does the work on the longest vectors that the processor has.
+pub fn run(work: impl Work) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: just detected.
+            return unsafe { x86::avx512(work) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: just detected.
+            return unsafe { x86::avx2(work) };
+        }
+    }
+    // SAFETY: arrays are everywhere.
+    unsafe { work.with::<[f32; 4]>() }
+}
+
+/// The longest vectors' number of floats.
+pub fn lanes() -> usize {
+    struct Count<'a>(&'a mut usize);
+    impl Work for Count<'_> {
+        #[inline(always)]
+        unsafe fn with<V: Vector>(self) {
+            *self.0 = V::LANES;
+        }
+    }
+    let mut lanes = 0;
+    run(Count(&mut lanes));
+    lanes
+}
+
+/// What a compiler turns into the vectors that every processor of an architecture has.
+impl Vector for [f32; 4] {
+    const LANES: usize = 4;
+    const MANY: bool = cfg!(target_arch = "aarch64");
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { from.cast::<Self>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { to.cast::<Self>().write_unaligned(self) }
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
+        let mut sum = summand;
+        for i in 0..4 {
+            sum[i] += self[i] * factor[i];
+        }
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        let mut sum = self;
+        for i in 0..4 {
+            sum[i] += other[i];
+        }
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn rectify(self) -> Self {
+        let mut positive = self;
+        for value in &mut positive {
+            *value = if *value < 0.0 { 0.0 } else { *value };
+        }
+        positive
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Vector, Work};
+
+    #[target_feature(enable = "avx512f")]
+    pub unsafe fn avx512(work: impl Work) {
+        // SAFETY: the caller's promise.
+        unsafe { work.with::<__m512>() }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub unsafe fn avx2(work: impl Work) {
+        // SAFETY: the caller's promise.
+        unsafe { work.with::<__m256>() }
+    }
+
+    macro_rules! vector {
+        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $max:ident, $zero:ident) => {
+            // SAFETY of all blocks: the caller promises that the processor has these vectors, and room where it gives pointers.
+            impl Vector for $vector {
+                const LANES: usize = $lanes;
+                const MANY: bool = $many;
+
+                #[inline(always)]
+                unsafe fn splat(value: f32) -> Self {
+                    unsafe { $splat(value) }
+                }
+
+                #[inline(always)]
+                unsafe fn load(from: *const f32) -> Self {
+                    unsafe { $load(from) }
+                }
+
+                #[inline(always)]
+                unsafe fn store(self, to: *mut f32) {
+                    unsafe { $store(to, self) }
+                }
+
+                #[inline(always)]
+                unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
+                    unsafe { $fma(self, factor, summand) }
+                }
+
+                #[inline(always)]
+                unsafe fn add(self, other: Self) -> Self {
+                    unsafe { $add(self, other) }
+                }
+
+                #[inline(always)]
+                unsafe fn rectify(self) -> Self {
+                    // The second of two is what comes out where one is not a number.
+                    unsafe { $max($zero(), self) }
+                }
+            }
+        };
+    }
+
+    vector!(
+        __m512,
+        16,
+        true,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_fmadd_ps,
+        _mm512_add_ps,
+        _mm512_max_ps,
+        _mm512_setzero_ps
+    );
+    vector!(
+        __m256,
+        8,
+        false,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_fmadd_ps,
+        _mm256_add_ps,
+        _mm256_max_ps,
+        _mm256_setzero_ps
+    );
+}
