@@ -45,7 +45,7 @@ def arguments():
     parser.add_argument("--data", required=True)
     parser.add_argument("--trompe", default="target/debug/trompe")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=64, help="for one picture; a quarter for each of 16")
     parser.add_argument("--venv", help="an environment to use and keep")
     parser.add_argument("--csv", help="where to write the measurements")
     options = parser.parse_args()
@@ -111,17 +111,19 @@ class Lucent:
         return [T.pad(12, mode="constant", constant_value=0.5), crop(8), scale,
                 T.random_rotate(list(range(-10, 11)) + 5 * [0]), crop(4)]
 
-    def visualize(self, layer, channel, n, crops):
+    def visualize(self, layer, channel, n, steps, crops):
         """Pictures [N, 3, H, W] and the seconds they took."""
-        from lucent.optvis import objectives, param, render
+        from lucent.optvis import objectives, param, render, transform
 
+        transforms = self.cropping() if crops else list(transform.standard_transforms)
         start = time.perf_counter()
         pictures = render.render_vis(
             self.model,
             objectives.channel(layer, channel),
             lambda: param.image(224, batch=n),
-            transforms=self.cropping() if crops else None,
-            thresholds=(self.options.steps,),
+            transforms=[*transforms, self.prepare],
+            preprocess=False,
+            thresholds=(steps,),
             progress=False,
             show_image=False,
         )[-1]
@@ -129,8 +131,8 @@ class Lucent:
         return self.torch.tensor(pictures).permute(0, 3, 1, 2).float(), seconds
 
     def prepare(self, pictures):
-        mean, std = (self.torch.tensor(v).view(1, 3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-        return (pictures - mean) / std
+        """What the network takes, of pictures in 0..1: blue first, 0 to 255, less each channel's mean."""
+        return pictures.flip(1) * 255 - self.torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
 
     def capture(self, images, layers):
         """Spatial means of layers for images as the network takes them."""
@@ -174,7 +176,7 @@ class Trompe:
             sys.exit(outcome.stderr)
         return seconds
 
-    def visualize(self, unit, n):
+    def visualize(self, unit, n, steps):
         import numpy as np
         import torch
         from PIL import Image
@@ -182,7 +184,7 @@ class Trompe:
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
             seconds = self.run(
                 "visualize", unit, "--config", "configs/squeezenet.toml", "--number", str(n),
-                "--steps", str(self.options.steps), "--cache", os.path.join(folder, "cache"), "--out", folder,
+                "--steps", str(steps), "--cache", os.path.join(folder, "cache"), "--out", folder,
             )
             files = sorted(glob.glob(os.path.join(folder, "*.png")))
             assert len(files) == n, files
@@ -257,14 +259,15 @@ def compare(options, work):
             continue
         name, n = case.rsplit("-", 1)
         (unit, layer), n = UNITS[name], int(n)
+        steps = options.steps if n == 1 else max(1, options.steps // 4)
         seconds, reached = {s: [] for s in ("trompe", "lucent", "cropping")}, {}
         for _ in range(options.pairs):
             for side in seconds:
                 if side == "trompe":
-                    pictures, taken = trompe.visualize(unit, n)
+                    pictures, taken = trompe.visualize(unit, n, steps)
                 else:
-                    pictures, taken = lucent.visualize(layer, int(unit.rsplit(":", 1)[1]), n, side == "cropping")
-                seconds[side].append(taken / (n * options.steps))
+                    pictures, taken = lucent.visualize(layer, int(unit.rsplit(":", 1)[1]), n, steps, side == "cropping")
+                seconds[side].append(taken / (n * steps))
                 reached.setdefault(side, []).append(lucent.activation(unit, pictures))
                 rows.append([case, side, len(seconds[side]), seconds[side][-1], reached[side][-1]])
         ours, plain, crops = (statistics.median(seconds[s]) for s in ("trompe", "lucent", "cropping"))

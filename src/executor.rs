@@ -73,8 +73,9 @@ impl Executor {
         Ok(all)
     }
 
-    /// Applies `job` to `jobs` in chunks of `size` and gives the results in order. On a CPU chunks run side by side,
-    /// each on a rayon pool of one thread; on a GPU one after another. The bar advances by the jobs done.
+    /// Applies `job` to `jobs` in chunks of `size` and gives the results in order. On a CPU chunks run side by side, each
+    /// on a rayon pool of one thread, or of more where there are fewer chunks than cores; on a GPU one after another. The
+    /// bar advances by the jobs done.
     ///
     /// # Errors
     /// The first error of any job, or an interruption; chunks that have begun are finished first.
@@ -111,8 +112,10 @@ impl Executor {
             }
         };
         if self.kind.is_cpu() {
-            let pools = (0..self.workers)
-                .map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build())
+            let workers = self.workers.min(chunks.len()).max(1);
+            let pools = (0..workers)
+                .map(|i| (self.workers + i) / workers)
+                .map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build())
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(|e| Error::failure(format!("cannot start a worker thread: {e}")))?;
             thread::scope(|scope| {

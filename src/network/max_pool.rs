@@ -48,24 +48,30 @@ impl Windows {
         }
     }
 
-    /// Adds each maximum's gradient to the first place that has it.
-    fn backward(&self, [h, w]: [usize; 2], map: &[f32], maxima: &[f32], gradient: &[f32], out: &mut [f32]) {
+    /// Adds each maximum's gradient to a place that has it.
+    fn backward(&self, [h, w]: [usize; 2], map: &[f32], gradient: &[f32], out: &mut [f32]) {
         let columns: Vec<_> = (0..self.count[1]).map(|x| self.range(1, x, w)).collect();
-        for y in 0..self.count[0] {
-            let rows = self.range(0, y, h);
-            let line = y * self.count[1]..(y + 1) * self.count[1];
-            for ((columns, &maximum), &gradient) in
-                columns.iter().zip(&maxima[line.clone()]).zip(&gradient[line])
-            {
-                // From the last place to the first and without leaving early: where the maximum is can't be predicted.
-                let mut place = usize::MAX;
-                for row in rows.clone().rev() {
-                    for (x, &value) in columns.clone().zip(&map[row * w..][columns.clone()]).rev() {
-                        place = if value == maximum { row * w + x } else { place };
-                    }
+        let (mut highest, mut places) = (vec![0.0; w], vec![0u32; w]);
+        for (y, gradient) in gradient.chunks(self.count[1]).enumerate() {
+            highest.fill(f32::NEG_INFINITY);
+            for row in self.range(0, y, h) {
+                let values = &map[row * w..][..w];
+                for ((highest, place), &value) in highest.iter_mut().zip(&mut places).zip(values) {
+                    let higher = u32::from(value > *highest).wrapping_neg();
+                    *place = (row as u32 & higher) | (*place & !higher);
+                    *highest = highest.max(value);
                 }
-                if let Some(out) = out.get_mut(place) {
-                    *out += gradient;
+            }
+            for (columns, &gradient) in columns.iter().zip(gradient) {
+                // By masks instead of branches: where the maximum is can't be predicted.
+                let (mut maximum, mut column) = (f32::NEG_INFINITY, usize::MAX);
+                for x in columns.clone() {
+                    let higher = usize::from(highest[x] > maximum).wrapping_neg();
+                    column = (x & higher) | (column & !higher);
+                    maximum = maximum.max(highest[x]);
+                }
+                if column < w {
+                    out[places[column] as usize * w + column] += gradient;
                 }
             }
         }
@@ -96,18 +102,16 @@ impl MaxPool for Flex {
 struct Gradient;
 
 impl Backward<Flex, 1> for Gradient {
-    type State = (Primitive, Primitive, Windows);
+    type State = (Primitive, Windows);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<Flex>(&ops.node);
-        let (maps, maxima, windows) = ops.state;
+        let (maps, windows) = ops.state;
         let [Some(node)] = ops.parents else { return };
         let dims @ [n, c, h, w] = dims(&maps);
-        let [maps, maxima] = [values(&maps), values(&maxima)];
+        let maps = values(&maps);
         let back = by_part(&gradient, n * c, dims, |i, gradient, out| {
-            let map = &maps[i * h * w..][..h * w];
-            let maxima = &maxima[i * gradient.len()..][..gradient.len()];
-            windows.backward([h, w], map, maxima, gradient, out);
+            windows.backward([h, w], &maps[i * h * w..][..h * w], gradient, out);
         });
         gradients.register::<Flex>(node.id, back);
     }
@@ -119,7 +123,7 @@ impl<C: CheckpointStrategy> MaxPool for Autodiff<Flex, C> {
         let maps = contiguous(&maps);
         let maxima = Flex::max_of_windows(maps.clone(), windows.clone());
         match Gradient.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((maps, maxima.clone(), windows), maxima),
+            OpsKind::Tracked(prep) => prep.finish((maps, windows), maxima),
             OpsKind::UnTracked(prep) => prep.finish(maxima),
         }
     }

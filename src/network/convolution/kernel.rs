@@ -199,6 +199,14 @@ unsafe fn column_of_tiles<V: Vector>(
                     _ => tile::<V, HIGH, WIDE>(sums, m, x, starts, segments, out),
                 }
                 m += HIGH;
+            } else if rest == 3 {
+                // The gradient of an image: three colours.
+                match wide {
+                    1 => tile::<V, 3, 1>(sums, m, x, starts, segments, out),
+                    2 => tile::<V, 3, 2>(sums, m, x, starts, segments, out),
+                    _ => tile::<V, 3, WIDE>(sums, m, x, starts, segments, out),
+                }
+                m += 3;
             } else {
                 match wide {
                     1 => tile::<V, { HIGH / 2 }, 1>(sums, m, x, starts, segments, out),
