@@ -1,17 +1,16 @@
-//! What a step of a visualization costs, stage by stage, and the harness's other costs: SqueezeNet at 224 pixels, one
-//! image, on one core, as the executor runs it.
-
-use std::hint::black_box;
-use std::time::Duration;
+//! What a step of a visualization costs, stage by stage, and the harness's other costs. SqueezeNet at 224 pixels; stages
+//! run one image on one core, as the executor does when there are as many images as cores.
 
 use burn::module::{Module, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Tensor};
-use criterion::{Criterion, criterion_group, criterion_main};
+use divan::{Bencher, black_box};
 use image::{Rgb, RgbImage};
 use indicatif::ProgressBar;
+use rand::RngExt;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use trompe::circuit::classifier;
-use trompe::data::Preprocessing;
+use trompe::data::{ChannelOrder, Preprocessing};
 use trompe::device::Kind;
 use trompe::executor::Executor;
 use trompe::network::{Network, zoo};
@@ -19,91 +18,129 @@ use trompe::path::{Metric, Reduction, capture};
 use trompe::seed;
 use trompe::visualize::{Canvas, Parameterization, Warp, standard};
 
+/// As the program has it: without it, giving pages back and asking for them again is part of what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SIDE: usize = 224;
+/// The output, a unit in the middle, of the third Fire module and of the first.
+const LAYERS: [&str; 4] = ["classifier.1", "features.9", "features.5", "features.3"];
 
 #[derive(Module, Debug)]
 struct Values {
     values: Param<Tensor<4>>,
 }
 
+fn main() {
+    divan::main();
+}
+
+fn one_core() -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(1).build().expect("a thread")
+}
+
 fn squeezenet(device: &Device) -> Network {
     Network::new(zoo::squeezenet1_0(1000), &mut seed::rng(0, &0), device).expect("a known architecture")
 }
 
-fn warp(step: u64) -> Warp {
-    Warp::draw(&standard(), [SIDE; 2], &mut seed::rng(step, &"common"), &mut seed::rng(step, &"own"))
+/// The network as a visualization uses it: without gradients of its own.
+fn frozen() -> Network {
+    squeezenet(&Device::flex()).train().freeze()
 }
 
-fn stages(c: &mut Criterion) {
-    let device = Device::flex().autodiff();
-    let network = squeezenet(&Device::flex()).train().freeze();
-    let network = network.to_device(&device);
-    let canvas = Canvas::new(Parameterization::Fourier, SIDE, SIDE, &device);
-    let noise = || canvas.noise(&mut [seed::rng(0, &"noise")]);
-    let image = Tensor::<4>::random([1, 3, SIDE, SIDE], Distribution::Default, &device);
-    let mut group = c.benchmark_group("step");
-    group.sample_size(20).measurement_time(Duration::from_secs(4));
+fn image() -> Tensor<4> {
+    Tensor::random([1, 3, SIDE, SIDE], Distribution::Default, &Device::flex().autodiff())
+}
 
-    group.bench_function("parameterization, forward and backward", |b| {
-        b.iter(|| {
-            let values = noise().require_grad();
-            canvas.image(values.clone()).sum().backward()
-        });
-    });
-    let mut step = 0;
-    group.bench_function("transforms, forward and backward", |b| {
-        b.iter(|| {
-            step += 1;
-            Warp::apply(&[warp(step)], image.clone().require_grad()).sum().backward()
-        });
-    });
-    for layer in ["classifier.1", "features.9", "features.5", "features.3"] {
-        group.bench_function(format!("network to {layer}, forward"), |b| {
-            b.iter(|| network.capture(image.clone(), &[layer]).expect("a layer of the network"));
-        });
-        group.bench_function(format!("network to {layer}, forward and backward"), |b| {
-            b.iter(|| {
-                let maps =
-                    network.capture(image.clone().require_grad(), &[layer]).expect("a layer of the network");
-                maps[0].clone().narrow(1, 0, 1).mean().backward()
-            });
-        });
-    }
-    let values = Values { values: Param::from_tensor(noise()) };
-    let gradients = values.values.val().powi_scalar(2).sum().backward();
+fn canvas() -> Canvas {
+    Canvas::new(Parameterization::Fourier, SIDE, SIDE, &Device::flex().autodiff())
+}
+
+fn noise(canvas: &Canvas) -> Tensor<4> {
+    canvas.noise(&mut [seed::rng(0, &"noise")])
+}
+
+/// Parameterization, forward and backward.
+#[divan::bench(sample_count = 50)]
+fn step_parameterization(bencher: Bencher) {
+    let canvas = canvas();
+    let values = noise(&canvas);
+    let step = || {
+        let image = canvas.image(values.clone().require_grad());
+        image.sum().backward()
+    };
+    one_core().install(|| bencher.bench_local(step));
+}
+
+/// Transforms, forward and backward.
+#[divan::bench(sample_count = 50)]
+fn step_transforms(bencher: Bencher) {
+    let image = image();
+    let mut step = 0u64;
+    let mut seen = || {
+        step += 1;
+        let [common, own] = ["common", "own"].map(|name| seed::rng(step, &name));
+        let warp = Warp::draw(&standard(), [SIDE; 2], &mut common.clone(), &mut own.clone());
+        Warp::apply(&[warp], image.clone().require_grad()).sum().backward()
+    };
+    bencher.bench_local(|| seen());
+}
+
+/// The network up to a layer, forward alone.
+#[divan::bench(args = LAYERS, sample_count = 50)]
+fn step_forward(bencher: Bencher, layer: &str) {
+    let (network, image) = (frozen(), image());
+    let step = || network.capture(image.clone(), &[layer]).expect("a layer of the network");
+    one_core().install(|| bencher.bench_local(step));
+}
+
+/// The network up to a layer, forward and backward to the image.
+#[divan::bench(args = LAYERS, sample_count = 50)]
+fn step_forward_and_backward(bencher: Bencher, layer: &str) {
+    let (network, image) = (frozen(), image());
+    let step = || {
+        let maps = network.capture(image.clone().require_grad(), &[layer]).expect("a layer of the network");
+        maps[0].clone().narrow(1, 0, 1).mean().backward()
+    };
+    one_core().install(|| bencher.bench_local(step));
+}
+
+/// Adam.
+#[divan::bench(sample_count = 50)]
+fn step_optimizer(bencher: Bencher) {
+    let values = Values { values: Param::from_tensor(noise(&canvas())) };
     let mut optimizer = AdamConfig::new().init();
-    group.bench_function("optimizer", |b| {
-        b.iter(|| {
-            let gradients = GradientsParams::from_grads(gradients.clone(), &values);
-            optimizer.step(0.05, values.clone(), gradients)
-        });
-    });
-    group.finish();
+    bencher
+        .with_inputs(|| {
+            let gradients = values.values.val().powi_scalar(2).sum().backward();
+            GradientsParams::from_grads(gradients, &values)
+        })
+        .bench_local_values(|gradients| optimizer.step(0.05, values.clone(), gradients));
 }
 
-/// A picture with a different texture for each number.
+/// A picture with a texture of its own for each number.
 fn picture(i: u32, side: u32) -> RgbImage {
     RgbImage::from_fn(side, side, |x, y| {
-        let wave =
-            |k: u32| (127.0 + 127.0 * (((x * (i % 7 + k) + y * (i % 5 + 1)) as f32) / 9.0).sin()) as u8;
+        let wave = |k: u32| (127.0 + 127.0 * (((x * (i % 7 + k) + y * (i % 5 + 1)) as f32) / 9.0).sin()) as u8;
         Rgb([wave(1), wave(2), wave(3)])
     })
 }
 
-fn harness(c: &mut Criterion) {
-    let executor = Executor::new(Kind::Flex).expect("a build with flex");
-    let preprocessing = Preprocessing {
+fn preprocessing() -> Preprocessing {
+    Preprocessing {
         resize: None,
         crop: None,
-        channel_order: trompe::data::ChannelOrder::Rgb,
+        channel_order: ChannelOrder::Rgb,
         scale: 1.0,
         mean: [0.5; 3],
         std: [0.25; 3],
-    };
-    let bar = ProgressBar::hidden();
-    let mut group = c.benchmark_group("harness");
-    group.sample_size(10).measurement_time(Duration::from_secs(6));
+    }
+}
 
+/// The spatial means of 16 images at 15 layers, on all cores.
+#[divan::bench(sample_count = 10)]
+fn activations(bencher: Bencher) {
+    let executor = Executor::new(Kind::Flex).expect("a build with flex");
     let network = squeezenet(executor.device());
     let images: Vec<RgbImage> = (0..16).map(|i| picture(i, SIDE as u32)).collect();
     let images: Vec<&RgbImage> = images.iter().collect();
@@ -111,34 +148,34 @@ fn harness(c: &mut Criterion) {
         .map(|i| format!("features.{i}"))
         .chain(["classifier.1".into(), "classifier.3".into()])
         .collect();
-    group.bench_function("activations of 16 images at 15 layers", |b| {
-        b.iter(|| {
-            capture(&network, &preprocessing, &images, &layers, Reduction::ChannelMean, &executor, &bar)
-        });
+    let (preprocessing, bar) = (preprocessing(), ProgressBar::hidden());
+    bencher.bench_local(|| {
+        capture(&network, &preprocessing, &images, &layers, Reduction::ChannelMean, &executor, &bar)
     });
+}
 
+/// Spearman similarities of 500 images with each other at 512 channels.
+#[divan::bench(sample_count = 10)]
+fn spearman(bencher: Bencher) {
     let mut rng = seed::rng(0, &"rows");
-    let rows: Vec<Vec<f32>> = (0..500)
-        .map(|_| (0..512).map(|_| rand::RngExt::random_range(&mut rng, -1.0..1.0)).collect())
-        .collect();
-    group.bench_function("Spearman of 500 images at 512 channels", |b| {
-        b.iter(|| black_box(Metric::Spearman.matrix(&rows, executor.device())));
-    });
+    let rows: Vec<Vec<f32>> =
+        (0..500).map(|_| (0..512).map(|_| rng.random_range(-1.0..1.0)).collect()).collect();
+    let device = Device::flex();
+    bencher.bench_local(|| Metric::Spearman.matrix(black_box(&rows), &device));
+}
 
-    let small: Vec<RgbImage> = (0..64).map(|i| picture(i, 64)).collect();
-    let (natural, synthetic) = small.split_at(32);
+/// 10 steps of a gate's classifier, on batches of 16 images of this size.
+#[divan::bench(args = [64, 128], sample_count = 5)]
+fn gate_training(bencher: Bencher, side: u32) {
+    let executor = Executor::new(Kind::Flex).expect("a build with flex");
+    let images: Vec<RgbImage> = (0..64).map(|i| picture(i, side)).collect();
+    let (natural, synthetic) = images.split_at(32);
     let natural: Vec<&RgbImage> = natural.iter().collect();
     let synthetic = vec![synthetic.iter().collect::<Vec<_>>()];
     let settings: classifier::Settings =
-        toml::from_str("visualizations_per_class = 1\nsteps = 10\nbatch = 16")
-            .expect("settings of a classifier");
-    group.bench_function("10 steps of a gate's classifier on 16 images of 64 pixels", |b| {
-        b.iter(|| {
-            classifier::train(&settings, &natural, &synthetic, &standard(), &preprocessing, &executor, 0)
-        });
+        toml::from_str("visualizations_per_class = 1\nsteps = 10\nbatch = 16").expect("settings");
+    let preprocessing = preprocessing();
+    bencher.bench_local(|| {
+        classifier::train(&settings, &natural, &synthetic, &standard(), &preprocessing, &executor, 0)
     });
-    group.finish();
 }
-
-criterion_group!(benches, stages, harness);
-criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! Silent units, from orthogonal filters (Geirhos et al., 2024, section 2.2 and Fig. 4).
+//! Silent units, from orthogonal filters (Geirhos et al., 2024, section 2.2).
 //!
 //! Beside a unit with the filter w stands a second one with the filter s·(w + λ·Δw), where Δw is orthogonal to w, as
 //! long, and driven by a target picture, and with a bias so negative that no natural image switches it on. Its ReLU is

@@ -1,4 +1,4 @@
-//! The path-similarity curve over layers (Geirhos et al., 2024, Fig. 5 and 6).
+//! The path-similarity curve over layers (Geirhos et al., 2024, section 3).
 
 use image::RgbImage;
 use indicatif::ProgressBar;

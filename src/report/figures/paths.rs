@@ -1,4 +1,4 @@
-//! The path-similarity curves (Geirhos et al., 2024, Fig. 5 and 6).
+//! The path-similarity curves (Geirhos et al., 2024, section 3).
 
 use std::path::Path;
 
