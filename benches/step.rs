@@ -121,7 +121,8 @@ fn step_optimizer(bencher: Bencher) {
 /// A picture with a texture of its own for each number.
 fn picture(i: u32, side: u32) -> RgbImage {
     RgbImage::from_fn(side, side, |x, y| {
-        let wave = |k: u32| (127.0 + 127.0 * (((x * (i % 7 + k) + y * (i % 5 + 1)) as f32) / 9.0).sin()) as u8;
+        let wave =
+            |k: u32| (127.0 + 127.0 * (((x * (i % 7 + k) + y * (i % 5 + 1)) as f32) / 9.0).sin()) as u8;
         Rgb([wave(1), wave(2), wave(3)])
     })
 }
