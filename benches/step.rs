@@ -69,7 +69,8 @@ fn step_parameterization(bencher: Bencher) {
         let image = canvas.image(values.clone().require_grad());
         image.sum().backward()
     };
-    one_core().install(|| bencher.bench_local(step));
+    let core = one_core();
+    bencher.bench_local(|| core.install(step));
 }
 
 /// Transforms, forward and backward.
@@ -77,13 +78,13 @@ fn step_parameterization(bencher: Bencher) {
 fn step_transforms(bencher: Bencher) {
     let image = image();
     let mut step = 0u64;
-    let mut seen = || {
+    let seen = || {
         step += 1;
         let [common, own] = ["common", "own"].map(|name| seed::rng(step, &name));
         let warp = Warp::draw(&standard(), [SIDE; 2], &mut common.clone(), &mut own.clone());
         Warp::apply(&[warp], image.clone().require_grad()).sum().backward()
     };
-    bencher.bench_local(|| seen());
+    bencher.bench_local(seen);
 }
 
 /// The network up to a layer, forward alone.
@@ -91,7 +92,8 @@ fn step_transforms(bencher: Bencher) {
 fn step_forward(bencher: Bencher, layer: &str) {
     let (network, image) = (frozen(), image());
     let step = || network.capture(image.clone(), &[layer]).expect("a layer of the network");
-    one_core().install(|| bencher.bench_local(step));
+    let core = one_core();
+    bencher.bench_local(|| core.install(step));
 }
 
 /// The network up to a layer, forward and backward to the image.
@@ -102,7 +104,8 @@ fn step_forward_and_backward(bencher: Bencher, layer: &str) {
         let maps = network.capture(image.clone().require_grad(), &[layer]).expect("a layer of the network");
         maps[0].clone().narrow(1, 0, 1).mean().backward()
     };
-    one_core().install(|| bencher.bench_local(step));
+    let core = one_core();
+    bencher.bench_local(|| core.install(step));
 }
 
 /// Adam.

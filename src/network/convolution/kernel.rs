@@ -266,6 +266,7 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(
 ///
 /// # Safety
 /// As for [`column_of_tiles`].
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn accumulate<V: Vector, const M: usize, const N: usize>(
     sums: &Sums,
@@ -358,6 +359,7 @@ impl Work for Rows<'_> {
 ///
 /// # Safety
 /// The processor has these vectors.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn block<V: Vector, const M: usize, const T: usize>(
     products: &Products,
