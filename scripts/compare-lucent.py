@@ -20,7 +20,6 @@ import argparse
 import csv
 import glob
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -278,8 +277,6 @@ def compare(options, work):
     if options.csv:
         with open(options.csv, "w", newline="") as file:
             csv.writer(file).writerows([["case", "side", "pair", "seconds", "activation"], *rows])
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"peak memory: trompe {peak[0] / 1024:.0f} MB, PyTorch {peak[1] / 1024:.0f} MB")
 
 
 def collect(options, lucent, trompe, rows):
