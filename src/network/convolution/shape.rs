@@ -41,6 +41,11 @@ impl Shape {
         })
     }
 
+    /// How many positions the last place of the kernel lies from the first, by axis.
+    fn reach(&self) -> [usize; 2] {
+        std::array::from_fn(|d| self.dilation[d] * (self.kernel[d] - 1) / self.stride[d])
+    }
+
     /// How many weights an output channel has.
     fn taps(&self) -> usize {
         self.channels[0] * self.kernel[0] * self.kernel[1]
@@ -55,8 +60,7 @@ impl Shape {
     /// Calls `f` with the planes that the forward pass reads, each phase of each channel padded.
     fn with_planes<R>(&self, x: &[f32], f: impl FnOnce(&[f32], Padded) -> R) -> R {
         let [height, width] = self.output();
-        let reach: [usize; 2] =
-            std::array::from_fn(|d| self.dilation[d] * (self.kernel[d] - 1) / self.stride[d]);
+        let reach = self.reach();
         let [rows, pitch] = [height + reach[0], width + reach[1]];
         // Phases that no place of the kernel reads are left out.
         let phases = std::array::from_fn(|d| {
@@ -140,26 +144,25 @@ impl Shape {
         let [h, w] = self.output();
         // Row y of the padded input is row y div s of phase y mod s; place k of the kernel adds to it from output row
         // (y - k · dilation) / s, if that is whole.
-        let back = |d: usize| self.dilation[d] * (self.kernel[d] - 1) / self.stride[d];
+        let back = self.reach();
         let first = |d: usize| self.padding[d].0 / self.stride[d];
         let count = |d: usize| (self.padding[d].0 + self.input[d] - 1) / self.stride[d] + 1 - first(d);
         let [rows, columns] = [count(0), count(1)];
-        let [height, pitch] = [rows + back(0), columns + back(1)];
+        let [height, pitch] = [rows + back[0], columns + back[1]];
         let plane = height * pitch;
-        let direct =
-            rectified.is_none() && [height, pitch] == [h, w] && [back(0), back(1)] == [first(0), first(1)];
+        let direct = rectified.is_none() && [height, pitch] == [h, w] && back == [first(0), first(1)];
         let fill = |m: usize, to: &mut [f32]| {
             let range = m * h * w..(m + 1) * h * w;
             let gradient = &gradient[range.clone()];
             let rectified = rectified.map(|values| &values[range]);
             for (r, row) in to.chunks_mut(pitch).enumerate() {
-                let Some(y) = (r + first(0)).checked_sub(back(0)).filter(|&y| y < h) else {
+                let Some(y) = (r + first(0)).checked_sub(back[0]).filter(|&y| y < h) else {
                     row.fill(0.0);
                     continue;
                 };
                 // Column q holds output column q + first - back.
-                let before = back(1).saturating_sub(first(1)).min(pitch);
-                let skipped = first(1).saturating_sub(back(1));
+                let before = back[1].saturating_sub(first(1)).min(pitch);
+                let skipped = first(1).saturating_sub(back[1]);
                 let n = (pitch - before).min(w.saturating_sub(skipped));
                 row[..before].fill(0.0);
                 row[before + n..].fill(0.0);
@@ -222,8 +225,7 @@ impl Shape {
                 .map(|(k, y)| (k, y / self.stride[d]))
                 .collect()
         });
-        let back: [usize; 2] =
-            std::array::from_fn(|d| self.dilation[d] * (self.kernel[d] - 1) / self.stride[d]);
+        let back = self.reach();
         let (mut starts, mut columns) = (vec![], vec![]);
         for m in 0..self.channels[1] {
             for &(ky, y) in &places[0] {
