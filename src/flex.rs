@@ -1,5 +1,7 @@
 //! Tensors of Burn's flex backend as slices, for operations that extend it.
 
+use std::mem::MaybeUninit;
+
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
@@ -34,7 +36,7 @@ pub fn dims(tensor: &Primitive) -> [usize; 4] {
     std::array::from_fn(|d| tensor.shape()[d])
 }
 
-/// A tensor of dimensions `dims` in `n` equal parts, each written by `f` given its number and the same part of `from`.
+/// A tensor of dimensions `dims` in `n` equal parts, each added to by `f` given its number and the same part of `from`.
 pub fn by_part(
     from: &Primitive,
     n: usize,
@@ -42,13 +44,39 @@ pub fn by_part(
     f: impl Fn(usize, &[f32], &mut [f32]) + Sync,
 ) -> Primitive {
     let from = contiguous(from);
-    let values = values(&from);
     let mut result = vec![0.0; dims.iter().product()];
-    let (before, after) = (values.len() / n.max(1), result.len() / n.max(1));
-    result
-        .par_chunks_mut(after.max(1))
-        .zip(values.par_chunks(before.max(1)))
+    each_part(values(&from), &mut result, n, f);
+    tensor(result, dims, &from)
+}
+
+/// The same, each part written by `f` instead, into memory that nothing has been written to.
+///
+/// # Safety
+/// `f` writes every value.
+pub unsafe fn written_by_part(
+    from: &Primitive,
+    n: usize,
+    dims: [usize; 4],
+    f: impl Fn(usize, &[f32], &mut [MaybeUninit<f32>]) + Sync,
+) -> Primitive {
+    let from = contiguous(from);
+    let count = dims.iter().product();
+    let mut result: Vec<f32> = Vec::with_capacity(count);
+    let room = &mut result.spare_capacity_mut()[..count];
+    // A value that is left out shows.
+    #[cfg(test)]
+    room.fill(MaybeUninit::new(f32::NAN));
+    each_part(values(&from), room, n, f);
+    // SAFETY: the caller's promise.
+    unsafe { result.set_len(count) };
+    tensor(result, dims, &from)
+}
+
+/// Calls `f` with the number, the values and the place of each of `n` equal parts.
+fn each_part<T: Send>(from: &[f32], to: &mut [T], n: usize, f: impl Fn(usize, &[f32], &mut [T]) + Sync) {
+    let (before, after) = (from.len() / n.max(1), to.len() / n.max(1));
+    to.par_chunks_mut(after.max(1))
+        .zip(from.par_chunks(before.max(1)))
         .enumerate()
         .for_each(|(i, (to, from))| f(i, from, to));
-    tensor(result, dims, &from)
 }

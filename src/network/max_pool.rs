@@ -1,6 +1,8 @@
 //! Maximum pooling as an operation of Burn's flex backend, with its gradient: rows first and then columns, without a list
 //! of where each maximum came from.
 
+use std::mem::MaybeUninit;
+
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -8,7 +10,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
-use crate::flex::{Primitive, by_part, contiguous, dims, values};
+use super::vector::{self, Vector, Work};
+use crate::flex::{Primitive, by_part, contiguous, dims, values, written_by_part};
 
 /// Windows, rows before columns. What lies outside the map does not count.
 #[derive(Clone, Debug)]
@@ -29,52 +32,117 @@ impl Windows {
         from.saturating_sub(self.before[axis]).min(end)..end
     }
 
-    /// The maxima of one map.
-    fn forward(&self, [h, w]: [usize; 2], map: &[f32], out: &mut [f32]) {
-        let columns: Vec<_> = (0..self.count[1]).map(|x| self.range(1, x, w)).collect();
-        let mut highest = vec![0.0; w];
-        for (y, out) in out.chunks_mut(self.count[1]).enumerate() {
-            highest.fill(f32::NEG_INFINITY);
+    /// Calls `f` for each row of windows with its number, with the highest value of its rows by column, `before` columns
+    /// outside the map first, and with the highest of these from each column to the end of a window that starts there.
+    #[inline(always)]
+    fn each_row<V: Vector>(&self, [h, w]: [usize; 2], map: &[f32], mut f: impl FnMut(usize, &[f32], &[f32])) {
+        let [_, kernel] = self.kernel;
+        // As far as the windows reach, and the map.
+        let reach = (self.count[1].saturating_sub(1) * self.stride[1] + kernel).max(self.before[1] + w);
+        let mut highest = vec![f32::NEG_INFINITY; reach];
+        let mut widest = vec![0.0; reach + 1 - kernel];
+        for y in 0..self.count[0] {
+            let inside = &mut highest[self.before[1]..][..w];
+            inside.fill(f32::NEG_INFINITY);
             for row in self.range(0, y, h) {
-                for (highest, &value) in highest.iter_mut().zip(&map[row * w..][..w]) {
-                    *highest = if value > *highest { value } else { *highest };
-                }
+                raise::<V>(inside, &map[row * w..][..w]);
             }
-            for (out, columns) in out.iter_mut().zip(&columns) {
-                *out = highest[columns.clone()]
-                    .iter()
-                    .fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+            widest.copy_from_slice(&highest[..reach + 1 - kernel]);
+            for column in 1..kernel {
+                let values = &highest[column..][..widest.len()];
+                raise::<V>(&mut widest, values);
             }
+            f(y, &highest, &widest);
         }
     }
 
+    /// The maxima of one map; every value of `out` is written.
+    #[inline(always)]
+    fn forward<V: Vector>(&self, size: [usize; 2], map: &[f32], out: &mut [MaybeUninit<f32>]) {
+        self.each_row::<V>(size, map, |y, _, widest| {
+            let out = &mut out[y * self.count[1]..][..self.count[1]];
+            for (out, &maximum) in out.iter_mut().zip(widest.iter().step_by(self.stride[1])) {
+                out.write(maximum);
+            }
+        });
+    }
+
     /// Adds each maximum's gradient to a place that has it.
-    fn backward(&self, [h, w]: [usize; 2], map: &[f32], gradient: &[f32], out: &mut [f32]) {
-        let columns: Vec<_> = (0..self.count[1]).map(|x| self.range(1, x, w)).collect();
-        let (mut highest, mut places) = (vec![0.0; w], vec![0u32; w]);
-        for (y, gradient) in gradient.chunks(self.count[1]).enumerate() {
-            highest.fill(f32::NEG_INFINITY);
-            for row in self.range(0, y, h) {
-                let values = &map[row * w..][..w];
-                for ((highest, place), &value) in highest.iter_mut().zip(&mut places).zip(values) {
-                    let higher = u32::from(value > *highest).wrapping_neg();
-                    *place = (row as u32 & higher) | (*place & !higher);
-                    *highest = highest.max(value);
+    #[inline(always)]
+    fn backward<V: Vector>(&self, size: [usize; 2], map: &[f32], gradient: &[f32], out: &mut [f32]) {
+        let [h, w] = size;
+        self.each_row::<V>(size, map, |y, highest, widest| {
+            let rows = self.range(0, y, h);
+            let maxima = widest.iter().enumerate().step_by(self.stride[1]);
+            for ((x, &maximum), gradient) in maxima.zip(&gradient[y * self.count[1]..][..self.count[1]]) {
+                if maximum == f32::NEG_INFINITY {
+                    continue;
                 }
+                // From the last to the first, without leaving early: where the maximum is can't be predicted.
+                let mut column = 0;
+                for (i, &value) in highest[x..x + self.kernel[1]].iter().enumerate().rev() {
+                    column = if value == maximum { i } else { column };
+                }
+                let column = x + column - self.before[1];
+                let mut place = 0;
+                for row in rows.clone().rev() {
+                    let at = row * w + column;
+                    place = if map[at] == maximum { at } else { place };
+                }
+                out[place] += gradient;
             }
-            for (columns, &gradient) in columns.iter().zip(gradient) {
-                // By masks instead of branches: where the maximum is can't be predicted.
-                let (mut maximum, mut column) = (f32::NEG_INFINITY, usize::MAX);
-                for x in columns.clone() {
-                    let higher = usize::from(highest[x] > maximum).wrapping_neg();
-                    column = (x & higher) | (column & !higher);
-                    maximum = maximum.max(highest[x]);
-                }
-                if column < w {
-                    out[places[column] as usize * w + column] += gradient;
-                }
-            }
+        });
+    }
+}
+
+/// Puts the larger of both, value by value, into `highest`.
+#[inline(always)]
+fn raise<V: Vector>(highest: &mut [f32], values: &[f32]) {
+    let n = highest.len().min(values.len());
+    if n < V::LANES {
+        for (highest, &value) in highest.iter_mut().zip(values) {
+            *highest = if value > *highest { value } else { *highest };
         }
+        return;
+    }
+    // The last vector overlaps the one before it: a maximum may be taken twice.
+    for at in (0..n - V::LANES).step_by(V::LANES).chain([n - V::LANES]) {
+        // SAFETY: both have n values, and the processor these vectors, or `run` had not chosen them.
+        unsafe {
+            let to = highest.as_mut_ptr().add(at);
+            V::load(values.as_ptr().add(at)).max(V::load(to)).store(to);
+        }
+    }
+}
+
+/// The maxima of one map, on the processor's vectors.
+struct Forward<'a> {
+    windows: &'a Windows,
+    size: [usize; 2],
+    map: &'a [f32],
+    out: &'a mut [MaybeUninit<f32>],
+}
+
+impl Work for Forward<'_> {
+    #[inline(always)]
+    unsafe fn with<V: Vector>(self) {
+        self.windows.forward::<V>(self.size, self.map, self.out);
+    }
+}
+
+/// Their gradient.
+struct Backwards<'a> {
+    windows: &'a Windows,
+    size: [usize; 2],
+    map: &'a [f32],
+    gradient: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Work for Backwards<'_> {
+    #[inline(always)]
+    unsafe fn with<V: Vector>(self) {
+        self.windows.backward::<V>(self.size, self.map, self.gradient, self.out);
     }
 }
 
@@ -94,7 +162,12 @@ impl MaxPool for Flex {
     fn max_of_windows(maps: Primitive, windows: Windows) -> Primitive {
         let [n, c, h, w] = dims(&maps);
         let [oh, ow] = windows.count;
-        by_part(&maps, n * c, [n, c, oh, ow], |_, map, out| windows.forward([h, w], map, out))
+        // SAFETY: `forward` writes every value.
+        unsafe {
+            written_by_part(&maps, n * c, [n, c, oh, ow], |_, map, out| {
+                vector::run(Forward { windows: &windows, size: [h, w], map, out });
+            })
+        }
     }
 }
 
@@ -111,7 +184,8 @@ impl Backward<Flex, 1> for Gradient {
         let dims @ [n, c, h, w] = dims(&maps);
         let maps = values(&maps);
         let back = by_part(&gradient, n * c, dims, |i, gradient, out| {
-            windows.backward([h, w], &maps[i * h * w..][..h * w], gradient, out);
+            let map = &maps[i * h * w..][..h * w];
+            vector::run(Backwards { windows: &windows, size: [h, w], map, gradient, out });
         });
         gradients.register::<Flex>(node.id, back);
     }

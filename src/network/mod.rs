@@ -10,6 +10,8 @@ mod padding;
 mod resize;
 mod rewrite;
 mod shape;
+#[cfg(feature = "flex")]
+mod vector;
 mod weights;
 pub mod zoo;
 

@@ -11,7 +11,7 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 
 use super::shape::Shape;
-use crate::flex::{Primitive, by_part, contiguous, dims, tensor, values};
+use crate::flex::{Primitive, contiguous, dims, tensor, values, written_by_part};
 
 /// What the backend is extended by.
 #[backend_extension(Flex, Autodiff)]
@@ -59,9 +59,12 @@ impl Convolution for Flex {
         let [weight, bias] = [&weight, &bias].map(contiguous);
         let [n, ..] = dims(&x);
         let [h, w] = shape.output();
-        by_part(&x, n, [n, shape.channels[1], h, w], |_, x, out| {
-            shape.forward(x, values(&weight), values(&bias), rectify, out);
-        })
+        // SAFETY: `forward` writes every value.
+        unsafe {
+            written_by_part(&x, n, [n, shape.channels[1], h, w], |_, x, out| {
+                shape.forward(x, values(&weight), values(&bias), rectify, out);
+            })
+        }
     }
 }
 
@@ -81,11 +84,16 @@ impl State {
     fn of_images(&self, gradient: &Primitive) -> Primitive {
         let [n, ..] = dims(gradient);
         let [h, w] = self.shape.input;
-        by_part(gradient, n, [n, self.shape.channels[0], h, w], |i, gradient, out| {
-            let rectified =
-                self.rectified.as_ref().map(|output| &values(output)[i * gradient.len()..][..gradient.len()]);
-            self.shape.input_gradient(values(&self.weight), gradient, rectified, out);
-        })
+        // SAFETY: `input_gradient` writes every value.
+        unsafe {
+            written_by_part(gradient, n, [n, self.shape.channels[0], h, w], |i, gradient, out| {
+                let rectified = self
+                    .rectified
+                    .as_ref()
+                    .map(|output| &values(output)[i * gradient.len()..][..gradient.len()]);
+                self.shape.input_gradient(values(&self.weight), gradient, rectified, out);
+            })
+        }
     }
 
     /// The gradient of the weights, from that of the output before it was rectified.

@@ -1,9 +1,11 @@
 //! The two inner loops: sums of shifted planes, for a convolution and its input gradient, and products of shifted planes,
 //! for its weight gradient. Neither copies the input once for each place of the kernel, as im2col does.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
-use super::vector::{self, Vector, Work};
+use crate::network::vector::{self, Vector, Work};
 
 /// Vectors of positions that one tile is wide.
 const WIDE: usize = 3;
@@ -80,7 +82,7 @@ unsafe impl Sync for Output {}
 
 impl Sums<'_> {
     /// Writes all sums to `out`, planes of the target's size one after another.
-    pub fn write(&self, out: &mut [f32]) {
+    pub fn write(&self, out: &mut [MaybeUninit<f32>]) {
         let [height, width] = self.target.size;
         assert_eq!(out.len(), self.channels * height * width);
         assert_eq!(self.starts.len(), self.columns.len());
@@ -97,7 +99,7 @@ impl Sums<'_> {
         let tile = vector::lanes() * WIDE;
         let from = first * self.pitch;
         let tiles = (positions - from).div_ceil(tile);
-        let out = Output(out.as_mut_ptr());
+        let out = Output(out.as_mut_ptr().cast());
         let work = |range: [usize; 2]| vector::run(Tiles { sums: self, out, range });
         let threads = rayon::current_num_threads();
         let per_tile = tile * self.channels * self.starts.len();
@@ -123,8 +125,17 @@ impl Sums<'_> {
             let [from, to] = [left.max(column), right.min(column + end - p)];
             if (top..bottom).contains(&row) && from < to {
                 let place = self.target.place(row, from);
-                segments[n] = Segment { from: p - range[0] + from - column, count: to - from, place };
-                n += 1;
+                let next = Segment { from: p - range[0] + from - column, count: to - from, place };
+                // Rows without a gap between them are one.
+                let goes_on = |s: &Segment| {
+                    self.target.step[1] == 1 && s.from + s.count == next.from && s.place + s.count == place
+                };
+                if n > 0 && goes_on(&segments[n - 1]) {
+                    segments[n - 1].count += next.count;
+                } else {
+                    segments[n] = next;
+                    n += 1;
+                }
             }
             p = end;
         }
@@ -235,17 +246,22 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     let mut buffer = [[0f32; MOST]; M];
     let [height, width] = sums.target.size;
     let step = sums.target.step[1];
+    // A tile whose positions are all neighbours in the output goes there straight.
+    let whole = matches!(segments, [all] if step == 1 && all.count == N * V::LANES);
     // SAFETY: the caller's promise, for every pointer here.
     unsafe {
         accumulate::<V, M, N>(sums, m, x, starts, &mut buffer);
         for (i, values) in buffer.iter_mut().enumerate().take(sums.channels - m) {
             let bias = V::splat(sums.bias.map_or(0.0, |bias| bias[m + i]));
-            for j in 0..N {
-                let at = values.as_mut_ptr().add(j * V::LANES);
-                let sum = V::load(at).add(bias);
-                if sums.rectify { sum.rectify() } else { sum }.store(at);
-            }
             let plane = out.0.add((m + i) * height * width);
+            let to = if whole { plane.add(segments[0].place) } else { values.as_mut_ptr() };
+            for j in 0..N {
+                let sum = V::load(values.as_ptr().add(j * V::LANES)).add(bias);
+                if sums.rectify { sum.rectify() } else { sum }.store(to.add(j * V::LANES));
+            }
+            if whole {
+                continue;
+            }
             for segment in segments {
                 let values = &values[segment.from..segment.from + segment.count];
                 let to = plane.add(segment.place);

@@ -9,8 +9,6 @@ mod flex;
 mod kernel;
 #[cfg(feature = "flex")]
 mod shape;
-#[cfg(feature = "flex")]
-mod vector;
 
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Tensor, activation};

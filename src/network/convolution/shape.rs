@@ -4,6 +4,7 @@
 //! only: what it reads moves by one position from one output to the next, as without a stride.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
@@ -111,8 +112,15 @@ impl Shape {
     }
 
     /// The convolution of one image `[C, H, W]` with weights `[out, C, kh, kw]`, and max(x, 0) of it if it is to be
-    /// rectified.
-    pub fn forward(&self, x: &[f32], weights: &[f32], bias: &[f32], rectify: bool, out: &mut [f32]) {
+    /// rectified; every value of it is written.
+    pub fn forward(
+        &self,
+        x: &[f32],
+        weights: &[f32],
+        bias: &[f32],
+        rectify: bool,
+        out: &mut [MaybeUninit<f32>],
+    ) {
         let columns: Vec<usize> = (0..self.taps()).collect();
         self.with_planes(x, |planes, padded| {
             Sums {
@@ -133,13 +141,13 @@ impl Shape {
     }
 
     /// The gradient of one image, given that of the output. Where the output was rectified, it is given too: the gradient
-    /// is that of its positive values only.
+    /// is that of its positive values only. Every value is written.
     pub fn input_gradient(
         &self,
         weights: &[f32],
         gradient: &[f32],
         rectified: Option<&[f32]>,
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
     ) {
         let [h, w] = self.output();
         // Row y of the padded input is row y div s of phase y mod s; place k of the kernel adds to it from output row
@@ -214,7 +222,7 @@ impl Shape {
         [rows, pitch]: [usize; 2],
         first: [usize; 2],
         weights: &[f32],
-        out: &mut [f32],
+        out: &mut [MaybeUninit<f32>],
     ) {
         let [kh, kw] = self.kernel;
         // By axis: the places of the kernel that add to this phase, and how many output rows each reaches back.

@@ -29,11 +29,21 @@ pub trait Vector: Copy {
     /// As above.
     unsafe fn add(self, other: Self) -> Self;
 
+    /// The larger of two; `other` where one is not a number.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn max(self, other: Self) -> Self;
+
     /// max(self, 0); what is not a number stays so.
     ///
     /// # Safety
     /// As above.
-    unsafe fn rectify(self) -> Self;
+    #[inline(always)]
+    unsafe fn rectify(self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Self::splat(0.0).max(self) }
+    }
 
     /// The sum of all lanes.
     ///
@@ -127,12 +137,12 @@ impl Vector for [f32; 4] {
     }
 
     #[inline(always)]
-    unsafe fn rectify(self) -> Self {
-        let mut positive = self;
-        for value in &mut positive {
-            *value = if *value < 0.0 { 0.0 } else { *value };
+    unsafe fn max(self, other: Self) -> Self {
+        let mut larger = other;
+        for i in 0..4 {
+            larger[i] = if self[i] > other[i] { self[i] } else { other[i] };
         }
-        positive
+        larger
     }
 }
 
@@ -155,7 +165,7 @@ mod x86 {
     }
 
     macro_rules! vector {
-        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $max:ident, $zero:ident) => {
+        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $max:ident) => {
             // SAFETY of all blocks: the caller promises that the processor has these vectors, and room where it gives pointers.
             impl Vector for $vector {
                 const LANES: usize = $lanes;
@@ -187,9 +197,8 @@ mod x86 {
                 }
 
                 #[inline(always)]
-                unsafe fn rectify(self) -> Self {
-                    // The second of two is what comes out where one is not a number.
-                    unsafe { $max($zero(), self) }
+                unsafe fn max(self, other: Self) -> Self {
+                    unsafe { $max(self, other) }
                 }
             }
         };
@@ -204,8 +213,7 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
-        _mm512_max_ps,
-        _mm512_setzero_ps
+        _mm512_max_ps
     );
     vector!(
         __m256,
@@ -216,7 +224,6 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
-        _mm256_max_ps,
-        _mm256_setzero_ps
+        _mm256_max_ps
     );
 }
