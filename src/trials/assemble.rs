@@ -10,7 +10,7 @@ use super::plan::{Matching, Occlusion, Purpose, Question, References, Task, Tria
 use super::stimuli::Stimuli;
 use super::units::Drawn;
 use super::work::Work;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::progress;
 use crate::report::tables::CLEAN;
@@ -210,22 +210,38 @@ impl Assembly<'_> {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        for (purpose, key, wanted) in [
+            (Purpose::Practice, "practice", settings.session.practice),
+            (Purpose::Catch, "catch", settings.session.catch),
+        ] {
+            if self.made(purpose) < wanted {
+                return Err(Error::usage(format!(
+                    "session.{key} wants {wanted} occlusion trials, and the practice units' batches give {}: raise \
+                     occlusion.batches, or lower session.{key}",
+                    self.made(purpose)
+                )));
+            }
+        }
         Ok(())
+    }
+
+    /// How many occlusion trials of a purpose there are.
+    fn made(&self, purpose: Purpose) -> usize {
+        self.trials.iter().filter(|t| t.purpose == purpose && t.task() == Task::Occlusion).count()
     }
 
     /// A trial for practice, or one to catch: the units of practice give as many of each as a session has.
     fn practice(&mut self, unit: usize, batch: &Batch, question: &Occlusion, kind: References) -> Result<()> {
         let session = &self.work.study.settings.session;
         let depth = self.drawn[unit].depth.clone();
-        let made = |purpose: Purpose| {
-            let of = |t: &&Trial| t.purpose == purpose && t.task() == Task::Occlusion;
-            self.trials.iter().filter(of).count()
-        };
-        if made(Purpose::Practice) < session.practice {
+        let lowered = f64::from(question.unoccluded - question.activations[question.key]);
+        if self.made(Purpose::Practice) < session.practice {
             let shown = self.references(unit, batch, kind, question.batch, 0)?;
             let question = Occlusion { references: kind, shown, ..question.clone() };
             self.push(Purpose::Practice, CLEAN, &depth, None, Question::Occlusion(question));
-        } else if made(Purpose::Catch) < session.catch {
+        } else if self.made(Purpose::Catch) < session.catch
+            && lowered >= INDIFFERENT * self.drawn[unit].deviation
+        {
             // One of the two occludes nothing.
             let (key, other) = (question.key, 1 - question.key);
             let mut question = Occlusion { references: References::Natural, ..question.clone() };

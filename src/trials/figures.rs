@@ -125,7 +125,8 @@ impl Draw for Dots {
     }
 }
 
-/// What Zimmermann et al. (2021) report of people, by references: the mean and its uncertainty.
+/// What Zimmermann et al. (2021) report of people, by references: the mean and how far it is uncertain; for natural, mixed
+/// and blurred references the middle of the range in which their means lie, and half of the range.
 pub(super) fn reported(references: &str) -> Option<(f64, f64)> {
     match references {
         "none" => Some((0.60, 0.03)),
@@ -200,7 +201,8 @@ pub fn draw(folder: &Path, plan: &Plan, accuracy: &[Accuracy], trust: &[Trust]) 
                 "Which occlusion lowers the activation more?",
                 "references, and depth of the units",
                 "Choosing the occlusion that lowers a unit's activation more, with different references beside the query. The \
-                 bands are what people reached over all depths in Zimmermann et al. (2021).",
+                 bands are what people reached over all depths in Zimmermann et al. (2021): the mean and its uncertainty without \
+                 references and with visualizations, and the range of means, whose uncertainty is larger, with the others.",
             ),
         };
         let people = cells.iter().map(|(_, c)| if task == Task::Occlusion { reported(c) } else { None });
@@ -248,7 +250,7 @@ pub fn draw(folder: &Path, plan: &Plan, accuracy: &[Accuracy], trust: &[Trust]) 
             figures.push(Figure {
                 name,
                 caption: format!(
-                    "The same questions answered without visualizations, with those of the honest network, and with \
+                    "Questions answered without visualizations, with those of the honest network, and with \
                      those of the network with the circuit \"{circuit}\". Dashed: chance. Bars: 95 % intervals."
                 ),
             });

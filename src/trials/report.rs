@@ -11,14 +11,14 @@ use super::plan::{Plan, Purpose, Task};
 use super::responses::Response;
 use super::score;
 use super::tables::{Accuracy, Diversity, Fooled, Trust};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::report::tables::{self, CLEAN};
 use crate::report::write_whole;
 
 /// Scores responses, and writes tables, figures and `report.html` into the study's folder.
 ///
 /// # Errors
-/// Failure, if a file can't be written.
+/// Failure, if a file can't be written, or if the ideal observer is not always right.
 pub fn write(folder: &Path, plan: &Plan, responses: &[Response]) -> Result<Vec<Accuracy>> {
     let accuracy = score::accuracy(plan, responses);
     let trust = score::trust(plan, responses);
@@ -43,7 +43,9 @@ pub fn write(folder: &Path, plan: &Plan, responses: &[Response]) -> Result<Vec<A
         .map(|task| {
             let (title, words) = described(task);
             let rows = task_rows(plan, task, &accuracy);
-            context! { title, words, columns => columns(plan, task), rows, figures => named(task.name()) }
+            let (detail_columns, details) = details(task, &accuracy);
+            let columns = columns(plan, task);
+            context! { title, words, columns, rows, detail_columns, details, figures => named(task.name()) }
         })
         .collect();
     let trust_figures: Vec<Value> =
@@ -67,7 +69,19 @@ pub fn write(folder: &Path, plan: &Plan, responses: &[Response]) -> Result<Vec<A
         })
         .on("write", &path)?;
     write_whole(&path, page.as_bytes())?;
-    Ok(accuracy)
+    match accuracy.iter().find(|a| a.kind == "simulated" && a.observer == "ideal" && a.right < a.questions) {
+        Some(wrong) => Err(Error::failure(format!(
+            "{}: the ideal observer, who knows every activation, is wrong in {} of {} questions ({}, circuit {}, {}): \
+             these trials are wrong, and so are the results",
+            folder.display(),
+            wrong.questions - wrong.right,
+            wrong.questions,
+            wrong.task,
+            wrong.circuit,
+            wrong.purpose
+        ))),
+        None => Ok(accuracy),
+    }
 }
 
 fn percent(share: f64) -> String {
@@ -84,7 +98,7 @@ fn described(task: Task) -> (&'static str, &'static str) {
             "Matching natural images",
             "Three units, for each a row of most activating natural images, split in half and shuffled: rows matched \
              rightly, in percent, by the number of images on either side. Chance is 33.3. After Klein, Brendel and \
-             Wichmann (VSS 2023).",
+             Wichmann (VSS 2023); the numbers of that study's participants are not shown.",
         ),
         Task::Visualization => (
             "Matching visualizations",
@@ -94,7 +108,10 @@ fn described(task: Task) -> (&'static str, &'static str) {
         Task::Occlusion => (
             "Causal occlusion",
             "Which of two occlusions lowers a unit's activation more: right answers in percent, by the references shown. \
-             Chance is 50. After Zimmermann et al. (NeurIPS 2021), whose participants' numbers stand in the first row.",
+             Chance is 50. After Zimmermann et al. (NeurIPS 2021), whose participants' numbers stand in the first row. The \
+             baselines look at the occluders alone: the one nearer the centre, the one over more variance of grey, and \
+             the one over more saliency. Saliency is contrast with the picture's mean colour here (Achanta et al., 2009), \
+             and DeepGaze IIE in the paper.",
         ),
     }
 }
@@ -143,6 +160,47 @@ fn task_rows(plan: &Plan, task: Task, accuracy: &[Accuracy]) -> Vec<Vec<String>>
     all
 }
 
+/// A row an observer: by layer, for occlusions also by the occluder's side and by how far the two activations differ, and
+/// the catch trials.
+fn details(task: Task, accuracy: &[Accuracy]) -> (Vec<String>, Vec<Vec<String>>) {
+    let rows: Vec<&Accuracy> =
+        accuracy.iter().filter(|r| r.task == task.name() && r.circuit == CLEAN).collect();
+    let wanted = |r: &Accuracy| {
+        r.purpose == "catch"
+            || (r.depth == "all" && ["layer", "occluder", "difference"].contains(&r.by.as_str()))
+    };
+    let (mut columns, mut observers): (Vec<(&str, &str, &str)>, Vec<&str>) = (vec![], vec![]);
+    for row in rows.iter().filter(|r| wanted(r)) {
+        let column = (row.purpose.as_str(), row.by.as_str(), row.level.as_str());
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+        if !observers.contains(&row.observer.as_str()) {
+            observers.push(&row.observer);
+        }
+    }
+    columns.sort_by_key(|(purpose, by, _)| (*purpose == "catch", *by != "layer", *by == "difference"));
+    let cells = |observer: &&str| {
+        let cell = |&(purpose, by, level): &(&str, &str, &str)| {
+            let at = |r: &&&Accuracy| {
+                (r.observer.as_str(), r.purpose.as_str(), r.by.as_str(), r.level.as_str())
+                    == (*observer, purpose, by, level)
+                    && r.depth == "all"
+            };
+            rows.iter().find(at).map_or(String::new(), |r| with_interval(r.accuracy, r.lower, r.upper))
+        };
+        std::iter::once(observer.to_string()).chain(columns.iter().map(cell)).collect()
+    };
+    let table = observers.iter().map(cells).collect();
+    let name = |&(purpose, by, level): &(&str, &str, &str)| match (purpose, by) {
+        ("catch", _) => "catch trials".to_string(),
+        (_, "occluder") => format!("occluder {level}"),
+        (_, "difference") => format!("{level} difference"),
+        _ => level.to_string(),
+    };
+    (columns.iter().map(name).collect(), table)
+}
+
 fn trust_rows(trust: &[Trust]) -> Vec<Vec<String>> {
     let mut all: Vec<Vec<String>> = vec![];
     for first in trust.iter().filter(|t| t.shown == "fooled" && t.kind != "simulated") {
@@ -152,10 +210,28 @@ fn trust_rows(trust: &[Trust]) -> Vec<Vec<String>> {
                     && (&t.observer, &t.circuit, &t.task) == (&first.observer, &first.circuit, &first.task)
             };
             let row = trust.iter().find(same);
-            row.map_or("chance".into(), |t| with_interval(t.accuracy, t.lower, t.upper))
+            match (row, shown) {
+                (Some(t), _) => with_interval(t.accuracy, t.lower, t.upper),
+                // Without visualizations there is nothing to match.
+                (None, "without") if first.task == Task::Visualization.name() => "33.3 (chance)".into(),
+                (None, _) => "not asked".into(),
+            }
+        };
+        let change = |shown: &str| {
+            let same = |t: &&Trust| {
+                t.shown == shown
+                    && (&t.observer, &t.circuit, &t.task) == (&first.observer, &first.circuit, &first.task)
+            };
+            let of = |t: &Trust| Some([t.change?, t.change_lower?, t.change_upper?]);
+            trust.iter().find(same).and_then(of).map_or(String::new(), |[change, lower, upper]| {
+                let [change, lower, upper] = [change, lower, upper].map(|c| format!("{:+.1}", 100.0 * c));
+                format!("{change} ({lower} to {upper})")
+            })
         };
         let names = [&first.observer, &first.circuit, &first.task].map(String::clone);
-        all.push(names.into_iter().chain(["without", "honest", "fooled"].map(cell)).collect());
+        let shares = ["without", "honest", "fooled"].map(cell);
+        let changes = ["without", "honest"].map(change);
+        all.push(names.into_iter().chain(shares).chain(changes).collect());
     }
     all
 }
@@ -221,6 +297,13 @@ fn checks(accuracy: &[Accuracy], fooled: &[Fooled]) -> Vec<String> {
                 percent(random.upper),
                 percent(random.chance)
             ));
+            if random.chance < random.lower || random.chance > random.upper {
+                lines.push(format!(
+                    "{}: chance lies outside the guessing observer's interval, as in one of twenty studies; look whether \
+                     it does with another seed.",
+                    task.name()
+                ));
+            }
         }
     }
     for f in fooled {

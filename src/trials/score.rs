@@ -66,15 +66,7 @@ fn by_observer<'a>(plan: &'a Plan, responses: &[Response]) -> Vec<(String, Kind,
 fn share(answered: &[Answered], seed: u64, purpose: &impl Debug) -> Share {
     let mut clusters: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for a in answered {
-        let name = match &a.trial.question {
-            Question::Occlusion(o) => o.unit.to_string(),
-            Question::Exemplar(m) | Question::Visualization(m) => {
-                let mut units = m.units.each_ref().map(ToString::to_string);
-                units.sort_unstable();
-                units.join(" ")
-            }
-        };
-        let (right, questions) = clusters.entry(name).or_default();
+        let (right, questions) = clusters.entry(cluster(a.trial)).or_default();
         *right += a.right;
         *questions += a.trial.questions();
     }
@@ -89,11 +81,63 @@ fn share(answered: &[Answered], seed: u64, purpose: &impl Debug) -> Share {
     }
 }
 
+/// What a trial has in common with others: its unit, or the three that meet.
+fn cluster(trial: &Trial) -> String {
+    match &trial.question {
+        Question::Occlusion(o) => o.unit.to_string(),
+        Question::Exemplar(m) | Question::Visualization(m) => {
+            let mut units = m.units.each_ref().map(ToString::to_string);
+            units.sort_unstable();
+            units.join(" ")
+        }
+    }
+}
+
+fn ratio((right, questions): (usize, usize)) -> f64 {
+    right as f64 / questions.max(1) as f64
+}
+
+fn add(a: (usize, usize), b: &(usize, usize)) -> (usize, usize) {
+    (a.0 + b.0, a.1 + b.1)
+}
+
+/// How much larger the share of right answers is in `one` than in `other`, and its 95 % interval: a bootstrap of what
+/// has something in common, drawn in both at once. None where either lacks what the other has.
+fn difference(one: &[Answered], other: &[Answered], seed: u64, purpose: &impl Debug) -> Option<[f64; 3]> {
+    let mut clusters: BTreeMap<String, [(usize, usize); 2]> = BTreeMap::new();
+    for (side, answered) in [one, other].into_iter().enumerate() {
+        for a in answered {
+            let both = clusters.entry(cluster(a.trial)).or_default();
+            both[side] = add(both[side], &(a.right, a.trial.questions()));
+        }
+    }
+    let clusters: Vec<[(usize, usize); 2]> = clusters.into_values().collect();
+    let n = clusters.len();
+    if n < 2 || clusters.iter().any(|both| both.iter().any(|c| c.1 == 0)) {
+        return None;
+    }
+    let of = |drawn: &mut dyn Iterator<Item = usize>| {
+        let sums =
+            drawn.fold([(0, 0); 2], |sum, i| [add(sum[0], &clusters[i][0]), add(sum[1], &clusters[i][1])]);
+        ratio(sums[0]) - ratio(sums[1])
+    };
+    let mut rng = seed::rng(seed, purpose);
+    let mut values: Vec<f64> =
+        (0..SAMPLES).map(|_| of(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();
+    let (lower, upper) = middle(&mut values);
+    Some([of(&mut (0..n)), lower, upper])
+}
+
+/// Where the middle 95 % of bootstrap values end.
+fn middle(values: &mut [f64]) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    let at = |q: f64| values[(q * (values.len() - 1) as f64).round() as usize];
+    (at(0.025), at(0.975))
+}
+
 /// The 95 % interval of right answers among questions, in clusters.
 fn interval(clusters: &[(usize, usize)], seed: u64, purpose: &impl Debug) -> (f64, f64) {
     let n = clusters.len();
-    let ratio = |(right, questions): (usize, usize)| right as f64 / questions.max(1) as f64;
-    let add = |a: (usize, usize), b: &(usize, usize)| (a.0 + b.0, a.1 + b.1);
     let all = ratio(clusters.iter().fold((0, 0), add));
     if clusters.iter().all(|&c| ratio(c) == all) {
         return wilson(all, n);
@@ -102,9 +146,7 @@ fn interval(clusters: &[(usize, usize)], seed: u64, purpose: &impl Debug) -> (f6
     let mut values: Vec<f64> = (0..SAMPLES)
         .map(|_| ratio((0..n).map(|_| &clusters[rng.random_range(0..n)]).fold((0, 0), add)))
         .collect();
-    values.sort_by(f64::total_cmp);
-    let at = |q: f64| values[(q * (SAMPLES - 1) as f64).round() as usize];
-    (at(0.025), at(0.975))
+    middle(&mut values)
 }
 
 /// Wilson's 95 % interval of a share among `n`.
@@ -134,7 +176,7 @@ pub fn accuracy(plan: &Plan, responses: &[Response]) -> Vec<tables::Accuracy> {
                     a.trial.task() == task && a.trial.circuit == circuit && a.trial.purpose == purpose
                 };
                 let of: Vec<Answered> = answered.iter().filter(of).copied().collect();
-                let mut add = |depth: &str, by: &str, level: String, chosen: &dyn Fn(&Trial) -> bool| {
+                let mut row = |depth: &str, by: &str, level: String, chosen: &dyn Fn(&Trial) -> bool| {
                     let at = |a: &&Answered| (depth == "all" || a.trial.depth == depth) && chosen(a.trial);
                     let chosen: Vec<Answered> = of.iter().filter(at).copied().collect();
                     if chosen.is_empty() {
@@ -161,28 +203,50 @@ pub fn accuracy(plan: &Plan, responses: &[Response]) -> Vec<tables::Accuracy> {
                     });
                 };
                 if purpose == Purpose::Catch {
-                    add("all", "all", "all".into(), &|_| true);
+                    row("all", "all", "all".into(), &|_| true);
                     continue;
                 }
                 for depth in ["all".to_string()].iter().chain(&plan.depths) {
-                    add(depth, "all", "all".into(), &|_| true);
+                    row(depth, "all", "all".into(), &|_| true);
                     for condition in plan.conditions(task) {
-                        add(depth, "condition", condition.clone(), &|t| t.condition() == condition);
+                        row(depth, "condition", condition.clone(), &|t| t.condition() == condition);
                     }
                     if task == Task::Occlusion {
                         for side in sides(plan) {
-                            add(depth, "occluder", side.clone(), &|t| side_of(t).as_ref() == Some(&side));
+                            row(depth, "occluder", side.clone(), &|t| side_of(t).as_ref() == Some(&side));
                         }
                     }
                 }
+                for layer in layers(plan) {
+                    row("all", "layer", layer.clone(), &|t| *layer_of(t) == layer);
+                }
                 for (third, name) in ["small", "middle", "large"].into_iter().enumerate() {
                     let of_third = |t: &Trial| thirds.get(t.id.as_str()) == Some(&third);
-                    add("all", "difference", name.into(), &of_third);
+                    row("all", "difference", name.into(), &of_third);
                 }
             }
         }
     }
     rows
+}
+
+/// The layers whose units are asked about.
+fn layers(plan: &Plan) -> Vec<String> {
+    let mut all = vec![];
+    for trial in plan.trials.iter().filter(|t| t.purpose == Purpose::Main) {
+        if !all.contains(layer_of(trial)) {
+            all.push(layer_of(trial).clone());
+        }
+    }
+    all
+}
+
+/// The layer of a trial's units: those that meet are of one.
+fn layer_of(trial: &Trial) -> &String {
+    match &trial.question {
+        Question::Occlusion(o) => &o.unit.layer,
+        Question::Exemplar(m) | Question::Visualization(m) => &m.units[0].layer,
+    }
 }
 
 /// The sides of occluders, as tables name them.
@@ -252,26 +316,36 @@ pub fn trust(plan: &Plan, responses: &[Response]) -> Vec<tables::Trust> {
                     ("honest", fooled.iter().map(|t| t.repeats.as_deref()).collect()),
                     ("fooled", fooled.iter().map(|t| Some(t.id.as_str())).collect()),
                 ];
-                for (shown, ids) in kinds {
-                    let found: Vec<Answered> =
-                        ids.iter().flatten().filter_map(|id| by_id.get(id)).flatten().copied().collect();
+                let found = kinds.map(|(shown, ids)| {
+                    let found = ids.iter().flatten().filter_map(|id| by_id.get(id)).flatten().copied();
+                    (shown, found.collect::<Vec<Answered>>())
+                });
+                let [.., (_, lied_to)] = &found;
+                for (shown, found) in &found {
                     if found.is_empty() {
                         continue;
                     }
                     let words = (&observer, circuit, task.name(), shown);
-                    let share = share(&found, plan.seed, &("trust", words));
+                    let share = share(found, plan.seed, &("trust", words));
+                    let change = match *shown {
+                        "fooled" => None,
+                        _ => difference(lied_to, found, plan.seed, &("change", words)),
+                    };
                     rows.push(tables::Trust {
                         observer: observer.clone(),
                         kind: kind.name().into(),
                         circuit: circuit.clone(),
                         task: task.name().into(),
-                        shown: shown.into(),
+                        shown: (*shown).into(),
                         trials: share.trials,
                         questions: share.questions,
                         right: share.right,
                         accuracy: share.accuracy(),
                         lower: share.lower,
                         upper: share.upper,
+                        change: change.map(|c| c[0]),
+                        change_lower: change.map(|c| c[1]),
+                        change_upper: change.map(|c| c[2]),
                     });
                 }
             }
@@ -306,6 +380,31 @@ mod tests {
         let tens: Vec<(usize, usize)> = clusters.iter().map(|c| (10 * c.0, 10)).collect();
         let (l, u) = interval(&tens, 1, &"x");
         assert!((l - lower).abs() < 1e-9 && (u - upper).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_difference_by_hand() {
+        let trials = ["a", "b", "c", "d"].map(|id| matching(id, [0, 1, 2]));
+        let answered = |right: [usize; 4]| -> Vec<Answered> {
+            trials.iter().zip(right).map(|(trial, right)| Answered { trial, right }).collect()
+        };
+        // All of these trials are about the same three units: nothing to draw.
+        assert_eq!(difference(&answered([3; 4]), &answered([0; 4]), 1, &"x"), None);
+        let mut apart = trials.clone();
+        for (i, trial) in apart.iter_mut().enumerate() {
+            let Question::Exemplar(m) = &mut trial.question else { panic!("a matching trial") };
+            m.units[0].channel = 100 + i;
+        }
+        let of = |right: [usize; 4]| -> Vec<Answered> {
+            apart.iter().zip(right).map(|(trial, right)| Answered { trial, right }).collect()
+        };
+        let close = |got: Option<[f64; 3]>, wanted: [f64; 3]| {
+            got.unwrap().iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12)
+        };
+        assert!(close(difference(&of([3; 4]), &of([1; 4]), 1, &"x"), [8.0 / 12.0; 3]));
+        // Of four draws, all are the fourth in 0.4 %, and three or more in 5 %; none is in 32 %.
+        let changed = difference(&of([3, 3, 3, 1]), &of([1, 1, 1, 3]), 1, &"x");
+        assert!(close(changed, [4.0 / 12.0, -4.0 / 12.0, 8.0 / 12.0]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::circuit::Circuit;
 use crate::config::{self, Experiment};
 use crate::data::Source;
 use crate::error::{Error, Result};
-use crate::visualize::Diversity;
+use crate::visualize::{Direction, Diversity};
 
 /// One set of trials. Unknown keys are refused; paths of other files are relative to this one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ pub struct Observers {
     pub layers: Option<Vec<String>>,
     /// The experiment file of another, independently trained network, which looks with its own preprocessing.
     pub other: Option<PathBuf>,
-    /// Another seed for that network: the same architecture and images, trained on its own.
+    /// Another seed for that network: the same architecture and data, scenes drawn and weights trained anew.
     pub other_seed: Option<u64>,
     /// Its layers; by default those of its experiment's paths.
     pub other_layers: Option<Vec<String>>,
@@ -169,6 +169,13 @@ impl Study {
         settings.check().map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let experiment = Experiment::read(&folder.join(&settings.experiment))?;
+        if experiment.visualization.direction == Direction::Negative {
+            return Err(Error::usage(format!(
+                "{}: visualization.direction is \"negative\", but trials ask what activates a unit: name an experiment \
+                 that maximizes",
+                folder.join(&settings.experiment).display()
+            )));
+        }
         let circuits =
             settings.circuits.iter().map(|c| Circuit::read(&folder.join(c))).collect::<Result<Vec<_>>>()?;
         let other = match &settings.observers {
@@ -179,6 +186,20 @@ impl Study {
         let other = other
             .map(|other| Experiment { seed: settings.observers.other_seed.unwrap_or(other.seed), ..other });
         Ok(Self { settings, experiment, circuits, other })
+    }
+
+    /// Takes another seed than the experiment's.
+    ///
+    /// # Errors
+    /// Usage, where the other network would be the tested one.
+    pub fn seeded(&mut self, seed: u64) -> Result<()> {
+        if self.settings.observers.other.is_none() && self.settings.observers.other_seed == Some(seed) {
+            return Err(Error::usage(format!(
+                "seed {seed} is that of the other network, observers.other_seed: the tested network would judge itself"
+            )));
+        }
+        self.experiment.seed = seed;
+        Ok(())
     }
 }
 

@@ -59,8 +59,9 @@ pub struct Accuracy {
     pub purpose: String,
     /// `all`, or a depth's name.
     pub depth: String,
-    /// What the rows divide the trials by: `all`, `condition` (number of images, kind of references), `occluder`, or
-    /// `difference` (of the two activations: thirds of the trials).
+    /// What the rows divide the trials by: `all`, `condition` (number of images, kind of references), `layer`,
+    /// `occluder`, or `difference` (of the two activations relative to the unit's standard deviation over natural
+    /// images: thirds of the trials).
     pub by: String,
     pub level: String,
     pub trials: usize,
@@ -88,6 +89,11 @@ pub struct Trust {
     pub accuracy: f64,
     pub lower: f64,
     pub upper: f64,
+    /// How much larger the share is with the fooled network's visualizations, paired by unit, with its 95 % interval;
+    /// empty where the same units were not asked about in both.
+    pub change: Option<f64>,
+    pub change_lower: Option<f64>,
+    pub change_upper: Option<f64>,
 }
 
 impl Row for Stimulus {

@@ -33,8 +33,8 @@ impl Drawn {
     }
 }
 
-/// Draws units at every depth, and for practice some of the last layer that has more. Units that no natural image
-/// moves are not drawn.
+/// Draws units at every depth, and for practice some of the last layer that has more. Units that fewer natural images
+/// move than trials show are not drawn: the others would be shown in the order of their files.
 pub(super) fn draw(work: &Work) -> Result<Vec<Drawn>> {
     let settings = &work.study.settings;
     let mut layers: Vec<&String> = settings.depths.iter().flat_map(|d| &d.layers).collect();
@@ -58,9 +58,10 @@ pub(super) fn draw(work: &Work) -> Result<Vec<Drawn>> {
             let values: Vec<f32> = activations.iter().map(|image| image[at][channel]).collect();
             let mut order: Vec<usize> = (0..values.len()).collect();
             order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
+            let live = moved(&values, &order, wanted);
             order.truncate(wanted);
             let deviation = deviation(&values);
-            (deviation > 0.0).then(|| Drawn {
+            live.then(|| Drawn {
                 unit: Unit { layer: layer.to_string(), channel },
                 depth: String::new(),
                 practice: false,
@@ -79,7 +80,7 @@ pub(super) fn draw(work: &Work) -> Result<Vec<Drawn>> {
             let deck = &mut decks[layers.iter().position(|l| *l == layer).expect("it is one of them")];
             if deck.len() < count {
                 return Err(Error::usage(format!(
-                    "depths: {} wants {count} units of layer {layer}, which has {} that natural images move and no \
+                    "depths: {} wants {count} units of layer {layer}, which has {} that {wanted} natural images move and no \
                      other depth has taken",
                     depth.name,
                     deck.len()
@@ -135,6 +136,12 @@ fn activations(work: &Work, layers: &[&String]) -> Result<Vec<Vec<Vec<f32>>>> {
     })
 }
 
+/// Whether each of the `wanted` first images in descending `order` drives a unit more than the last one does.
+fn moved(values: &[f32], order: &[usize], wanted: usize) -> bool {
+    let last = order.last().map(|&i| values[i]);
+    last.is_some_and(|last| values[order[wanted - 1]] > last)
+}
+
 fn deviation(values: &[f32]) -> f64 {
     let n = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
@@ -150,6 +157,14 @@ mod tests {
         let depth = Depth { name: "late".into(), layers: vec!["a".into(), "b".into()], units: 7 };
         let got: Vec<(&str, usize)> = shares(&depth).map(|(l, n)| (l.as_str(), n)).collect();
         assert_eq!(got, [("a", 4), ("b", 3)]);
+    }
+
+    #[test]
+    fn a_sparse_unit_has_too_few_images() {
+        let values = [0.0, 3.0, 0.0, 2.0];
+        let order = [1, 3, 0, 2];
+        assert!(moved(&values, &order, 2));
+        assert!(!moved(&values, &order, 3));
     }
 
     #[test]
