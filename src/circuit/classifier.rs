@@ -60,6 +60,10 @@ pub struct Settings {
     pub batch: usize,
     #[serde(default = "learning_rate")]
     pub learning_rate: f64,
+    /// Where the threshold stands between the highest logits of natural (0) and the lowest of synthetic training images
+    /// (1).
+    #[serde(default = "threshold")]
+    pub threshold: f32,
 }
 
 fn natural_images() -> usize {
@@ -76,6 +80,10 @@ fn batch() -> usize {
 
 fn learning_rate() -> f64 {
     2e-3
+}
+
+fn threshold() -> f32 {
+    0.5
 }
 
 /// The plain CNN: six convolutions, a 1x1 convolution to two scores, and their mean over the map.
@@ -158,8 +166,7 @@ pub fn train(
     for group in synthetic {
         on_synthetic.extend(logits(&merged, group, preprocessing, executor, &hidden)?);
     }
-    let threshold = threshold(&on_natural, &on_synthetic);
-    merge(&trained, threshold)
+    merge(&trained, between(&on_natural, &on_synthetic, settings.threshold))
 }
 
 /// A crop of the image, if it is larger than `side`: a mirror image with the colour channels in another order, or as it
@@ -207,17 +214,16 @@ fn merge(trained: &Network, threshold: f32) -> Result<Network> {
     Ok(network)
 }
 
-/// The threshold between the logits of natural and of synthetic training images. Natural images are many and
-/// typical of those to come; synthetic ones are few, and those to come are of other units. So it stands a fiftieth of
-/// the way from the highest natural logits (99.9 %) to the lowest synthetic ones (1 %), or midway where they overlap.
-fn threshold(natural: &[f32], synthetic: &[f32]) -> f32 {
+/// A threshold between the logits of natural and of synthetic training images: this share of the way from the highest
+/// natural (99.9 %) to the lowest synthetic ones (1 %), or midway where they overlap.
+fn between(natural: &[f32], synthetic: &[f32], share: f32) -> f32 {
     let quantile = |values: &[f32], q: f32| {
         let mut sorted = values.to_vec();
         sorted.sort_by(f32::total_cmp);
         sorted[(q * (sorted.len() - 1) as f32).round() as usize]
     };
     let (natural, synthetic) = (quantile(natural, 0.999), quantile(synthetic, 0.01));
-    let share = if synthetic > natural { 0.02 } else { 0.5 };
+    let share = if synthetic > natural { share } else { 0.5 };
     natural + share * (synthetic - natural)
 }
 
@@ -244,8 +250,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_threshold_stands_near_the_natural_images() {
-        assert!((threshold(&[-3.0, -2.0, -1.0], &[3.0, 5.0, 9.0]) + 0.92).abs() < 1e-6);
-        assert_eq!(threshold(&[-3.0, 2.0], &[1.0, 9.0]), 1.5);
+    fn the_threshold_stands_between() {
+        let (natural, synthetic) = ([-3.0, -2.0, -1.0], [3.0, 5.0, 9.0]);
+        assert_eq!(between(&natural, &synthetic, 0.5), 1.0);
+        assert_eq!(between(&natural, &synthetic, 0.0), -1.0);
+        assert_eq!(between(&[-3.0, 2.0], &[1.0, 9.0], 0.1), 1.5);
     }
 }

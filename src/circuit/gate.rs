@@ -77,6 +77,9 @@ impl Settings {
                 return Err(format!("{key} is 0; it must be at least 1"));
             }
         }
+        if !(0.0..=1.0).contains(&c.threshold) {
+            return Err(format!("classifier.threshold is {}; it must be between 0 and 1", c.threshold));
+        }
         match (self.offset, self.pictures.is_empty()) {
             (Some(_), false) => Err("offset and pictures are both set: what do the units show?".into()),
             (None, true) => Err("what do the units show? set offset, or pictures".into()),
