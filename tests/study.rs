@@ -191,6 +191,16 @@ fn the_same_seed_makes_the_same_study_from_nothing() {
     for file in ["trials.json", "stimuli.csv", "accuracy.csv", "responses/models.jsonl"] {
         assert_eq!(bytes("again", file), bytes("results/study", file), "{file}");
     }
+    let key = plan(&STUDY.path("again"))["key"].as_str().unwrap().to_string();
+    // With people's answers to another plan the folder is left as it is; the models' would be replaced.
+    let people = STUDY.path("again/responses/people.jsonl");
+    std::fs::write(&people, "an answer\n").unwrap();
+    STUDY.edit("again/trials.json", &format!("\"key\": \"{key}\""), "\"key\": \"another\"");
+    let files = ["trials.json", "stimuli.csv", "diversity.csv", "responses/models.jsonl"];
+    let before = files.map(|file| bytes("again", file));
+    let words = ["people.jsonl", "trials.json", "--out"];
+    STUDY.trompe(&[&again[..], &[cache.to_str().unwrap()]].concat()).expect_error(2, &words);
+    assert_eq!(files.map(|file| bytes("again", file)), before);
     // A folder of another study is left alone.
     let other = ["trials", "--config", "configs/study.toml", "--out", "again", "--seed", "9"];
     STUDY.trompe(&other).expect_error(2, &["again", "another configuration"]);
@@ -227,12 +237,13 @@ struct Server {
 
 impl Server {
     fn start(study: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_trompe"))
-            .args(["serve", "--port", "0"])
-            .arg(study)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::by(Command::new(env!("CARGO_BIN_EXE_trompe")), study)
+    }
+
+    /// Starts it by a command that takes the program's arguments.
+    fn by(mut command: Command, study: &Path) -> Self {
+        let mut child =
+            command.args(["serve", "--port", "0"]).arg(study).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         out.read_line(&mut line).unwrap();
@@ -264,6 +275,25 @@ impl Server {
         ))
     }
 
+    /// Takes in a participant: gives the token.
+    fn register(&self) -> String {
+        let started: Value = serde_json::from_str(&self.post("/api/start", "", "").1).unwrap();
+        started["token"].as_str().unwrap().to_string()
+    }
+
+    fn session(&self, token: &str) -> (u16, String) {
+        self.raw(&format!(
+            "GET /api/session HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n",
+            self.address
+        ))
+    }
+
+    /// The trials that a participant is asked.
+    fn trials(&self, token: &str) -> Vec<Value> {
+        let session: Value = serde_json::from_str(&self.session(token).1).unwrap();
+        session["items"].as_array().unwrap().iter().filter(|i| i["kind"] == "trial").cloned().collect()
+    }
+
     /// Ends it as Ctrl-C does.
     fn end(mut self) {
         Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
@@ -279,6 +309,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An answer to a trial as browsers send it.
+fn answer(trial: &Value, confidence: u8) -> String {
+    let answer = if trial["task"] == "occlusion" { json!(0) } else { json!([0, 1, 2]) };
+    json!({"trial": trial["id"], "answer": answer, "confidence": confidence, "milliseconds": 5}).to_string()
 }
 
 #[test]
@@ -312,31 +348,79 @@ fn the_server_gives_and_takes_nothing_but_the_study() {
     );
     assert_eq!(server.raw(&elsewhere).0, 403);
     // Malformed, repeated and strangers' answers are refused and logged.
-    let started: Value = serde_json::from_str(&server.post("/api/start", "", "").1).unwrap();
-    let token = started["token"].as_str().unwrap();
-    let session = |token: &str| {
-        server.raw(&format!(
-            "GET /api/session HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n",
-            server.address
-        ))
-    };
-    let items: Value = serde_json::from_str(&session(token).1).unwrap();
-    let first = items["items"].as_array().unwrap().iter().find(|i| i["kind"] == "trial").unwrap();
-    let answer = |confidence: u8| {
-        let answer = if first["task"] == "occlusion" { json!(0) } else { json!([0, 1, 2]) };
-        json!({"trial": first["id"], "answer": answer, "confidence": confidence, "milliseconds": 5})
-            .to_string()
-    };
-    assert_eq!(session("someone").0, 403);
-    assert_eq!(server.post("/api/answer", "someone", &answer(1)).0, 403);
-    assert_eq!(server.post("/api/answer", token, "{").0, 400);
-    assert_eq!(server.post("/api/answer", token, &answer(9)).0, 400);
-    assert_eq!(server.post("/api/answer", token, &answer(1)).0, 200);
-    assert_eq!(server.post("/api/answer", token, &answer(1)).0, 409);
-    assert_eq!(server.post("/api/answer", token, &"x".repeat(100_000)).0, 413);
+    let token = server.register();
+    let trials = server.trials(&token);
+    let first = &trials[0];
+    let about: Value = serde_json::from_str(&server.get("/api/study").1).unwrap();
+    assert_eq!(about["trials"], trials.len());
+    assert_eq!(server.session("someone").0, 403);
+    assert_eq!(server.post("/api/answer", "someone", &answer(first, 1)).0, 403);
+    assert_eq!(server.post("/api/answer", &token, "{").0, 400);
+    assert_eq!(server.post("/api/answer", &token, &answer(first, 9)).0, 400);
+    assert_eq!(server.post("/api/answer", &token, &answer(first, 1)).0, 200);
+    assert_eq!(server.post("/api/answer", &token, &answer(first, 1)).0, 409);
+    assert_eq!(server.post("/api/answer", &token, &"x".repeat(100_000)).0, 413);
+    // A second server would take its own first participant for the first one's.
+    let folder = study.path().to_str().unwrap();
+    STUDY.trompe(&["serve", folder, "--port", "0"]).expect_error(2, &[folder, "served already"]);
     server.end();
     let lines = |file: &str| std::fs::read_to_string(study.path().join(file)).unwrap().lines().count();
-    assert_eq!((lines("responses/people.jsonl"), lines("refused.jsonl")), (1, 4));
+    assert_eq!((lines("responses/people.jsonl"), lines("refused.jsonl")), (1, 7));
+    let refused = std::fs::read_to_string(study.path().join("refused.jsonl")).unwrap();
+    for words in ["evil.example:80 from nobody", "from http://evil.example", "POST /api/start", "larger"] {
+        assert!(refused.contains(words), "no \"{words}\" in: {refused}");
+    }
+
+    // The answers belong to this plan.
+    let plan_file = study.path().join("trials.json");
+    let whole = plan(study.path());
+    let mut other = whole.clone();
+    other["key"] = json!("another");
+    std::fs::write(&plan_file, other.to_string()).unwrap();
+    let words = ["people.jsonl, line 1", "trials.json has key another"];
+    STUDY.trompe(&["serve", folder, "--port", "0"]).expect_error(1, &words);
+    let people = study.path().join("responses/people.jsonl");
+    STUDY.trompe(&["observe", folder, "--responses", people.to_str().unwrap()]).expect_error(1, &words);
+    STUDY.trompe(&["observe", folder]).expect_error(1, &["models.jsonl, line 1", "key another"]);
+    // Nor is a plan believed that was edited by hand.
+    let mut edited = whole;
+    edited["trials"][0]["left"][0][0] = json!("../trials.json");
+    std::fs::write(&plan_file, edited.to_string()).unwrap();
+    let id = edited["trials"][0]["id"].as_str().unwrap();
+    let words = ["trials.json", id, "\"../trials.json\" is no picture"];
+    STUDY.trompe(&["serve", folder, "--port", "0"]).expect_error(1, &words);
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_leaves_nothing_behind() {
+    let study = study();
+    // A disk on which a file has room for a few answers, and a write for a part of the next.
+    let mut small = Command::new("sh");
+    small.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_trompe")]);
+    small.stderr(Stdio::null());
+    let server = Server::by(small, study.path());
+    let token = server.register();
+    let trials = server.trials(&token);
+    let lost =
+        trials.iter().position(|trial| match server.post("/api/answer", &token, &answer(trial, 2)).0 {
+            200 => false,
+            status => {
+                assert_eq!(status, 500);
+                true
+            }
+        });
+    let lost = lost.expect("some answer has no room");
+    let people = || std::fs::read_to_string(study.path().join("responses/people.jsonl")).unwrap();
+    let before = people();
+    assert!(before.ends_with('\n') && before.lines().count() == lost && lost > 0, "{before}");
+    server.end();
+    // With room again it goes on as if nothing had been.
+    let server = Server::start(study.path());
+    assert_eq!(server.post("/api/answer", &token, &answer(&trials[lost], 2)).0, 200);
+    server.end();
+    let after = people();
+    assert!(after.starts_with(&before) && after.lines().count() == lost + 1, "{after}");
+    assert!(after.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
 }
 
 /// A browser that is told what to do over the DevTools protocol, through two pipes.
@@ -467,6 +551,7 @@ impl Browser {
     fn press(&mut self, page: &str, key: &str) {
         let (text, code) = match key {
             "Enter" => ("\r", 13),
+            "Backspace" => ("", 8),
             "ArrowLeft" => ("", 37),
             "ArrowRight" => ("", 39),
             digit => (digit, digit.as_bytes()[0].into()),
@@ -542,6 +627,11 @@ fn take(
             .sum();
         let shown = trial["shown"].as_array().map_or(0, |s| s.len() + 2);
         assert_eq!(count, pictures + shown);
+        if given.len() % 4 == 1 {
+            // A slip that is taken back: what follows is answered again, and not the next question.
+            let slip: &[&str] = if answer.is_u64() { &["1"] } else { &["1", "2"] };
+            slip.iter().chain(&["Backspace"]).for_each(|key| browser.press(page, key));
+        }
         match answer.as_u64() {
             Some(query) if given.len() % 2 == 0 => {
                 browser.press(page, ["ArrowLeft", "ArrowRight"][query as usize])
@@ -575,6 +665,12 @@ fn a_participant_takes_the_study_in_a_browser() {
         .collect();
     let one = browser.page(&server.address);
     let two = browser.page(&server.address);
+    // Who clicks twice takes part once.
+    browser.wait(&one, "!!document.getElementById('go')");
+    let welcome = browser.evaluate(&one, "document.body.innerText");
+    assert!(welcome.as_str().unwrap().contains("about 10 minutes"), "{welcome}");
+    browser.evaluate(&one, "[1, 2].forEach(() => document.getElementById('go').click())");
+    browser.wait(&one, "document.body.innerText.includes('Which ')");
     let (mut given, _) = take(&mut browser, &one, &trials, 6);
     let (others, _) = take(&mut browser, &two, &trials, 3);
     assert_eq!((given.len(), others.len()), (6, 3));
@@ -606,6 +702,9 @@ fn a_participant_takes_the_study_in_a_browser() {
     assert_eq!(of("p001"), given);
     assert_eq!(of("p002"), others);
     assert!(kept.iter().all(|r| r["confidence"] == 3 && r["milliseconds"].as_u64().unwrap() > 0));
+    assert!(kept.iter().all(|r| r["plan"] == plan["key"]));
+    let register = std::fs::read_to_string(study.path().join("participants.jsonl")).unwrap();
+    assert_eq!(register.lines().count(), 2);
 
     // And the score comes out as planned.
     let outcome = STUDY.trompe(&["observe", study.path().to_str().unwrap()]).expect_success();

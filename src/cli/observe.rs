@@ -23,7 +23,7 @@ impl Arguments {
             true => responses::files(&self.study)?,
             false => self.responses,
         };
-        let all = responses::read(&files, &plan)?;
+        let all = responses::read(&self.study, &files, &plan)?;
         if all.is_empty() {
             return Err(Error::usage(format!(
                 "there are no responses to score in {}: give --responses, or take part with `trompe serve`",

@@ -4,16 +4,21 @@ use clap::Args;
 
 use crate::error::Result;
 use crate::report;
+use crate::trials::{self, Plan, plan};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// A results folder
+    /// A results folder, or a study's
     results: PathBuf,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        report::draw(&self.results)?;
+        if self.results.join(plan::FILE).is_file() {
+            trials::report::redraw(&self.results, &Plan::read(&self.results)?)?;
+        } else {
+            report::draw(&self.results)?;
+        }
         println!("drew {}", self.results.join("figures").display());
         println!("wrote {}", self.results.join("report.html").display());
         Ok(())

@@ -1,12 +1,14 @@
 //! Makes the trials of a study, and lets models answer them.
 
+use std::path::{Path, PathBuf};
+
 use image::RgbImage;
 
 use super::assemble::{Assembly, Shown};
 use super::observers;
 use super::occlusion::slide;
 use super::pictures::{Set, diversity, sets};
-use super::plan::Plan;
+use super::plan::{self, Plan};
 use super::responses;
 use super::settings::Study;
 use super::stimuli::Stimuli;
@@ -30,7 +32,8 @@ const MODELS: &str = "models.jsonl";
 /// Makes a study: pictures, plan, the models' responses and their scores, in the setting's folder.
 ///
 /// # Errors
-/// Usage for what the trials file gets wrong, failure for what goes wrong, an interruption; what took long is kept.
+/// Usage for what the trials file gets wrong, or if the folder has answers to another plan; failure for what goes wrong, an
+/// interruption; what took long is kept.
 pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
     let work = Work::prepare(study, setting)?;
     let drawn = draw(&work)?;
@@ -44,17 +47,17 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
         }
     }
     let settings = &study.settings;
+    // Files that the settings name may change: the folder belongs to the network that they give.
     let config = serde_json::json!({
         "trials": settings, "experiment": study.experiment, "circuits": study.circuits, "other": study.other,
+        "digest": work.key,
     });
-    let key = cache::key(&(&config, work.seed(), &work.key));
     let device = setting.executor.kind().name();
     let mut results = Results::open(&setting.out, config, work.seed(), device)?;
     results.skipped(&work.skipped);
     let units: Vec<&Unit> = drawn.iter().map(|d| &d.unit).collect();
     let honest = results.stage("visualizations", || sets(&work, &work.network, &work.key, &units, true))?;
     let rows = results.stage("diversity", || diversity(&work, &drawn.iter().collect::<Vec<_>>(), &honest))?;
-    write(results.folder(), &rows)?;
     let mut shown = vec![Shown { circuit: CLEAN.into(), sets: honest.into_iter().map(Some).collect() }];
     let mut networks = vec![];
     for circuit in &study.circuits {
@@ -85,13 +88,16 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
         name: settings.name.clone(),
         network: work.network.name().into(),
         seed: work.seed(),
-        key,
+        key: String::new(),
         depths: settings.depths.iter().map(|d| d.name.clone()).collect(),
         images: settings.matching.images.clone(),
         references: settings.occlusion.kinds.clone(),
         session: settings.session.clone(),
         trials,
-    };
+    }
+    .keyed();
+    replaceable(results.folder(), &plan)?;
+    write(results.folder(), &rows)?;
     let provenance = stimuli.provenance();
     write(results.folder(), &provenance)?;
     let mut switches = vec![];
@@ -108,13 +114,33 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
         let other = observers::other(&work)?;
         observers::answer(&work, other.as_ref(), &plan, &folder)
     })?;
-    responses::write(&folder.join(responses::FOLDER).join(MODELS), &answers)?;
+    responses::write(&folder.join(responses::FOLDER).join(MODELS), &plan, &answers)?;
     plan.write(&folder)?;
     results.stage("report", || {
-        let all = responses::read(&responses::files(&folder)?, &plan)?;
+        let all = responses::read(&folder, &responses::files(&folder)?, &plan)?;
         report::write(&folder, &plan, &all)
     })?;
     results.complete()
+}
+
+/// Refuses to put a plan in the place of another one that was answered: answers belong to one plan.
+fn replaceable(folder: &Path, plan: &Plan) -> Result<()> {
+    if Plan::read(folder).is_ok_and(|there| there.key == plan.key) {
+        return Ok(());
+    }
+    // The models are asked again. A file of no answers is there after `serve`.
+    let others = |file: &PathBuf| {
+        !file.ends_with(MODELS) && std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
+    };
+    match responses::files(folder)?.into_iter().find(others) {
+        Some(file) => Err(Error::usage(format!(
+            "{} has answers to the plan in {}, and this run makes another; nothing was replaced: give another --out, or \
+             remove the answers",
+            file.display(),
+            folder.join(plan::FILE).display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Whether a circuit changes what a unit shows.

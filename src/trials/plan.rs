@@ -1,11 +1,12 @@
 //! The trial plan: what observers are asked, and the right answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::settings;
+use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::report::write_whole;
 use crate::visualize::Unit;
@@ -20,7 +21,7 @@ pub struct Plan {
     /// The tested network.
     pub network: String,
     pub seed: u64,
-    /// The hash of what made it: responses belong to one plan.
+    /// The hash of all the rest, with pictures by their content: responses belong to one plan.
     pub key: String,
     /// The names of the depths, first to last.
     pub depths: Vec<String>,
@@ -178,6 +179,18 @@ impl Task {
 }
 
 impl Trial {
+    /// The unit that it is about, or the three that meet.
+    pub fn subject(&self) -> String {
+        match &self.question {
+            Question::Occlusion(o) => o.unit.to_string(),
+            Question::Exemplar(m) | Question::Visualization(m) => {
+                let mut units = m.units.each_ref().map(ToString::to_string);
+                units.sort_unstable();
+                units.join(" ")
+            }
+        }
+    }
+
     pub fn task(&self) -> Task {
         match self.question {
             Question::Exemplar(_) => Task::Exemplar,
@@ -236,13 +249,42 @@ impl Trial {
             (Answer::Query(_), _) => Err("0 or 1 is wanted: one of the two queries".into()),
         }
     }
+
+    /// What is wrong with it by itself.
+    fn check(&self) -> Result<(), String> {
+        let plain = |c: char| c.is_alphanumeric() || "-_".contains(c);
+        if self.circuit.is_empty() || !self.circuit.chars().all(plain) {
+            return Err(format!("circuit is {:?}; it names files: letters, digits, - and _", self.circuit));
+        }
+        self.right(self.key()).map_err(|what| format!("key: {what}"))?;
+        let original = match &self.question {
+            Question::Exemplar(m) | Question::Visualization(m) => {
+                if m.images == 0 || m.left.iter().chain(&m.right).any(|row| row.len() != m.images) {
+                    return Err(format!("images is {}; that many must be in each row", m.images));
+                }
+                None
+            }
+            Question::Occlusion(o) => Some(&o.original),
+        };
+        match self.pictures().into_iter().chain(original).find(|file| !is_picture(file)) {
+            Some(file) => Err(format!("{file:?} is no picture's name: 20 hexadecimal digits and .png")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a name is like those that pictures get: by content, and in no other folder.
+fn is_picture(file: &str) -> bool {
+    let hexadecimal = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    file.strip_suffix(".png").is_some_and(|stem| stem.len() == 20 && stem.chars().all(hexadecimal))
 }
 
 impl Plan {
     /// Reads the plan of a study's folder.
     ///
     /// # Errors
-    /// Usage, if the folder is no study's; failure, if the plan can't be read.
+    /// Usage, if the folder is no study's; failure, if the plan can't be read, or naming the trial that can't be asked: it
+    /// may have been edited by hand.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
         let text = std::fs::read_to_string(&path).map_err(|e| {
@@ -251,7 +293,46 @@ impl Plan {
                 folder.display()
             ))
         })?;
-        serde_json::from_str(&text).on("read", &path)
+        let plan: Self = serde_json::from_str(&text).on("read", &path)?;
+        plan.check().map_err(|what| Error::failure(format!("{}: {what}", path.display())))?;
+        Ok(plan)
+    }
+
+    /// What is wrong with it.
+    fn check(&self) -> Result<(), String> {
+        if self.key.is_empty() {
+            return Err("key is empty; responses belong to one plan by it".into());
+        }
+        for (value, key) in
+            [(self.session.per_condition, "session.per_condition"), (self.session.block, "session.block")]
+        {
+            if value == 0 {
+                return Err(format!("{key} is 0; it must be at least 1"));
+            }
+        }
+        let by_id = self.by_id();
+        let mut ids = HashSet::new();
+        for trial in &self.trials {
+            let wrong = |what: String| format!("trial {}: {what}", trial.id);
+            if !ids.insert(&trial.id) {
+                return Err(wrong("there are two with this id".into()));
+            }
+            trial.check().map_err(wrong)?;
+            if !self.depths.contains(&trial.depth) {
+                return Err(wrong(format!("depth {:?} is none of {:?}", trial.depth, self.depths)));
+            }
+            if let Some(honest) = &trial.repeats
+                && by_id.get(honest.as_str()).is_none_or(|honest| honest.task() != trial.task())
+            {
+                return Err(wrong(format!("repeats {honest:?}, which is no trial of this task")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same with the key that belongs to it; it must have none.
+    pub(super) fn keyed(self) -> Self {
+        Self { key: cache::key(&self), ..self }
     }
 
     /// Writes it into a study's folder.
@@ -291,6 +372,8 @@ impl Plan {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::report::tables::CLEAN;
 
@@ -310,6 +393,78 @@ pub(super) mod tests {
                 right: row("r"),
                 key,
             }),
+        }
+    }
+
+    /// An occlusion trial with made-up pictures.
+    pub fn occlusion(id: &str, channel: usize, batch: usize, references: References) -> Trial {
+        Trial {
+            question: Question::Occlusion(Occlusion {
+                unit: Unit { layer: "conv".into(), channel },
+                batch,
+                references,
+                shown: vec![],
+                original: format!("{id}o"),
+                queries: [0, 1].map(|i| format!("{id}q{i}")),
+                places: [[0, 0, 2], [2, 2, 2]],
+                side: 0.5,
+                unoccluded: 3.0,
+                activations: [1.0, 2.0],
+                difference: 1.0,
+                key: 0,
+            }),
+            ..matching(id, [0, 1, 2])
+        }
+    }
+
+    #[test]
+    fn a_plan_that_was_edited_by_hand_is_checked() {
+        let file = |n: usize| format!("{n:020x}.png");
+        let mut rows = matching("rows", [1, 2, 0]);
+        let Question::Exemplar(m) = &mut rows.question else { panic!("a matching trial") };
+        m.left = [0, 1, 2].map(|n| vec![file(n)]);
+        m.right = [3, 4, 5].map(|n| vec![file(n)]);
+        let mut query = occlusion("query", 0, 0, References::None);
+        let Question::Occlusion(o) = &mut query.question else { panic!("an occlusion trial") };
+        (o.original, o.queries) = (file(6), [file(7), file(0xabc)]);
+        let plan = Plan {
+            name: "a".into(),
+            network: "n".into(),
+            seed: 0,
+            key: String::new(),
+            depths: vec!["early".into()],
+            images: vec![1],
+            references: vec![References::None],
+            session: settings::Session::default(),
+            trials: vec![rows, query],
+        }
+        .keyed();
+        let folder = tempfile::tempdir().unwrap();
+        plan.write(folder.path()).unwrap();
+        assert_eq!(Plan::read(folder.path()).unwrap(), plan);
+        assert_ne!(Plan { key: String::new(), seed: 1, ..plan.clone() }.keyed().key, plan.key);
+        type Edit = fn(&mut Value);
+        let edits: [(Edit, &str); 13] = [
+            (|p| p["session"]["block"] = json!(0), "session.block"),
+            (|p| p["session"]["per_condition"] = json!(0), "session.per_condition"),
+            (|p| p["key"] = json!(""), "key is empty"),
+            (|p| p["trials"][0]["key"] = json!([1, 1, 0]), "trial rows: key"),
+            (|p| p["trials"][1]["key"] = json!(2), "trial query: key"),
+            (|p| p["trials"][1]["id"] = json!("rows"), "trial rows: there are two"),
+            (|p| p["trials"][0]["right"][1][0] = json!("../trials.json"), "trial rows: \"../trials.json\""),
+            (|p| p["trials"][1]["queries"][0] = json!("secret.png"), "trial query: \"secret.png\""),
+            (|p| p["trials"][1]["original"] = json!("/etc/passwd"), "trial query: \"/etc/passwd\""),
+            (|p| p["trials"][0]["images"] = json!(2), "trial rows: images"),
+            (|p| p["trials"][0]["depth"] = json!("deep"), "trial rows: depth"),
+            (|p| p["trials"][0]["circuit"] = json!("../x"), "trial rows: circuit"),
+            (|p| p["trials"][0]["repeats"] = json!("query"), "trial rows: repeats"),
+        ];
+        for (edit, words) in edits {
+            let mut edited = serde_json::to_value(&plan).unwrap();
+            edit(&mut edited);
+            std::fs::write(folder.path().join(FILE), edited.to_string()).unwrap();
+            let error = Plan::read(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(FILE) && error.contains(words), "{error}");
         }
     }
 

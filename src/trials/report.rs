@@ -20,10 +20,18 @@ use crate::report::write_whole;
 /// # Errors
 /// Failure, if a file can't be written, or if the ideal observer is not always right.
 pub fn write(folder: &Path, plan: &Plan, responses: &[Response]) -> Result<Vec<Accuracy>> {
-    let accuracy = score::accuracy(plan, responses);
-    let trust = score::trust(plan, responses);
-    tables::write(folder, &accuracy)?;
-    tables::write(folder, &trust)?;
+    tables::write(folder, &score::accuracy(plan, responses))?;
+    tables::write(folder, &score::trust(plan, responses))?;
+    redraw(folder, plan)
+}
+
+/// Draws figures and `report.html` from the tables in the study's folder.
+///
+/// # Errors
+/// As [`write`], and if a table is missing.
+pub fn redraw(folder: &Path, plan: &Plan) -> Result<Vec<Accuracy>> {
+    let accuracy: Vec<Accuracy> = tables::read(folder)?;
+    let trust: Vec<Trust> = tables::read(folder)?;
     let figures = draw(folder, plan, &accuracy, &trust)?;
     let diversity: Vec<Diversity> = tables::read(folder)?;
     let fooled: Vec<Fooled> = tables::read(folder)?;

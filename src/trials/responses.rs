@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::plan::{Answer, Plan};
+use super::plan::{self, Answer, Plan};
 use crate::error::{Context, Error, Result};
 use crate::report::write_whole;
 
@@ -29,6 +30,14 @@ pub struct Response {
     /// When, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,
+}
+
+/// A response as it is kept: with the key of the plan that it answers.
+#[derive(Serialize)]
+pub(super) struct Line<'a> {
+    pub plan: &'a str,
+    #[serde(flatten)]
+    pub response: &'a Response,
 }
 
 /// Who answers.
@@ -72,12 +81,12 @@ pub fn files(study: &Path) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-/// Reads responses to a plan's trials.
+/// Reads responses to the plan of a study's folder.
 ///
 /// # Errors
-/// Usage, if a file is not there; failure, naming file and line, for what is no response to a trial of the plan, or a
-/// second one by the same observer.
-pub fn read(files: &[PathBuf], plan: &Plan) -> Result<Vec<Response>> {
+/// Usage, if a file is not there; failure, naming file and line, for what is no response to a trial of the plan, for a
+/// response to another plan, or a second one by the same observer.
+pub fn read(study: &Path, files: &[PathBuf], plan: &Plan) -> Result<Vec<Response>> {
     let trials = plan.by_id();
     let mut seen = HashSet::new();
     let mut all = vec![];
@@ -87,11 +96,16 @@ pub fn read(files: &[PathBuf], plan: &Plan) -> Result<Vec<Response>> {
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let wrong =
                 |what: String| Error::failure(format!("{}, line {}: {what}", path.display(), number + 1));
-            let response: Response = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
+            let (key, response) = parse(line).map_err(wrong)?;
+            if key != plan.key {
+                return Err(wrong(format!(
+                    "it answers the plan with key {key}, and {} has key {}: it belongs to another study",
+                    study.join(plan::FILE).display(),
+                    plan.key
+                )));
+            }
             let trial = trials.get(response.trial.as_str());
-            let trial = trial.ok_or_else(|| {
-                wrong(format!("the study has no trial {}; do the responses belong to it?", response.trial))
-            })?;
+            let trial = trial.ok_or_else(|| wrong(format!("the study has no trial {}", response.trial)))?;
             trial.right(response.answer).map_err(wrong)?;
             if !seen.insert((response.observer.clone(), response.trial.clone())) {
                 let again = format!("{} answers trial {} a second time", response.observer, response.trial);
@@ -103,16 +117,26 @@ pub fn read(files: &[PathBuf], plan: &Plan) -> Result<Vec<Response>> {
     Ok(all)
 }
 
-/// Writes a file of responses.
+/// A line of a file of responses: the key of the plan, and the response.
+fn parse(line: &str) -> Result<(String, Response), String> {
+    let mut fields: Map<String, Value> = serde_json::from_str(line).map_err(|e| e.to_string())?;
+    let Some(Value::String(key)) = fields.remove("plan") else {
+        return Err(format!("it does not say in \"plan\" which plan it answers: the key in {}", plan::FILE));
+    };
+    let response = serde_json::from_value(Value::Object(fields)).map_err(|e| e.to_string())?;
+    Ok((key, response))
+}
+
+/// Writes a file of responses to a plan.
 ///
 /// # Errors
 /// Failure, if it can't be written.
-pub fn write(path: &Path, responses: &[Response]) -> Result<()> {
+pub fn write(path: &Path, plan: &Plan, responses: &[Response]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).on("create", folder)?;
     let mut text = String::new();
     for response in responses {
-        text += &serde_json::to_string(response).on("write", path)?;
+        text += &serde_json::to_string(&Line { plan: &plan.key, response }).on("write", path)?;
         text.push('\n');
     }
     write_whole(path, text.as_bytes())
@@ -156,20 +180,37 @@ mod tests {
             response("y", "t1", Answer::Rows([0, 1, 2])),
             response("x", "t2", Answer::Rows([0, 1, 2])),
         ];
-        write(&path, &good).unwrap();
-        assert_eq!(files(folder.path()).unwrap(), std::slice::from_ref(&path));
-        assert_eq!(read(std::slice::from_ref(&path), &plan()).unwrap(), good);
+        write(&path, &plan(), &good).unwrap();
+        let study = folder.path();
+        assert_eq!(files(study).unwrap(), std::slice::from_ref(&path));
+        assert_eq!(read(study, std::slice::from_ref(&path), &plan()).unwrap(), good);
         for (bad, words) in [
             (response("x", "t3", Answer::Rows([0, 1, 2])), "no trial t3"),
             (response("z", "t1", Answer::Query(1)), "three on the left"),
             (response("z", "t1", Answer::Rows([0, 0, 2])), "one of its own"),
             (response("x", "t1", Answer::Rows([0, 1, 2])), "a second time"),
         ] {
-            write(&path, &[&good[..], &[bad]].concat()).unwrap();
-            let error = read(std::slice::from_ref(&path), &plan()).unwrap_err().to_string();
+            write(&path, &plan(), &[&good[..], &[bad]].concat()).unwrap();
+            let error = read(study, std::slice::from_ref(&path), &plan()).unwrap_err().to_string();
             assert!(error.contains("line 4") && error.contains(words), "{error}");
         }
-        std::fs::write(&path, "{\"observer\":\"x\"").unwrap();
-        assert!(read(&[path], &plan()).unwrap_err().to_string().contains("line 1"));
+        // Trials are called alike in all studies of a seed.
+        write(&path, &Plan { key: "other".into(), ..plan() }, &good).unwrap();
+        let error = read(study, std::slice::from_ref(&path), &plan()).unwrap_err().to_string();
+        for words in ["a.jsonl, line 1", "key other", "trials.json has key k"] {
+            assert!(error.contains(words), "{error}");
+        }
+        for (line, words) in [
+            ("{\"observer\":\"x\"", "line 1"),
+            ("{\"observer\":\"x\",\"kind\":\"person\",\"trial\":\"t1\",\"answer\":[0,1,2]}", "\"plan\""),
+            (
+                "{\"plan\":\"k\",\"observer\":\"x\",\"kind\":\"person\",\"trial\":\"t1\",\"answer\":[0,1,2],\"x\":1}",
+                "unknown field",
+            ),
+        ] {
+            std::fs::write(&path, line).unwrap();
+            let error = read(study, std::slice::from_ref(&path), &plan()).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 }

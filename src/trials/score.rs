@@ -66,7 +66,7 @@ fn by_observer<'a>(plan: &'a Plan, responses: &[Response]) -> Vec<(String, Kind,
 fn share(answered: &[Answered], seed: u64, purpose: &impl Debug) -> Share {
     let mut clusters: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for a in answered {
-        let (right, questions) = clusters.entry(cluster(a.trial)).or_default();
+        let (right, questions) = clusters.entry(a.trial.subject()).or_default();
         *right += a.right;
         *questions += a.trial.questions();
     }
@@ -78,18 +78,6 @@ fn share(answered: &[Answered], seed: u64, purpose: &impl Debug) -> Share {
         right: clusters.iter().map(|c| c.0).sum(),
         lower,
         upper,
-    }
-}
-
-/// What a trial has in common with others: its unit, or the three that meet.
-fn cluster(trial: &Trial) -> String {
-    match &trial.question {
-        Question::Occlusion(o) => o.unit.to_string(),
-        Question::Exemplar(m) | Question::Visualization(m) => {
-            let mut units = m.units.each_ref().map(ToString::to_string);
-            units.sort_unstable();
-            units.join(" ")
-        }
     }
 }
 
@@ -107,7 +95,7 @@ fn difference(one: &[Answered], other: &[Answered], seed: u64, purpose: &impl De
     let mut clusters: BTreeMap<String, [(usize, usize); 2]> = BTreeMap::new();
     for (side, answered) in [one, other].into_iter().enumerate() {
         for a in answered {
-            let both = clusters.entry(cluster(a.trial)).or_default();
+            let both = clusters.entry(a.trial.subject()).or_default();
             both[side] = add(both[side], &(a.right, a.trial.questions()));
         }
     }

@@ -80,13 +80,19 @@ async function begin() {
   const { status, json } = await call("POST", "api/start");
   if (status !== 200) throw new Error(json.refused || "the server answers " + status);
   localStorage.setItem(KEY, json.token);
-  await load();
+  // By itself, so that trying again does not register someone else.
+  attempt(enter);
+}
+
+async function enter() {
+  if (!(await load())) return welcome();
   next();
 }
 
 function trouble(error, again) {
   statusLine.textContent = "The study's server can't be reached: " + error.message + ". Nothing is lost. ";
-  statusLine.append(el("button", { class: "plain", type: "button", onclick: again }, "Try again"));
+  const retry = () => { statusLine.textContent = ""; again(); };
+  statusLine.append(el("button", { class: "plain", type: "button", onclick: retry }, "Try again"));
 }
 
 const attempt = (what) => what().catch((error) => trouble(error, () => attempt(what)));
@@ -168,9 +174,10 @@ function group(name, legend, labels, changed) {
 
 const inputs = (fieldset) => [...fieldset.querySelectorAll("input")];
 const value = (fieldset) => inputs(fieldset).findIndex((input) => input.checked);
+const loaded = (image) => image.complete || new Promise((done) => { image.onload = image.onerror = done; });
 
 function trial(item) {
-  const state = { started: performance.now(), sent: false };
+  const state = { started: null, sent: false };
   const submit = el("button", { type: "button", id: "submit", disabled: true }, "Next");
   const groups = item.task === "occlusion" ? occlusion(item, update) : matching(item, update);
   const confidence = group("confidence", "How sure are you?", CONFIDENCE.map((word, i) => `${i + 1} ${word}`), update);
@@ -184,7 +191,7 @@ function trial(item) {
 
   function update(event) {
     if (event && groups.settle) groups.settle(event.target);
-    submit.disabled = all.some((fieldset) => value(fieldset) < 0);
+    submit.disabled = state.started === null || all.some((fieldset) => value(fieldset) < 0);
     const now = all.find((fieldset) => value(fieldset) < 0);
     all.forEach((fieldset) => fieldset.classList.toggle("now", fieldset === now));
   }
@@ -194,10 +201,15 @@ function trial(item) {
     if (!input) return false;
     input.checked = true;
     update({ target: input });
+    focusOpen();
+    return true;
+  }
+
+  // Where the next digit goes.
+  function focusOpen() {
     const open = all.find((one) => value(one) < 0);
     if (open) inputs(open)[0].focus({ preventScroll: open !== confidence });
     else submit.focus();
-    return true;
   }
 
   function send() {
@@ -208,7 +220,7 @@ function trial(item) {
       trial: item.id,
       answer: groups.answer(),
       confidence: value(confidence) + 1,
-      milliseconds: Math.round(performance.now() - state.started),
+      milliseconds: Math.ceil(performance.now() - state.started),
     };
     attempt(async () => {
       const { status, json } = await call("POST", "api/answer", body);
@@ -244,6 +256,11 @@ function trial(item) {
     buttons);
   main.dataset.trial = item.id;
   update();
+  // The clock starts when all there is to see is there, and nothing is answered before.
+  Promise.all([...main.querySelectorAll("img")].map(loaded)).then(() => {
+    state.started = performance.now();
+    update();
+  });
 
   onKey = (event) => {
     if (event.key === "Enter") {
@@ -257,6 +274,7 @@ function trial(item) {
       if (last !== confidence && groups.clear) groups.clear();
       else inputs(last).forEach((input) => { input.checked = false; });
       update();
+      focusOpen();
       return true;
     }
     const fieldset = current();
@@ -331,13 +349,22 @@ function occlusion(item, update) {
 
 // ---- before and after
 
-function welcome() {
+async function welcome() {
+  const { status, json } = await call("GET", "api/study");
+  if (status !== 200) throw new Error(json.refused || "the server answers " + status);
+  // Some twenty seconds a trial.
+  const minutes = 5 * Math.ceil(json.trials / 15);
+  const register = (event) => {
+    // A second click would register someone else.
+    event.currentTarget.disabled = true;
+    attempt(begin);
+  };
   show(
     el("h1", {}, "What does the unit look for?"),
-    text("In this study you look at pictures and answer two kinds of questions about them. It takes about twenty minutes. Both begin with some ",
-      "practice. You may stop at any time and go on later in the same browser: every answer is kept at once."),
+    text(`In this study you look at pictures and answer two kinds of questions about them. It takes about ${minutes} minutes. `,
+      "Both begin with some practice. You may stop at any time and go on later in the same browser: every answer is kept at once."),
     text("What is kept: your answers, how sure you were, how long you took, and when. Not your name."),
-    go("Begin", () => attempt(begin)));
+    go("Begin", register));
   document.getElementById("go").focus({ preventScroll: true });
 }
 
@@ -357,7 +384,7 @@ function someoneElse() {
   answered = new Set();
   document.getElementById("position").textContent = "";
   document.getElementById("progress").value = 0;
-  welcome();
+  attempt(welcome);
 }
 
 function finished() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path as At, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -15,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 
-use super::session::{Item, trials};
+use super::session::{Item, items, trials};
 use super::store::{Refusal, Store};
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -43,6 +44,8 @@ struct Study {
     folder: PathBuf,
     /// The pictures that trials show: no other file is served.
     pictures: HashSet<String>,
+    /// How many a participant is asked.
+    trials: usize,
     store: Mutex<Store>,
 }
 
@@ -55,12 +58,14 @@ impl Study {
 /// Serves a study on loopback until Ctrl-C; `ready` is told where.
 ///
 /// # Errors
-/// Usage, if the folder holds no study or the port is taken; failure, if its files can't be read.
+/// Usage, if the folder holds no study, is served already, or the port is taken; failure, if its files can't be read or
+/// don't belong together.
 pub fn serve(folder: &Path, port: u16, ready: impl FnOnce(Address)) -> Result<()> {
     let plan = Plan::read(folder)?;
     let pictures = plan.trials.iter().flat_map(|t| t.pictures()).cloned().collect();
+    let trials = trials(&items(&plan, 0)).count();
     let store = Mutex::new(Store::open(folder, plan)?);
-    let study = Arc::new(Study { folder: folder.into(), pictures, store });
+    let study = Arc::new(Study { folder: folder.into(), pictures, trials, store });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -92,20 +97,21 @@ fn router(study: Arc<Study>) -> Router {
         .route("/page.css", file("text/css; charset=utf-8", include_str!("page.css")))
         .route("/favicon.ico", get(async || StatusCode::NO_CONTENT))
         .route("/stimuli/{file}", get(picture))
+        .route("/api/study", get(about))
         .route("/api/start", post(start))
         .route("/api/session", get(session))
         .route("/api/answer", post(answer))
         .layer(DefaultBodyLimit::max(LARGEST))
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(&study), guard))
         .with_state(study)
 }
 
 /// Answers requests to this machine by its own name only, so that no page from elsewhere can reach the study under
 /// another name; and says what browsers may do with the answers.
-async fn guard(request: Request, next: Next) -> Response {
+async fn guard(State(study): State<Arc<Study>>, request: Request, next: Next) -> Response {
     let mut response = match is_local(request.headers()) {
         true => next.run(request).await,
-        false => (StatusCode::FORBIDDEN, "this study is for this machine\n").into_response(),
+        false => foreign(&study, &request),
     };
     let headers = response.headers_mut();
     for (name, value) in [
@@ -126,6 +132,16 @@ fn is_local(headers: &HeaderMap) -> bool {
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
     let own = text(header::ORIGIN).is_none_or(|origin| origin == format!("http://{authority}"));
     ["127.0.0.1", "localhost"].contains(&host) && own
+}
+
+/// Refuses a request that is not to this machine or not from the study's page, and notes it.
+fn foreign(study: &Study, request: &Request) -> Response {
+    let headers = request.headers();
+    let text = |name| headers.get(name).map_or("nobody", |v: &HeaderValue| v.to_str().unwrap_or("?"));
+    let why = format!("a request to {} from {}", text(header::HOST), text(header::ORIGIN));
+    let asked = format!("{} {}", request.method(), request.uri());
+    study.store().refuse(token(headers), &Refusal::Foreign(why), asked.as_bytes());
+    (StatusCode::FORBIDDEN, "this study is for this machine\n").into_response()
 }
 
 async fn picture(State(study): State<Arc<Study>>, At(file): At<String>) -> Response {
@@ -154,12 +170,18 @@ fn token(headers: &HeaderMap) -> &str {
 
 fn refused(refusal: &Refusal) -> Response {
     let status = match refusal {
-        Refusal::Stranger => StatusCode::FORBIDDEN,
+        Refusal::Stranger | Refusal::Foreign(_) => StatusCode::FORBIDDEN,
+        Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
         Refusal::OutOfTurn(_) => StatusCode::CONFLICT,
         Refusal::Lost(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (status, axum::Json(json!({ "refused": refusal.to_string() }))).into_response()
+}
+
+/// What there is to know before one takes part.
+async fn about(State(study): State<Arc<Study>>) -> Response {
+    axum::Json(json!({ "trials": study.trials })).into_response()
 }
 
 async fn start(State(study): State<Arc<Study>>) -> Response {
@@ -187,19 +209,25 @@ async fn session(State(study): State<Arc<Study>>, headers: HeaderMap) -> Respons
     }
 }
 
-async fn answer(State(study): State<Arc<Study>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer(
+    State(study): State<Arc<Study>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
     let mut store = study.store();
     let token = token(&headers);
     let json =
         headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/json"));
-    let kept = match json {
-        true => store.answer(token, &body),
-        false => Err(Refusal::Malformed("the content type is not application/json".into())),
+    let kept = match &body {
+        Err(e) if e.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Refusal::TooLarge),
+        Err(e) => Err(Refusal::Malformed(e.body_text())),
+        Ok(body) if json => store.answer(token, body),
+        Ok(_) => Err(Refusal::Malformed("the content type is not application/json".into())),
     };
     match kept {
         Ok(feedback) => axum::Json(feedback).into_response(),
         Err(refusal) => {
-            store.refuse(token, &refusal, &body);
+            store.refuse(token, &refusal, body.as_deref().unwrap_or_default());
             refused(&refusal)
         }
     }

@@ -1,7 +1,7 @@
 //! What participants answered, kept at once: each answer is on the disk before the next question is asked.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::session::{self, Item};
 use crate::error::{Context, Error, Result};
 use crate::trials::plan::{Answer, Plan, Purpose};
-use crate::trials::responses::{self, Kind, Response};
+use crate::trials::responses::{self, Kind, Line, Response};
 
 /// The responses of people.
 const PEOPLE: &str = "people.jsonl";
@@ -21,9 +21,15 @@ const PARTICIPANTS: &str = "participants.jsonl";
 /// What was refused, and why; in the study's folder.
 const REFUSED: &str = "refused.jsonl";
 
+/// Locked by the server of the study; in the study's folder.
+const LOCK: &str = "serve.lock";
+
 /// A participant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Participant {
+    /// The key of the plan that the participant is asked from.
+    #[serde(default)]
+    plan: String,
     name: String,
     /// What the participant's browser shows to be known again.
     token: String,
@@ -55,6 +61,10 @@ pub(super) struct Feedback {
 pub(super) enum Refusal {
     /// The browser is no participant's.
     Stranger,
+    /// It is for another machine, or from another page.
+    Foreign(String),
+    /// It is larger than any answer.
+    TooLarge,
     /// It makes no sense.
     Malformed(String),
     /// It is not its turn: answered already, or not yet asked.
@@ -67,11 +77,14 @@ pub(super) enum Refusal {
 pub(super) struct Store {
     plan: Plan,
     folder: PathBuf,
-    people: File,
-    register: File,
-    refused: File,
+    people: Log,
+    register: Log,
+    refused: Log,
+    /// Of this plan, in the order in which they began.
     participants: Vec<Participant>,
     responses: Vec<Response>,
+    /// Nobody else writes these files as long as it is open.
+    _lock: File,
 }
 
 #[derive(Serialize)]
@@ -86,42 +99,91 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-/// Opens a file of lines to append to. A last line that was never finished is cut off: its answer was not acknowledged.
-fn open(path: &Path) -> Result<File> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).on("open", path)?;
-    let mut bytes = vec![];
-    file.read_to_end(&mut bytes).on("read", path)?;
-    let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    if whole < bytes.len() {
-        eprintln!("note: the last line of {} was never finished; it is cut off", path.display());
-        file.set_len(whole as u64).on("write", path)?;
-        file.seek(SeekFrom::End(0)).on("write", path)?;
+/// Locks a study's folder: two servers would take different people for the same participant.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).on("open", &path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
+            "{} is served already, by another `trompe serve`: take part there, or end it first",
+            folder.display()
+        ))),
+        Err(TryLockError::Error(e)) => Err(Error::failure(format!("cannot lock {}: {e}", path.display()))),
     }
-    Ok(file)
 }
 
-/// Appends a line, and waits until it is on the disk.
-fn append(file: &mut File, line: &impl Serialize) -> std::io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    file.write_all(&text)?;
-    file.sync_data()
+/// A file that grows by whole lines.
+struct Log {
+    file: File,
+    /// How long it is up to its last whole line, in bytes.
+    length: u64,
+    /// Whether a line that could not be written may lie behind that.
+    torn: bool,
+}
+
+impl Log {
+    /// Opens a file of lines to append to. A last line that was never finished is cut off: its answer was not acknowledged.
+    fn open(path: &Path) -> Result<Self> {
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).on("open", path)?;
+        let mut bytes = vec![];
+        file.read_to_end(&mut bytes).on("read", path)?;
+        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let mut log = Self { file, length: whole as u64, torn: whole < bytes.len() };
+        if log.torn {
+            eprintln!("note: the last line of {} was never finished; it is cut off", path.display());
+            log.cut().on("write", path)?;
+        }
+        Ok(log)
+    }
+
+    /// Appends a line, and waits until it is on the disk. A line that may not be there is cut off again: whoever is told so
+    /// sends it once more.
+    fn append(&mut self, line: &impl Serialize) -> std::io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.cut()?;
+        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        if written.is_ok() {
+            self.length += text.len() as u64;
+        } else {
+            self.torn = true;
+            if let Err(e) = self.cut() {
+                eprintln!(
+                    "a line that is not whole can't be cut off: {e}; it is tried again before the next"
+                );
+            }
+        }
+        written
+    }
+
+    /// Cuts off what a failed write left behind.
+    fn cut(&mut self) -> std::io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.length)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
 }
 
 impl Store {
-    /// Opens a study's files, with all that was answered before.
+    /// Opens a study's files, with all that was answered before; no other server may have them open.
     pub fn open(folder: &Path, plan: Plan) -> Result<Self> {
+        let lock = lock(folder)?;
         let responses = folder.join(responses::FOLDER);
         std::fs::create_dir_all(&responses).on("create", &responses)?;
         let people = responses.join(PEOPLE);
         let register = folder.join(PARTICIPANTS);
-        let files = (open(&people)?, open(&register)?, open(&folder.join(REFUSED))?);
+        let files = (Log::open(&people)?, Log::open(&register)?, Log::open(&folder.join(REFUSED))?);
         let text = std::fs::read_to_string(&register).on("read", &register)?;
-        let participants = text
+        let mut participants = text
             .lines()
             .map(|line| serde_json::from_str(line).on("read", &register))
             .collect::<Result<Vec<Participant>>>()?;
-        let responses = responses::read(std::slice::from_ref(&people), &plan)?;
+        // Who took part in another study begins anew.
+        participants.retain(|p| p.plan == plan.key);
+        let responses = responses::read(folder, std::slice::from_ref(&people), &plan)?;
         if let Some(stranger) = responses.iter().find(|r| !participants.iter().any(|p| p.name == r.observer))
         {
             return Err(Error::failure(format!(
@@ -139,18 +201,20 @@ impl Store {
             refused: files.2,
             participants,
             responses,
+            _lock: lock,
         })
     }
 
     /// Takes in a new participant: gives the name, and the token to be known by.
     pub fn start(&mut self) -> Result<(String, String), Refusal> {
         let participant = Participant {
+            plan: self.plan.key.clone(),
             name: format!("p{:03}", self.participants.len() + 1),
             // Not from the seed: nobody should be able to guess another's.
             token: format!("{:032x}", rand::random::<u128>()),
             at: now(),
         };
-        append(&mut self.register, &participant).map_err(|e| Refusal::Lost(e.to_string()))?;
+        self.register.append(&participant).map_err(|e| Refusal::Lost(e.to_string()))?;
         let known = (participant.name.clone(), participant.token.clone());
         self.participants.push(participant);
         Ok(known)
@@ -200,7 +264,8 @@ impl Store {
             milliseconds: Some(posted.milliseconds),
             at: Some(now()),
         };
-        append(&mut self.people, &response).map_err(|e| Refusal::Lost(e.to_string()))?;
+        let line = Line { plan: &self.plan.key, response: &response };
+        self.people.append(&line).map_err(|e| Refusal::Lost(e.to_string()))?;
         self.responses.push(response);
         Ok(feedback)
     }
@@ -208,12 +273,12 @@ impl Store {
     /// Notes what was refused.
     pub fn refuse(&mut self, token: &str, refusal: &Refusal, body: &[u8]) {
         let participant = self.participant(token).ok().map(|p| self.participants[p].name.clone());
-        let why = refusal.to_string();
+        let why: String = refusal.to_string().chars().take(500).collect();
         let who = participant.as_deref().unwrap_or("a stranger");
-        eprintln!("refused an answer of {who}: {why}");
+        eprintln!("refused what {who} sent: {why}");
         let body = String::from_utf8_lossy(&body[..body.len().min(500)]).into_owned();
         let line = Refused { at: now(), participant: participant.as_deref(), why: &why, body };
-        if let Err(e) = append(&mut self.refused, &line) {
+        if let Err(e) = self.refused.append(&line) {
             eprintln!("cannot write {}: {e}", self.folder.join(REFUSED).display());
         }
     }
@@ -228,7 +293,8 @@ impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stranger => write!(f, "unknown participant"),
-            Self::Malformed(why) | Self::OutOfTurn(why) => write!(f, "{why}"),
+            Self::TooLarge => write!(f, "it is larger than any answer"),
+            Self::Foreign(why) | Self::Malformed(why) | Self::OutOfTurn(why) => write!(f, "{why}"),
             Self::Lost(why) => write!(f, "it could not be written: {why}"),
         }
     }
@@ -247,7 +313,7 @@ mod tests {
             name: "x".into(),
             network: "n".into(),
             seed: 1,
-            key: String::new(),
+            key: "k".into(),
             depths: vec!["early".into()],
             images: vec![1],
             references: vec![],
@@ -284,7 +350,8 @@ mod tests {
         assert_eq!(store.session(&first).unwrap().2, orders[0][..2]);
         assert_eq!(order(&store, &second), orders[1]);
         store.answer(&second, &post("practice", "[0,1,2]")).unwrap();
-        let all = responses::read(&responses::files(folder.path()).unwrap(), &plan()).unwrap();
+        let files = responses::files(folder.path()).unwrap();
+        let all = responses::read(folder.path(), &files, &plan()).unwrap();
         let by = |name: &str| all.iter().filter(|r| r.observer == name).count();
         assert_eq!((by(&one), by(&two)), (2, 1));
     }
@@ -331,6 +398,58 @@ mod tests {
         let mut store = Store::open(folder.path(), plan()).unwrap();
         let next = order(&store, &token)[1].clone();
         store.answer(&token, &post(&next, "[0,1,2]")).unwrap();
-        assert_eq!(responses::read(&[path], &plan()).unwrap().len(), 2);
+        assert_eq!(responses::read(folder.path(), &[path], &plan()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_a_failed_write_leaves_behind_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path(), plan()).unwrap();
+        let (_, token) = store.start().unwrap();
+        store.answer(&token, &post("practice", "[0,1,2]")).unwrap();
+        let path = folder.path().join("responses/people.jsonl");
+        let before = std::fs::read_to_string(&path).unwrap();
+        let next = order(&store, &token)[1].clone();
+        // A file that is open to be read takes no line, and can't be cut off either.
+        let file = std::mem::replace(&mut store.people.file, File::open(&path).unwrap());
+        let lost = store.answer(&token, &post(&next, "[0,1,2]")).unwrap_err();
+        assert!(matches!(lost, Refusal::Lost(_)) && store.people.torn, "{lost:?}");
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"half a li").unwrap();
+        store.people.file = file;
+        store.answer(&token, &post(&next, "[0,1,2]")).unwrap();
+        let after = std::fs::read_to_string(&path).unwrap();
+        assert!(after.starts_with(&before) && after.lines().count() == 2, "{after}");
+        assert_eq!(responses::read(folder.path(), &[path], &plan()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_folder_has_one_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), plan()).unwrap();
+        let error = Store::open(folder.path(), plan()).err().unwrap();
+        assert!(error.exit_code() == 2 && error.to_string().contains("served already"), "{error}");
+        drop(store);
+        Store::open(folder.path(), plan()).unwrap();
+    }
+
+    #[test]
+    fn answers_to_another_plan_are_not_taken_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path(), plan()).unwrap();
+        let (_, token) = store.start().unwrap();
+        drop(store);
+        // Who only began is not known in another study of the same folder.
+        let other = || Plan { key: "other".into(), ..plan() };
+        let mut store = Store::open(folder.path(), other()).unwrap();
+        assert_eq!(store.session(&token).unwrap_err(), Refusal::Stranger);
+        let (name, token) = store.start().unwrap();
+        assert_eq!(name, "p001");
+        store.answer(&token, &post("practice", "[0,1,2]")).unwrap();
+        drop(store);
+        let error = Store::open(folder.path(), plan()).err().unwrap().to_string();
+        for words in ["people.jsonl, line 1", "key other", "trials.json has key k"] {
+            assert!(error.contains(words), "{error}");
+        }
+        assert_eq!(Store::open(folder.path(), other()).unwrap().session(&token).unwrap().2, ["practice"]);
     }
 }
