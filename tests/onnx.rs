@@ -148,6 +148,20 @@ fn onnx_files_go_through_the_program() {
     assert_eq!(a.lines().count(), listed.lines().count());
 }
 
+/// A file that leaves the image's size open may still go through at one size alone.
+#[test]
+fn layers_are_listed_for_the_size_that_a_file_was_read_for() {
+    let experiment = Experiment::new();
+    let mut graph = Graph::new("flat", 3);
+    graph.then("values", Op::Flatten { features: 3 * 32 * 32 });
+    graph.then("scores", Op::Linear { features: [3 * 32 * 32, 10], bias: true });
+    let network = Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap();
+    network.save(&experiment.path("flat.onnx")).unwrap();
+    let listed = experiment.trompe(&["layers", "flat.onnx"]).expect_success().out;
+    assert!(listed.contains("3x32x32") && listed.contains("10x1x1"), "{listed}");
+    experiment.trompe(&["layers", "flat.onnx", "--size", "64"]).expect_error(2, &["values", "64x64"]);
+}
+
 #[test]
 fn broken_onnx_files_are_named() {
     let experiment = Experiment::new();

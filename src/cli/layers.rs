@@ -12,7 +12,7 @@ pub struct Arguments {
     /// An ONNX file, a network that `train` or `fool` saved, or the name of an architecture
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Side of the images in pixels [default: what the file says, or 224]
+    /// Side of the images in pixels [default: what the file says or was read for, or 224]
     #[arg(long, value_name = "N")]
     size: Option<usize>,
 }

@@ -222,9 +222,12 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     /// The layer whose channels are the class scores.
     pub output: String,
-    /// Height and width of the images it was made for, where a file says so.
+    /// Height and width of the images it was made for, where a file says so or goes through at these alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
+    /// The node of a file that computes with the image's size: images of another than `size` are refused then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sized_by: Option<String>,
 }
 
 impl Graph {
@@ -235,6 +238,7 @@ impl Graph {
             nodes: vec![Node { name: INPUT.into(), op: Op::Input { channels }, inputs: vec![] }],
             output: INPUT.into(),
             size: None,
+            sized_by: None,
         }
     }
 
@@ -282,6 +286,7 @@ impl Graph {
     /// that is not there or comes later, channel counts that disagree.
     pub fn channels(&self) -> Result<Vec<usize>> {
         let mut seen = HashMap::<&str, usize>::new();
+        let mut image = false;
         let mut all = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
             let bad =
@@ -303,7 +308,11 @@ impl Graph {
                 c => Err(bad(format!("expects {want} channels, gets {c}"))),
             };
             let channels = match &node.op {
-                Op::Input { channels } => *channels,
+                Op::Input { .. } if image => return Err(bad("is a second image".into())),
+                Op::Input { channels } => {
+                    image = true;
+                    *channels
+                }
                 Op::Conv { channels, .. } => {
                     expect(channels[0])?;
                     channels[1]
@@ -319,8 +328,8 @@ impl Graph {
                     }
                     features[1]
                 }
-                Op::PadChannels { before, after } => before + one()? + after,
-                Op::Concat => inputs.iter().sum(),
+                Op::PadChannels { before, after } => before.saturating_add(one()?).saturating_add(*after),
+                Op::Concat => inputs.iter().fold(0, |sum, c| c.saturating_add(sum)),
                 Op::Add | Op::Mul | Op::Sub | Op::Div => {
                     let wide: HashSet<_> = inputs.iter().filter(|&&c| c != 1).collect();
                     match (inputs.len(), wide.len()) {

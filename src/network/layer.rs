@@ -93,7 +93,11 @@ impl Layer {
                 kernel_size: kernel,
                 dilation,
                 groups,
-                padding: explicit(padding.around([0, 0], kernel, stride, dilation)),
+                padding: explicit(match padding {
+                    // Another for every size of map.
+                    Padding::Same(_) => [(0, 0); 2],
+                    fixed => fixed.around([0, 0], kernel, stride, dilation),
+                }),
             }),
             Op::BatchNorm { epsilon, .. } => Self::BatchNorm(BatchNorm {
                 gamma: Param::from_data(next(), device),
@@ -209,14 +213,19 @@ impl Layer {
             Op::Lrn { size, alpha, beta, bias } => {
                 let x = one(inputs);
                 let channels = x.dims()[1];
-                // Each channel's neighbours are slices of the squares with empty channels on both sides.
-                let before = (size - 1) / 2;
                 let squares = x.clone().powi_scalar(2);
-                let padded =
-                    squares.pad([(before, size - 1 - before), (0, 0), (0, 0)], PadMode::Constant(0.0));
-                let sum = (1..size).fold(padded.clone().narrow(1, 0, channels), |sum, i| {
-                    sum + padded.clone().narrow(1, i, channels)
-                });
+                let sum = if size >= 2 * channels - 1 {
+                    // All are every channel's neighbours, however many more there could be.
+                    squares.sum_dim(1)
+                } else {
+                    // Each channel's neighbours are slices of the squares with empty channels on both sides.
+                    let before = (size - 1) / 2;
+                    let padded =
+                        squares.pad([(before, size - 1 - before), (0, 0), (0, 0)], PadMode::Constant(0.0));
+                    (1..size).fold(padded.clone().narrow(1, 0, channels), |sum, i| {
+                        sum + padded.clone().narrow(1, i, channels)
+                    })
+                };
                 x / (sum * (alpha / size as f64) + bias).powf_scalar(beta)
             }
             Op::Softmax => activation::softmax(one(inputs), 1),

@@ -19,6 +19,15 @@ impl Graph {
 
     /// The same for some nodes, in evaluation order; those left out are `[0, 0, 0]`.
     pub(super) fn shapes_of(&self, order: &[usize], image: [usize; 3]) -> Result<Vec<[usize; 3]>> {
+        if let (Some([h, w]), Some(node)) = (self.size, &self.sized_by)
+            && image[1..] != [h, w]
+        {
+            return Err(Error::usage(format!(
+                "network {}: {node} computes with the size of the image, which was {w}x{h} pixels when the file was \
+                 read; make images of that size, or export the network for images of {}x{} pixels",
+                self.name, image[2], image[1]
+            )));
+        }
         let mut shapes = vec![[0; 3]; self.nodes.len()];
         let mut index = std::collections::HashMap::new();
         for &i in order {
@@ -176,9 +185,13 @@ impl Op {
             Self::Resize(resize) => {
                 let [c, h, w] = one()?;
                 let size = resize.size([h, w]);
-                // Rows and columns are resampled by a matrix each.
-                if [h, w].iter().zip(size).any(|(&from, to)| values([from, to, 1]).is_none()) {
-                    return Err(format!("cannot resample {h}x{w} to {}x{}", size[0], size[1]));
+                // Rows and then columns are resampled, by a matrix each.
+                let steps = [[h, size[0], 1], [w, size[1], 1], [c, size[0], w]];
+                if steps.into_iter().any(|step| values(step).is_none()) {
+                    return Err(format!(
+                        "cannot resample {c} channels of {h}x{w} to {}x{}: more than {LARGEST_MAP} values on the way",
+                        size[0], size[1]
+                    ));
                 }
                 [c, size[0], size[1]]
             }

@@ -19,6 +19,40 @@ const GRAPH: &str = "trompe.graph";
 /// What PyTorch counts beside the parameters; no inference needs it.
 const COUNTER: &str = "num_batches_tracked";
 
+/// A layer's parameters in a file, as PyTorch calls and shapes them.
+fn stored(op: &Op) -> Vec<(&'static str, Vec<usize>)> {
+    match *op {
+        Op::Conv { channels: [input, output], kernel: [h, w], groups, bias, .. } => {
+            let weight = ("weight", vec![output, input / groups.max(1), h, w]);
+            [weight].into_iter().chain(bias.then(|| ("bias", vec![output]))).collect()
+        }
+        Op::Linear { features: [input, output], bias } => {
+            let weight = ("weight", vec![output, input]);
+            [weight].into_iter().chain(bias.then(|| ("bias", vec![output]))).collect()
+        }
+        Op::BatchNorm { channels, .. } => {
+            ["weight", "bias", "running_mean", "running_var"].map(|part| (part, vec![channels])).into()
+        }
+        Op::LayerNorm { channels, .. } => ["weight", "bias"].map(|part| (part, vec![channels])).into(),
+        Op::Constant { shape: [c, h, w] } => vec![("value", vec![1, c, h, w])],
+        _ => vec![],
+    }
+}
+
+/// Refuses the weights of a file that has any problems.
+fn fit(mut problems: Vec<String>, path: &Path, graph: &Graph) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    problems.sort();
+    Err(Error::failure(format!(
+        "the weights in {} don't fit network {}:\n  {}",
+        path.display(),
+        graph.name,
+        problems.join("\n  ")
+    )))
+}
+
 impl Network {
     /// The network with the weights of a safetensors or PyTorch (`.pth`, `.pt`) file.
     ///
@@ -61,16 +95,8 @@ impl Network {
             }
             other => other.to_string(),
         }));
-        if problems.is_empty() {
-            return Ok(self);
-        }
-        problems.sort();
-        Err(Error::failure(format!(
-            "the weights in {} don't fit network {}:\n  {}",
-            path.display(),
-            self.name(),
-            problems.join("\n  ")
-        )))
+        fit(problems, path, &self.graph)?;
+        Ok(self)
     }
 
     /// Writes graph and weights to one file, safetensors or, if its name ends so, ONNX, replacing it only once all is
@@ -108,6 +134,21 @@ impl Network {
             ))
         })?;
         let graph: Graph = serde_json::from_str(graph).on("read the graph in", path)?;
+        // Memory is taken for what the graph declares, so the file has to hold as much.
+        let mut problems = vec![];
+        for node in &graph.nodes {
+            for (part, shape) in stored(&node.op) {
+                let name = format!("{}.{part}", node.name);
+                match metadata.info(&name) {
+                    None => problems.push(format!("missing: {name}")),
+                    Some(info) if info.shape != shape => problems
+                        .push(format!("wrong shape: {name} is {:?}, the network has {shape:?}", info.shape)),
+                    Some(_) if shape.contains(&0) => problems.push(format!("empty: {name} is {shape:?}")),
+                    Some(_) => {}
+                }
+            }
+        }
+        fit(problems, path, &graph)?;
         Self::new(graph, &mut seed::rng(0, &"weights"), device)?.load(path)
     }
 
@@ -138,5 +179,83 @@ impl Network {
             _ => 0,
         };
         self.layers[position].num_params() - running
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use serde_json::json;
+
+    use super::*;
+    use crate::network::{Padding, Same};
+
+    /// Writes a file with this graph and, for each tensor, its name and shape.
+    fn write(path: &Path, graph: &Graph, tensors: &[(&str, &[usize])]) {
+        let mut header = json!({ "__metadata__": { GRAPH: serde_json::to_string(graph).unwrap() } });
+        let mut end = 0;
+        for (name, shape) in tensors {
+            let begin = end;
+            end += 4 * shape.iter().product::<usize>();
+            header[name] = json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] });
+        }
+        let header = header.to_string();
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.resize(bytes.len() + end, 0);
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn a_graph_that_declares_more_than_the_file_holds_is_refused_before_memory_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hostile.safetensors");
+        let mut graph = Graph::new("hostile", 3);
+        graph.then("large", Op::conv(3, 1 << 40, 1, 1, 0));
+        let whole: [(&str, &[usize]); 2] = [("large.weight", &[4, 3, 1, 1]), ("large.bias", &[4])];
+        for (tensors, words) in [
+            (
+                &whole[..],
+                "wrong shape: large.weight is [4, 3, 1, 1], the network has [1099511627776, 3, 1, 1]",
+            ),
+            (&whole[..1], "missing: large.bias"),
+            (&[], "missing: large.weight"),
+        ] {
+            write(&path, &graph, tensors);
+            let message = Network::open(&path, &Device::default()).unwrap_err().to_string();
+            assert!(message.contains("hostile.safetensors") && message.contains(words), "{message}");
+        }
+        // A huge product may hide behind a 0.
+        let mut graph = Graph::new("hostile", 3);
+        graph.then(
+            "none",
+            Op::Conv {
+                channels: [3, 0],
+                kernel: [1 << 60, 1 << 60],
+                stride: [1, 1],
+                padding: Padding::Same(Same::SameUpper),
+                dilation: [1 << 60, 1],
+                groups: 1,
+                bias: false,
+            },
+        );
+        write(&path, &graph, &[("none.weight", &[0, 3, 1, 1])]);
+        let message = Network::open(&path, &Device::default()).unwrap_err().to_string();
+        assert!(message.contains("none.weight"), "{message}");
+        // What fits is opened, dilated however much.
+        let mut graph = Graph::new("good", 3);
+        graph.then("small", Op::conv(3, 4, 1, 1, 0));
+        let mut wide = Op::conv(4, 1, 3, 1, 0).without_bias();
+        if let Op::Conv { padding, dilation, .. } = &mut wide {
+            *padding = Padding::Same(Same::SameUpper);
+            *dilation = [usize::MAX; 2];
+        }
+        graph.then("wide", wide);
+        let tensors: [(&str, &[usize]); 3] =
+            [("small.weight", &[4, 3, 1, 1]), ("small.bias", &[4]), ("wide.weight", &[1, 4, 3, 3])];
+        write(&path, &graph, &tensors);
+        let network = Network::open(&path, &Device::default()).unwrap();
+        let message = network.graph().shapes([3, 8, 8]).unwrap_err().to_string();
+        assert!(message.contains("layer wide") && message.contains("dilation"), "{message}");
     }
 }

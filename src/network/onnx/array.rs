@@ -1,8 +1,9 @@
 //! Constants: parameters, and the numbers that shapes are computed from.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use prost::bytes::Bytes;
 
@@ -20,6 +21,8 @@ pub struct Array<T> {
 pub enum Number {
     Batch,
     Known(i64),
+    /// What comes of the image's size: another number for images of another size than the file is read for.
+    Image(i64),
 }
 
 /// A constant of a file.
@@ -31,6 +34,48 @@ pub enum Constant {
 
 /// The most dimensions that a constant may have.
 const DEEPEST: usize = 8;
+
+/// The most values that a constant which has none could have if its sizes of 0 were 1: loops run over the others.
+const EMPTIEST: usize = 1 << 22;
+
+/// What a file may ask for beyond a few times what it holds.
+const ALLOWANCE: usize = 1 << 24;
+
+/// How many more values parameters and computed constants may have: what a file asks for has to be in keeping with what
+/// it holds.
+#[derive(Debug)]
+pub struct Budget {
+    values: usize,
+    /// The bytes of each file beside the model less those that were read: what is read beyond them is read again.
+    unread: HashMap<PathBuf, u64>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { values: ALLOWANCE, unread: HashMap::new() }
+    }
+}
+
+impl Budget {
+    /// Counts values that the file itself holds.
+    pub fn hold(&mut self, values: usize) {
+        self.values = self.values.saturating_add(values.saturating_mul(4));
+    }
+
+    /// Takes so many values from the budget.
+    ///
+    /// # Errors
+    /// What is wrong with the file, if there are not so many left.
+    pub fn spend(&mut self, values: usize) -> Result<(), String> {
+        match self.values.checked_sub(values) {
+            Some(left) => {
+                self.values = left;
+                Ok(())
+            }
+            None => Err("asks for far more parameters than the file holds".into()),
+        }
+    }
+}
 
 impl<T: Clone> Array<T> {
     /// One axis.
@@ -84,18 +129,26 @@ impl<T: Clone> Array<T> {
     }
 }
 
-/// The product, unless it overflows, or would but for a 0 in it.
+/// The product, unless it overflows or is 0 only because of a 0 among huge sizes.
 pub fn product(dims: &[usize]) -> Option<usize> {
     let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)))?;
-    Some(if dims.contains(&0) { 0 } else { count })
+    match dims.contains(&0) {
+        true => (count <= EMPTIEST).then_some(0),
+        false => Some(count),
+    }
+}
+
+/// The product of the sizes, those of 0 taken for 1: what an operator may go through.
+pub fn places(dims: &[usize]) -> usize {
+    dims.iter().fold(1, |n, &d| n.saturating_mul(d.max(1)))
 }
 
 impl Constant {
-    /// What a file says a tensor is; `folder` is where the file lies.
+    /// What a file says a tensor is; `folder` is where the file lies. Its values count as held by the file.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(tensor: &proto::Tensor, folder: &Path) -> Result<Self, String> {
+    pub fn read(tensor: &proto::Tensor, folder: &Path, budget: &mut Budget) -> Result<Self, String> {
         let dims = tensor
             .dims
             .iter()
@@ -113,8 +166,11 @@ impl Constant {
         };
         let bytes = count.checked_mul(width).ok_or("is too large")?;
         let raw = match (&tensor.raw, tensor.location) {
-            (_, Some(1)) => Some(external(tensor, folder, bytes)?),
-            (raw, _) => raw.clone(),
+            (_, Some(1)) => Some(external(tensor, folder, bytes, width, budget)?),
+            (raw, _) => {
+                budget.hold(count);
+                raw.clone()
+            }
         };
         let lacking = |found: usize| format!("has the shape {dims:?}, but {found} values");
         let array = |values: Vec<f32>| match values.len() == count {
@@ -175,8 +231,15 @@ fn each<const W: usize, T>(bytes: &[u8], of: impl Fn([u8; W]) -> T) -> Vec<T> {
     bytes.as_chunks::<W>().0.iter().map(|&chunk| of(chunk)).collect()
 }
 
-/// The bytes of a tensor that are in another file, which has to lie in the model's own folder.
-fn external(tensor: &proto::Tensor, folder: &Path, bytes: usize) -> Result<Bytes, String> {
+/// The bytes of a tensor that are in another file, which has to lie in the model's own folder. Each value has `width`
+/// of them.
+fn external(
+    tensor: &proto::Tensor,
+    folder: &Path,
+    bytes: usize,
+    width: usize,
+    budget: &mut Budget,
+) -> Result<Bytes, String> {
     let entry = |key: &str| {
         tensor.external.iter().find(|e| e.key.as_deref() == Some(key)).and_then(|e| e.value.as_deref())
     };
@@ -203,12 +266,27 @@ fn external(tensor: &proto::Tensor, folder: &Path, bytes: usize) -> Result<Bytes
             length.unwrap_or(0)
         ));
     }
-    let mut file = File::open(&path).map_err(missing)?;
-    let metadata = file.metadata().map_err(missing)?;
-    let whole = offset.checked_add(bytes as u64).is_some_and(|end| end <= metadata.len());
-    if !metadata.is_file() || !whole {
+    // Looked at before it is opened: to open a pipe is to wait for somebody who writes to it.
+    let metadata = std::fs::metadata(&path).map_err(missing)?;
+    if !metadata.is_file() {
+        return Err(format!("has its values in \"{location}\", which is no file"));
+    }
+    if offset.checked_add(bytes as u64).is_none_or(|end| end > metadata.len()) {
         return Err(format!("has its values in \"{location}\", which is too short"));
     }
+    // Any number of tensors can name the same bytes.
+    let unread = budget.unread.entry(path.clone()).or_insert(metadata.len());
+    let fresh = (*unread).min(bytes as u64);
+    *unread -= fresh;
+    let fresh = fresh as usize / width;
+    budget.hold(fresh);
+    budget.spend(bytes / width - fresh).map_err(|_| {
+        format!(
+            "has its values in \"{location}\", where so many parameters have theirs in the same place that all are \
+             far more than the file holds; export it again"
+        )
+    })?;
+    let mut file = File::open(&path).map_err(missing)?;
     file.seek(SeekFrom::Start(offset)).map_err(missing)?;
     let mut values = vec![0; bytes];
     file.read_exact(&mut values).map_err(missing)?;
@@ -237,16 +315,14 @@ mod tests {
             raw: Some(raw.into()),
             ..Default::default()
         };
-        let folder = Path::new(".");
+        let read = |tensor: &proto::Tensor| Constant::read(tensor, Path::new("."), &mut Budget::default());
         for (elements, raw) in [
             (elements::FLOAT, [1.5f32, -2.0].map(f32::to_le_bytes).concat()),
             (elements::DOUBLE, [1.5f64, -2.0].map(f64::to_le_bytes).concat()),
             (elements::FLOAT16, vec![0x00, 0x3e, 0x00, 0xc0]),
             (elements::BFLOAT16, vec![0xc0, 0x3f, 0x00, 0xc0]),
         ] {
-            let Ok(Constant::Floats(array)) = Constant::read(&tensor(elements, raw), folder) else {
-                panic!("{elements}")
-            };
+            let Ok(Constant::Floats(array)) = read(&tensor(elements, raw)) else { panic!("{elements}") };
             assert_eq!(array.values, [1.5, -2.0]);
         }
         for (elements, raw) in [
@@ -254,11 +330,18 @@ mod tests {
             (elements::INT32, [3i32, -1].map(i32::to_le_bytes).concat()),
             (elements::INT8, vec![3, 255]),
         ] {
-            let Ok(Constant::Numbers(array)) = Constant::read(&tensor(elements, raw), folder) else {
-                panic!("{elements}")
-            };
+            let Ok(Constant::Numbers(array)) = read(&tensor(elements, raw)) else { panic!("{elements}") };
             assert_eq!(array.values, [Number::Known(3), Number::Known(-1)]);
         }
-        assert!(Constant::read(&tensor(elements::FLOAT, vec![0; 7]), folder).is_err());
+        assert!(read(&tensor(elements::FLOAT, vec![0; 7])).is_err());
+    }
+
+    #[test]
+    fn sizes_of_0_do_not_hide_huge_ones() {
+        assert_eq!(product(&[]), Some(1));
+        assert_eq!(product(&[3, 0, 5]), Some(0));
+        assert_eq!(product(&[0, 1 << 40]), None);
+        assert_eq!(product(&[usize::MAX, 0, 2]), None);
+        assert_eq!((places(&[3, 0, 5]), places(&[usize::MAX, 2])), (15, usize::MAX));
     }
 }

@@ -1,9 +1,9 @@
 //! Operators on constants, which are computed while the file is read.
 
-use super::array::{Array, Constant, Number, product};
+use super::array::{Array, Constant, Number, places, product};
 use super::call::Call;
 use super::import::{Import, Refusal, Value};
-use super::operators::order;
+use super::operators::{once, order};
 use super::proto::elements;
 
 /// The most values that a constant may have that the file does not spell out.
@@ -30,6 +30,7 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
             Some(_) => return Ok(false),
         }
     }
+    import.toil(inputs.iter().flatten().fold(0, |n, c| places(c.dims()).saturating_add(n)))?;
     let result = match call.operator() {
         "Constant" => constant(import, call)?,
         "ConstantOfShape" => of_shape(import, call)?,
@@ -39,11 +40,11 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
             };
             match call.operator() {
                 "Identity" | "Dropout" => first.clone(),
-                "Cast" => cast(call, first)?,
+                "Cast" => cast(import, call, first)?,
                 "Add" | "Sub" | "Mul" | "Div" | "Sum" => {
                     let mut result = first.clone();
                     for other in inputs[1..].iter().flatten() {
-                        result = arithmetic(call.operator(), &result, other)?;
+                        result = arithmetic(import, call.operator(), &result, other)?;
                     }
                     result
                 }
@@ -61,6 +62,8 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
         }
     };
     match call.operator() {
+        // A tensor is counted when it is read.
+        "Constant" if call.tensor("value").is_some() => {}
         "Constant" => import.hold(result.count()),
         _ => import.spend(result.count())?,
     }
@@ -83,7 +86,7 @@ fn each(
     })
 }
 
-fn constant(import: &Import<'_>, call: &Call<'_>) -> Result<Constant, Refusal> {
+fn constant(import: &mut Import<'_>, call: &Call<'_>) -> Result<Constant, Refusal> {
     if let Some(tensor) = call.tensor("value") {
         return import.read(tensor).map_err(Refusal::Wrong);
     }
@@ -104,16 +107,15 @@ fn constant(import: &Import<'_>, call: &Call<'_>) -> Result<Constant, Refusal> {
 }
 
 /// Whole numbers none of which depends on how many images there are.
-fn fixed(array: &Array<Number>) -> Result<Vec<i64>, Refusal> {
-    let known = |n: &Number| match n {
-        Number::Known(n) => Ok(*n),
-        Number::Batch => unsupported("with the number of images"),
-    };
-    array.values.iter().map(known).collect()
+fn fixed(import: &Import<'_>, call: &Call<'_>, array: &Array<Number>) -> Result<Vec<i64>, Refusal> {
+    match import.settled(call, &array.values) {
+        Some(numbers) => Ok(numbers),
+        None => unsupported("with the number of images"),
+    }
 }
 
 fn input(import: &Import<'_>, call: &Call<'_>, at: usize) -> Result<Option<Vec<i64>>, Refusal> {
-    import.numbers(call, at)?.map(fixed).transpose()
+    import.numbers(call, at)?.map(|array| fixed(import, call, array)).transpose()
 }
 
 fn sizes(list: &[i64]) -> Result<Vec<usize>, Refusal> {
@@ -121,7 +123,7 @@ fn sizes(list: &[i64]) -> Result<Vec<usize>, Refusal> {
     list.iter().map(size).collect()
 }
 
-fn of_shape(import: &Import<'_>, call: &Call<'_>) -> Result<Constant, Refusal> {
+fn of_shape(import: &mut Import<'_>, call: &Call<'_>) -> Result<Constant, Refusal> {
     let Some(dims) = input(import, call, 0)? else { return wrong("has no shape") };
     let dims = sizes(&dims)?;
     let count = product(&dims).filter(|&n| n <= LARGEST && dims.len() <= 8);
@@ -143,16 +145,19 @@ fn of_shape(import: &Import<'_>, call: &Call<'_>) -> Result<Constant, Refusal> {
     }
 }
 
-fn cast(call: &Call<'_>, constant: &Constant) -> Result<Constant, Refusal> {
+fn cast(import: &Import<'_>, call: &Call<'_>, constant: &Constant) -> Result<Constant, Refusal> {
     let to = call.int("to")?.and_then(|t| i32::try_from(t).ok()).unwrap_or(0);
     let whole = [elements::INT64, elements::INT32, elements::INT8, elements::UINT8, elements::BOOL];
+    if !whole.contains(&to) && !elements::FRACTIONS.contains(&to) {
+        return unsupported(format!("to elements of a type that Trompe does not know ({to})"));
+    }
     Ok(match constant {
         Constant::Floats(array) if whole.contains(&to) => {
             let values = array.values.iter().map(|&v| Number::Known(v as i64)).collect();
             Constant::Numbers(Array { dims: array.dims.clone(), values })
         }
         Constant::Numbers(array) if !whole.contains(&to) => {
-            let values = fixed(array)?.into_iter().map(|v| v as f32).collect();
+            let values = fixed(import, call, array)?.into_iter().map(|v| v as f32).collect();
             Constant::Floats(Array { dims: array.dims.clone(), values })
         }
         same => same.clone(),
@@ -165,7 +170,7 @@ struct Pair<T> {
     values: std::iter::Zip<std::vec::IntoIter<T>, std::vec::IntoIter<T>>,
 }
 
-fn broadcast<T: Clone>(a: &Array<T>, b: &Array<T>) -> Result<Pair<T>, Refusal> {
+fn broadcast<T: Clone>(import: &Import<'_>, a: &Array<T>, b: &Array<T>) -> Result<Pair<T>, Refusal> {
     let n = a.dims.len().max(b.dims.len());
     let widened = |array: &Array<T>| {
         let mut dims = vec![1; n - array.dims.len()];
@@ -184,6 +189,7 @@ fn broadcast<T: Clone>(a: &Array<T>, b: &Array<T>) -> Result<Pair<T>, Refusal> {
     if product(&dims).is_none_or(|n| n > LARGEST) {
         return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
     }
+    import.toil(places(&dims))?;
     let spread = |array: &Array<T>, own: Vec<usize>| {
         let mut array = Array { dims: own, values: array.values.clone() };
         for (d, &wide) in dims.iter().enumerate() {
@@ -197,10 +203,10 @@ fn broadcast<T: Clone>(a: &Array<T>, b: &Array<T>) -> Result<Pair<T>, Refusal> {
     Ok(Pair { dims, values })
 }
 
-fn arithmetic(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
+fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
     match (a, b) {
         (Constant::Floats(a), Constant::Floats(b)) => {
-            let Pair { dims, values } = broadcast(a, b)?;
+            let Pair { dims, values } = broadcast(import, a, b)?;
             let of = |(a, b): (f32, f32)| match operator {
                 "Sub" => a - b,
                 "Mul" => a * b,
@@ -210,20 +216,22 @@ fn arithmetic(operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Re
             Ok(Constant::Floats(Array { dims, values: values.map(of).collect() }))
         }
         (Constant::Numbers(a), Constant::Numbers(b)) => {
-            let Pair { dims, values } = broadcast(a, b)?;
+            let Pair { dims, values } = broadcast(import, a, b)?;
             let of = |(a, b): (Number, Number)| match (operator, a, b) {
                 ("Mul" | "Div", Number::Batch, Number::Known(1))
                 | ("Add" | "Sub" | "Sum", Number::Batch, Number::Known(0)) => Ok(Number::Batch),
-                (_, Number::Known(a), Number::Known(b)) => {
+                (_, Number::Known(x) | Number::Image(x), Number::Known(y) | Number::Image(y)) => {
                     let value = match operator {
-                        "Sub" => a.checked_sub(b),
-                        "Mul" => a.checked_mul(b),
-                        "Div" => a.checked_div(b),
-                        _ => a.checked_add(b),
+                        "Sub" => x.checked_sub(y),
+                        "Mul" => x.checked_mul(y),
+                        "Div" => x.checked_div(y),
+                        _ => x.checked_add(y),
                     };
-                    value
-                        .map(Number::Known)
-                        .ok_or_else(|| Refusal::Wrong(format!("computes with {a} and {b}")))
+                    match (value, a, b) {
+                        (None, ..) => wrong(format!("computes with {x} and {y}")),
+                        (Some(value), Number::Known(_), Number::Known(_)) => Ok(Number::Known(value)),
+                        (Some(value), ..) => Ok(Number::Image(value)),
+                    }
                 }
                 _ => unsupported("with the number of images"),
             };
@@ -256,19 +264,20 @@ fn concat(call: &Call<'_>, inputs: &[&Constant]) -> Result<Constant, Refusal> {
         {
             return wrong("joins constants of different shapes");
         }
-        if arrays.iter().map(|a| a.values.len()).sum::<usize>() > LARGEST {
-            return wrong("makes a constant that is too large");
-        }
-        let mut values = vec![];
-        for row in 0..product(&dims[..axis]).unwrap_or(0) {
+        let mut joint = dims.clone();
+        joint[axis] = arrays.iter().fold(0, |n, a| a.dims[axis].saturating_add(n));
+        let Some(count) = product(&joint).filter(|&n| n <= LARGEST) else {
+            return wrong(format!("makes a constant of shape {joint:?}, which is too large"));
+        };
+        let rows = if count == 0 { 0 } else { product(&dims[..axis]).unwrap_or(0) };
+        let mut values = Vec::with_capacity(count);
+        for row in 0..rows {
             for array in arrays {
                 let length: usize = array.dims[axis..].iter().product();
                 values.extend_from_slice(&array.values[row * length..][..length]);
             }
         }
-        let mut dims = dims;
-        dims[axis] = arrays.iter().map(|a| a.dims[axis]).sum();
-        Ok(Array { dims, values })
+        Ok(Array { dims: joint, values })
     }
     let floats: Vec<_> =
         inputs.iter().filter_map(|c| if let Constant::Floats(a) = c { Some(a) } else { None }).collect();
@@ -354,10 +363,11 @@ fn slice<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) -> Re
     if axes.len() > MOST_AXES {
         return wrong("names too many axes");
     }
+    let axes = axes.iter().map(|&a| axis(a, array.dims.len())).collect::<Result<Vec<_>, _>>()?;
+    once(&axes)?;
     let mut cut = array.clone();
-    for k in 0..starts.len() {
-        let d = axis(axes[k], array.dims.len())?;
-        let (n, step) = (array.dims[d] as i64, steps[k]);
+    for (k, d) in axes.into_iter().enumerate() {
+        let (n, step) = (cut.dims[d] as i64, steps[k]);
         let place = |at: i64| if at < 0 { at.saturating_add(n) } else { at };
         let positions: Vec<usize> = match step {
             0 => return wrong("has a step of 0"),
@@ -381,7 +391,7 @@ fn gather<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) -> R
     let Some(indices) = import.numbers(call, 1)? else { return wrong("has no indices") };
     let n = array.dims[d] as i64;
     let mut positions = vec![];
-    for i in fixed(indices)? {
+    for i in fixed(import, call, indices)? {
         if !(-n..n).contains(&i) {
             return wrong(format!("takes position {i} of {n}"));
         }

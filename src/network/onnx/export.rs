@@ -16,6 +16,8 @@ const IR_VERSION: i64 = 8;
 /// The file as it grows. A layer's node has the layer's name, and so has the value, of four dimensions, that it gives.
 struct Export {
     graph: proto::Graph,
+    /// Height and width of the images, if no others do.
+    size: Option<[usize; 2]>,
     names: HashSet<String>,
 }
 
@@ -24,6 +26,7 @@ pub fn export(network: &Network) -> proto::Model {
     let nodes = &network.graph.nodes;
     let mut export = Export {
         graph: proto::Graph { name: Some(network.name().into()), ..Default::default() },
+        size: network.graph.size.filter(|_| network.graph.sized_by.is_some()),
         names: nodes.iter().map(|n| n.name.clone()).collect(),
     };
     for (node, layer) in nodes.iter().zip(&network.layers) {
@@ -32,17 +35,16 @@ pub fn export(network: &Network) -> proto::Model {
     let logits = export.free("logits");
     export.push(&logits, "Flatten", &[network.output()], &logits, vec![int("axis", 1)]);
     export.graph.output.push(described(&logits, &[Err("batch"), Err("classes")]));
-    let size = network
-        .graph
-        .size
-        .map(|[h, w]| proto::Entry { key: Some(super::SIZE.into()), value: Some(format!("{h}x{w}")) });
+    let entry = |key: &str, value: String| proto::Entry { key: Some(key.into()), value: Some(value) };
+    let size = network.graph.size.map(|[h, w]| entry(super::SIZE, format!("{h}x{w}")));
+    let sized_by = network.graph.sized_by.clone().map(|node| entry(super::SIZED_BY, node));
     proto::Model {
         ir_version: Some(IR_VERSION),
         producer_name: Some("trompe".into()),
         producer_version: Some(env!("CARGO_PKG_VERSION").into()),
         graph: Some(export.graph),
         opset_import: vec![proto::OperatorSet { domain: Some(String::new()), version: Some(OPSET) }],
-        metadata_props: size.into_iter().collect(),
+        metadata_props: size.into_iter().chain(sized_by).collect(),
     }
 }
 
@@ -180,7 +182,11 @@ impl Export {
         let mut plain = |operator: &str, attributes| self.push(name, operator, &inputs, name, attributes);
         match (&node.op, layer) {
             (Op::Input { channels }, _) => {
-                let dims = [Err("batch"), Ok(*channels), Err("height"), Err("width")];
+                let [h, w] = match self.size {
+                    Some(size) => size.map(Ok),
+                    None => [Err("height"), Err("width")],
+                };
+                let dims = [Err("batch"), Ok(*channels), h, w];
                 self.graph.input.push(described(name, &dims));
             }
             (Op::Conv { kernel, stride, padding, dilation, groups, .. }, Layer::Conv(conv)) => {

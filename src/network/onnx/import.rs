@@ -1,16 +1,17 @@
 //! From an ONNX graph to a [`Network`]: what is kept of each value of the file, and the list of layers that grows.
 
+use std::cell::{Cell, OnceCell};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::tensor::{Device, TensorData};
 
-use super::array::{Array, Constant, Number};
+use super::array::{Array, Budget, Constant, Number};
 use super::call::Call;
 use super::{operators, proto};
 use crate::error::{Error, Result};
 use crate::network::layer::Layer;
-use crate::network::{Graph, INPUT, Network, Node, Op};
+use crate::network::{Graph, INPUT, Network, Node, Op, Resize, Target};
 
 /// What an axis of a file's value is in the map `[N, C, H, W]` that stands for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,17 +74,21 @@ pub struct Import<'a> {
     graph: Graph,
     layers: Vec<Layer>,
     shapes: Vec<[usize; 3]>,
+    /// Whether a layer's map has other rows and columns for images of another size.
+    varying: Vec<bool>,
+    /// The first node that computes with the image's size.
+    sized_by: OnceCell<String>,
     names: HashSet<String>,
     values: HashMap<String, Value>,
     /// The constants that are layers already, by their name and place in the map.
     placed: HashMap<(String, Vec<Axis>), usize>,
-    /// How many more values parameters and computed constants may have: what a file asks for has to be in keeping with
-    /// what it holds.
-    budget: usize,
+    budget: Budget,
+    /// How many more values operators on constants may go through.
+    toil: Cell<usize>,
 }
 
-/// What a file may ask for beyond a few times what it holds.
-const BUDGET: usize = 1 << 24;
+/// The most values that operators on constants may go through: more than any network needs.
+const TOIL: usize = 1 << 31;
 
 /// The image sizes that are tried where a file fixes none.
 const SIZES: [usize; 6] = [224, 32, 28, 64, 299, 512];
@@ -100,7 +105,8 @@ pub fn import(model: &proto::Model, name: &str, folder: &Path, device: &Device) 
     let needed = needed(graph)?;
     let image = Image::of(model, graph, &needed)?;
     let mut first = None;
-    for size in image.sizes() {
+    let sizes = image.sizes();
+    for &size in &sizes {
         let mut import = Import {
             folder,
             device,
@@ -109,13 +115,24 @@ pub fn import(model: &proto::Model, name: &str, folder: &Path, device: &Device) 
             graph: Graph { size: image.size, ..Graph::new(name, image.channels) },
             layers: vec![],
             shapes: vec![],
+            varying: vec![],
+            sized_by: OnceCell::new(),
             names: [INPUT.to_string()].into(),
             values: HashMap::new(),
             placed: HashMap::new(),
-            budget: BUDGET,
+            budget: Budget::default(),
+            toil: Cell::new(TOIL),
         };
         match import.run(graph, &needed, &image, size) {
-            Ok(()) => return Network::assemble(import.graph, import.layers).map_err(|e| e.to_string()),
+            Ok(()) => {
+                let mut graph = import.graph;
+                graph.sized_by = import.sized_by.into_inner().or(image.sized_by);
+                // A size that is not the first has been found by trying.
+                if graph.sized_by.is_some() || size != sizes[0] {
+                    graph.size = Some(size);
+                }
+                return Network::assemble(graph, import.layers).map_err(|e| e.to_string());
+            }
             Err(error) => {
                 first.get_or_insert(error);
             }
@@ -131,6 +148,8 @@ struct Image<'a> {
     channels: usize,
     /// Height and width, if they are fixed.
     size: Option<[usize; 2]>,
+    /// The node that made the size matter before Trompe wrote the file.
+    sized_by: Option<String>,
     axes: usize,
 }
 
@@ -177,11 +196,18 @@ impl<'a> Image<'a> {
         };
         let channels =
             size(1).ok_or_else(|| format!("does not say how many channels its input \"{name}\" has"))?;
-        let own = model.metadata_props.iter().find(|e| e.key.as_deref() == Some(super::SIZE));
-        let own = own.and_then(|e| e.value.as_deref()?.split_once('x'));
-        let own = own.and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
-        let size = size(2).zip(size(3)).map(|(h, w)| [h, w]).or(own);
-        Ok(Self { name, batch: fixed[0], channels, size, axes: dims.len() })
+        let own = |key: &str| {
+            model
+                .metadata_props
+                .iter()
+                .find(|e| e.key.as_deref() == Some(key))
+                .and_then(|e| e.value.as_deref())
+        };
+        let written = own(super::SIZE).and_then(|text| text.split_once('x'));
+        let written = written.and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
+        let size = size(2).zip(size(3)).map(|(h, w)| [h, w]).or(written);
+        let sized_by = own(super::SIZED_BY).map(String::from);
+        Ok(Self { name, batch: fixed[0], channels, size, sized_by, axes: dims.len() })
     }
 
     /// The sizes that shapes in the file may be computed for.
@@ -240,15 +266,15 @@ impl Import<'_> {
         }
         self.layers.push(Layer::with(&self.graph.nodes[0].op, vec![], self.device));
         self.shapes.push(shape);
+        self.varying.push(true);
         self.values.insert(image.name.into(), Value::Map(Map { layer: 0, axes: MAP[..image.axes].to_vec() }));
         let read: HashSet<&str> =
             needed.iter().flat_map(|&i| &graph.node[i].input).map(String::as_str).collect();
         for tensor in &graph.initializer {
             let name = tensor.name.as_deref().unwrap_or("");
             if read.contains(name) {
-                let constant = Constant::read(tensor, self.folder)
+                let constant = Constant::read(tensor, self.folder, &mut self.budget)
                     .map_err(|what| format!("parameter \"{name}\" {what}"))?;
-                self.hold(constant.count());
                 self.values.insert(name.into(), Value::Constant(constant));
             }
         }
@@ -280,24 +306,51 @@ impl Import<'_> {
     }
 
     /// A constant of the file.
-    pub fn read(&self, tensor: &proto::Tensor) -> Result<Constant, String> {
-        Constant::read(tensor, self.folder).map_err(|what| format!("has a constant that {what}"))
+    pub fn read(&mut self, tensor: &proto::Tensor) -> Result<Constant, String> {
+        Constant::read(tensor, self.folder, &mut self.budget)
+            .map_err(|what| format!("has a constant that {what}"))
     }
 
     /// Counts values that the file itself holds.
     pub fn hold(&mut self, values: usize) {
-        self.budget = self.budget.saturating_add(values.saturating_mul(4));
+        self.budget.hold(values);
     }
 
     /// Takes so many values from the budget.
     pub fn spend(&mut self, values: usize) -> Result<(), Refusal> {
-        match self.budget.checked_sub(values) {
+        self.budget.spend(values).map_err(Refusal::Wrong)
+    }
+
+    /// Counts values that an operator on constants goes through.
+    pub fn toil(&self, values: usize) -> Result<(), Refusal> {
+        match self.toil.get().checked_sub(values) {
             Some(left) => {
-                self.budget = left;
+                self.toil.set(left);
                 Ok(())
             }
-            None => Err(Refusal::Wrong("asks for far more parameters than the file holds".into())),
+            None => Err(Refusal::Wrong(
+                "computes with more constants than any network needs; export it with constants folded".into(),
+            )),
         }
+    }
+
+    /// Whole numbers that a node computes with, if the number of images is not among them. Where some come of the
+    /// image's size, the network is for that size alone.
+    pub fn settled(&self, call: &Call<'_>, numbers: &[Number]) -> Option<Vec<i64>> {
+        if numbers.iter().any(|n| matches!(n, Number::Image(_))) {
+            self.settle(call);
+        }
+        let known = |n: &Number| match n {
+            Number::Batch => None,
+            Number::Known(n) | Number::Image(n) => Some(*n),
+        };
+        numbers.iter().map(known).collect()
+    }
+
+    /// Notes a node that computes with the image's size: what it gives would be wrong for images of another.
+    pub fn settle(&self, call: &Call<'_>) {
+        // The first of them stays.
+        let _ = self.sized_by.set(call.to_string());
     }
 
     /// The value that a node reads as its `at`-th input; none, where it is left out.
@@ -377,6 +430,11 @@ impl Import<'_> {
         }
     }
 
+    /// Whether an axis of a map has another size for images of another size.
+    pub fn varies(&self, layer: usize, axis: Axis) -> bool {
+        self.varying[layer] && matches!(axis, Axis::Rows | Axis::Columns)
+    }
+
     /// Keeps what a node gives as its `at`-th output.
     pub fn set(&mut self, call: &Call<'_>, at: usize, value: Value) {
         if let Some(name) = call.node.output.get(at).filter(|name| !name.is_empty()) {
@@ -410,6 +468,17 @@ impl Import<'_> {
         let shapes: Vec<[usize; 3]> = inputs.iter().map(|&i| self.shapes[i]).collect();
         self.shapes.push(op.shape(&shapes).map_err(Refusal::Wrong)?);
         self.spend(parameters.iter().map(|p| p.shape().num_elements()).sum())?;
+        let varies = match &op {
+            Op::GlobalAvgPool
+            | Op::GlobalMaxPool
+            | Op::Mean { rows: true, columns: true, .. }
+            | Op::Linear { .. }
+            | Op::Flatten { .. }
+            | Op::Reshape { .. }
+            | Op::Resize(Resize { target: Target::Size(_), .. }) => false,
+            _ => inputs.iter().any(|&i| self.varying[i]),
+        };
+        self.varying.push(varies);
         self.layers.push(Layer::with(&op, parameters, self.device));
         let inputs = inputs.iter().map(|&i| self.graph.nodes[i].name.clone()).collect();
         self.graph.nodes.push(Node { name, op, inputs });

@@ -26,6 +26,9 @@ use crate::error::{Context, Error, Result};
 /// The metadata key under which an exported network keeps the size of the images it is for.
 const SIZE: &str = "trompe.size";
 
+/// The metadata key under which it keeps why images have to have that size, if they do.
+const SIZED_BY: &str = "trompe.sized_by";
+
 /// Whether a file is an ONNX file, by its ending.
 pub fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))

@@ -6,6 +6,7 @@ use super::array::{Array, Constant, Number};
 use super::call::Call;
 use super::constants;
 use super::import::{Axis, Import, MAP, Map, Refusal, Value};
+use super::proto::elements;
 use crate::network::{Coordinates, Interpolation, Op, Padding, Resize, Rounding, Same, Target};
 
 /// The operators that become layers, or are done away with.
@@ -87,6 +88,12 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         "Gather" => gather(import, call),
         "Resize" | "Upsample" => resize(import, call),
         "Identity" | "Cast" | "Dropout" => {
+            if call.operator() == "Cast" {
+                let to = call.int("to")?.unwrap_or(0);
+                if !elements::FRACTIONS.iter().any(|&kind| i64::from(kind) == to) {
+                    return unsupported(format!("of a map to elements that are no fractions (type {to})"));
+                }
+            }
             let value = import.value(call, 0)?.clone();
             import.set(call, 0, value);
             import.set(call, 1, Value::Absent("the mask of a Dropout"));
@@ -281,6 +288,14 @@ fn axis(number: i64, axes: usize) -> Result<usize, Refusal> {
     }
 }
 
+/// Refuses axes of which one is named twice.
+pub fn once(axes: &[usize]) -> Done {
+    match axes.iter().enumerate().any(|(i, a)| axes[..i].contains(a)) {
+        true => wrong(format!("names an axis twice ({axes:?}); each may be named once")),
+        false => Ok(()),
+    }
+}
+
 /// The most numbers that say how axes are changed, or split.
 const MOST_NUMBERS: usize = 1024;
 
@@ -290,14 +305,13 @@ fn listed(import: &Import<'_>, call: &Call<'_>, name: &str, at: usize) -> Result
         return Ok(Some(ints.to_vec()));
     }
     let Some(array) = import.numbers(call, at)? else { return Ok(None) };
-    let fixed = |n: &Number| match n {
-        Number::Known(n) => Ok(*n),
-        Number::Batch => unsupported("with numbers that depend on how many images there are"),
-    };
     if array.values.len() > MOST_NUMBERS {
         return wrong(format!("has {} numbers as its input {}", array.values.len(), at + 1));
     }
-    array.values.iter().map(fixed).collect::<Result<_, _>>().map(Some)
+    match import.settled(call, &array.values) {
+        Some(numbers) => Ok(Some(numbers)),
+        None => unsupported("with numbers that depend on how many images there are"),
+    }
 }
 
 fn reduce(import: &mut Import<'_>, call: &Call<'_>) -> Done {
@@ -328,7 +342,7 @@ fn reduce(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 
 fn lrn(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let x = import.image(call, 0)?;
-    let size = call.int("size")?.and_then(|s| usize::try_from(s).ok()).filter(|s| (1..1 << 16).contains(s));
+    let size = call.int("size")?.and_then(|s| usize::try_from(s).ok()).filter(|&s| s > 0);
     let Some(size) = size else { return wrong("has no size of at least 1") };
     let op = Op::Lrn {
         size,
@@ -474,7 +488,11 @@ fn softmax(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 
 fn shape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let Value::Map(map) = import.value(call, 0)? else { return unsupported("of a value of five dimensions") };
-    let all: Vec<Number> = map.axes.iter().map(|&a| import.extent(map.layer, a)).collect();
+    let size = |&axis: &Axis| match import.extent(map.layer, axis) {
+        Number::Known(n) if import.varies(map.layer, axis) => Number::Image(n),
+        n => n,
+    };
+    let all: Vec<Number> = map.axes.iter().map(size).collect();
     let n = all.len() as i64;
     let place = |at: i64| (if at < 0 { at.saturating_add(n) } else { at }).clamp(0, n) as usize;
     let start = place(call.int("start")?.unwrap_or(0));
@@ -498,7 +516,11 @@ fn reshape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let target: Vec<Number> = match call.ints("shape") {
         Some(ints) => ints.iter().map(|&i| Number::Known(i)).collect(),
         None => match import.numbers(call, 1)? {
-            Some(array) => array.values.clone(),
+            // A layer that they matter to refuses maps of another size.
+            Some(array) => {
+                let own = |&n: &Number| if let Number::Image(n) = n { Number::Known(n) } else { n };
+                array.values.iter().map(own).collect()
+            }
             None => return wrong("has no shape"),
         },
     };
@@ -522,7 +544,7 @@ fn reshape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         .collect::<Result<_, _>>()?;
     let leads = |n: &Number| match n {
         Number::Batch | Number::Known(-1) => true,
-        Number::Known(n) => Some(*n) == import.batch,
+        Number::Known(n) | Number::Image(n) => Some(*n) == import.batch,
     };
     let (Some(first), Some(Number::Batch)) = (copied.first(), sizes.first()) else {
         return unsupported("that mixes images");
@@ -567,7 +589,7 @@ fn reshape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 fn described(shape: &[Number]) -> String {
     let word = |n: &Number| match n {
         Number::Batch => "N".to_string(),
-        Number::Known(n) => n.to_string(),
+        Number::Known(n) | Number::Image(n) => n.to_string(),
     };
     format!("[{}]", shape.iter().map(word).collect::<Vec<_>>().join(", "))
 }
@@ -578,7 +600,7 @@ fn into_shape(import: &mut Import<'_>, call: &Call<'_>, map: Map, rest: &[usize]
         return unsupported("of a value whose first axis is not the images'");
     }
     let size = |import: &Import<'_>, axis: Axis| match import.extent(map.layer, axis) {
-        Number::Known(n) => n as usize,
+        Number::Known(n) | Number::Image(n) => n as usize,
         Number::Batch => 0,
     };
     let [c, h, w] = import.shape(map.layer);
@@ -695,6 +717,7 @@ pub fn order(call: &Call<'_>, count: usize) -> Result<Vec<usize>, Refusal> {
 
 /// Numbers for channels, rows and columns, from numbers for some axes; `rest` for the others.
 fn placed<T: Copy + PartialEq>(map: &Map, axes: &[usize], values: &[T], rest: T) -> Result<[T; 3], Refusal> {
+    once(axes)?;
     let mut placed = [rest; 3];
     for (&d, &value) in axes.iter().zip(values) {
         match map.axes[d] {
@@ -798,6 +821,9 @@ fn split(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let Number::Known(size) = import.extent(map.layer, map.axes[at]) else {
         return unsupported("of the images");
     };
+    if import.varies(map.layer, map.axes[at]) {
+        import.settle(call);
+    }
     let count = call.node.output.len() as i64;
     let parts = match listed(import, call, "split", 1)? {
         Some(parts) => parts,
@@ -827,15 +853,18 @@ fn gather(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let map = import.map(call, 0)?;
     let at = axis(call.int("axis")?.unwrap_or(0), map.axes.len())?;
     let Some(Array { dims, values }) = import.numbers(call, 1)? else { return wrong("has no indices") };
-    let (true, [Number::Known(index)]) = (dims.len() <= 1, &values[..]) else {
-        return unsupported("of more than one position");
+    let (single, index) = match import.settled(call, values).as_deref() {
+        Some(&[index]) if dims.len() <= 1 => (dims.is_empty(), index),
+        _ => return unsupported("of more than one position"),
     };
-    let (single, index) = (dims.is_empty(), *index);
     let Number::Known(size) = import.extent(map.layer, map.axes[at]) else {
         return unsupported("of single images");
     };
     if !(-size..size).contains(&index) {
         return wrong(format!("takes position {index} of {size}"));
+    }
+    if index < 0 && import.varies(map.layer, map.axes[at]) {
+        import.settle(call);
     }
     let index = index.rem_euclid(size);
     let layer = piece(import, call, None, &map, at, [index, index + 1])?;
@@ -864,8 +893,8 @@ fn resize(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     // How many images there are is not asked.
     let sizes: Option<Vec<i64>> = match if old { None } else { import.numbers(call, 3)? } {
         Some(array) if array.values.len() <= 4 => {
-            let known = |n: &Number| if let Number::Known(n) = n { *n } else { -1 };
-            Some(array.values.iter().map(known).collect())
+            let some = |n: &Number| if *n == Number::Batch { Number::Known(-1) } else { *n };
+            import.settled(call, &array.values.iter().map(some).collect::<Vec<_>>())
         }
         Some(array) => return wrong(format!("has {} sizes", array.values.len())),
         None => None,

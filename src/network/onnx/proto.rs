@@ -168,4 +168,7 @@ pub mod elements {
     pub const FLOAT16: i32 = 10;
     pub const DOUBLE: i32 = 11;
     pub const BFLOAT16: i32 = 16;
+
+    /// Those that are no whole numbers.
+    pub const FRACTIONS: [i32; 4] = [FLOAT, FLOAT16, DOUBLE, BFLOAT16];
 }

@@ -62,6 +62,16 @@ fn with(mut node: proto::Node, name: &str, ints: &[i64]) -> proto::Node {
     node
 }
 
+fn float(mut node: proto::Node, name: &str, value: f32) -> proto::Node {
+    node.attribute.push(proto::Attribute {
+        name: Some(name.into()),
+        f: Some(value),
+        kind: Some(proto::kind::FLOAT),
+        ..Default::default()
+    });
+    node
+}
+
 fn int(mut node: proto::Node, name: &str, value: i64) -> proto::Node {
     node.attribute.push(proto::Attribute {
         name: Some(name.into()),
@@ -142,10 +152,9 @@ fn a_file_worked_by_hand() {
 }
 
 /// PyTorch pads with eight numbers that it computes: concatenated, reshaped, reversed, transposed.
-#[test]
-fn numbers_that_a_file_computes() {
+fn padded() -> proto::Model {
     let reversed = node("slice", "Slice", &["pairs", "minus1", "least", "zero", "minus1"], "back");
-    let model = file(
+    file(
         vec![
             int(node("cat", "Concat", &["given", "zeros"], "all"), "axis", 0),
             node("pair", "Reshape", &["all", "two"], "pairs"),
@@ -163,8 +172,12 @@ fn numbers_that_a_file_computes() {
             longs("zero", &[0]),
             tensor("five", &[], &[5.0]),
         ],
-    );
-    let network = open(&model).unwrap();
+    )
+}
+
+#[test]
+fn numbers_that_a_file_computes() {
+    let network = open(&padded()).unwrap();
     let map = network.capture(ramp(), &["pad"]).unwrap().remove(0);
     assert_eq!(map.dims(), [1, 1, 6, 5]);
     let values = numbers(map);
@@ -218,6 +231,129 @@ fn what_is_not_supported_is_listed_whole() {
     refused(&model, &all);
     let message = open(&model).map(|_| ()).unwrap_err();
     assert!(!message.contains("next") && !message.contains("sum"), "{message}");
+}
+
+/// The same file for images of any size.
+fn free(mut model: proto::Model) -> proto::Model {
+    model.graph.as_mut().unwrap().input = vec![value("x", &[-1, 1, -1, -1])];
+    model
+}
+
+/// The upper left quarter of the image, whose size is that of a map: "x", or "mean", the image's mean.
+fn cropped(measured: &str) -> proto::Model {
+    free(file(
+        vec![
+            node("average", "GlobalAveragePool", &["x"], "mean"),
+            node("shape", "Shape", &[measured], "sizes"),
+            node("places", "Slice", &["sizes", "two", "four"], "hw"),
+            node("half", "Mul", &["hw", "two"], "double"),
+            node("quarter", "Div", &["double", "four"], "ends"),
+            node("crop", "Slice", &["x", "zeros", "ends", "axes"], "part"),
+            node("sum", "Add", &["part", "mean"], "y"),
+        ],
+        vec![longs("two", &[2]), longs("four", &[4]), longs("zeros", &[0, 0]), longs("axes", &[2, 3])],
+    ))
+}
+
+#[test]
+fn what_is_computed_from_the_images_size_is_for_that_size_alone() {
+    let network = open(&cropped("x")).unwrap();
+    assert_eq!(network.graph().size, Some([224, 224]));
+    let shapes = network.graph().shapes([1, 224, 224]).unwrap();
+    assert_eq!(shapes[network.graph().position("crop").unwrap()], [1, 112, 112]);
+    // The file that Trompe makes of it is for that size as well.
+    let bytes = export::export(&network).encode_to_vec();
+    let again = from_bytes(bytes, "test", Path::new("."), &Device::default()).unwrap();
+    for network in [network, again] {
+        let image = Tensor::<4>::zeros([1, 1, 64, 64], &Device::default());
+        let message = network.capture(image, &["crop"]).unwrap_err().to_string();
+        for word in ["Slice \"crop\"", "224x224", "64x64"] {
+            assert!(message.contains(word), "no \"{word}\" in: {message}");
+        }
+    }
+    // A mean has one row and one column, however large the image: the crop is twice as large.
+    let mut model = cropped("mean");
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    nodes.retain(|n| n.op_type.as_deref() != Some("Div"));
+    nodes[3].output = vec!["ends".into()];
+    let graph = open(&model).unwrap().graph().clone();
+    assert_eq!((graph.size, &graph.sized_by), (None, &None));
+    assert_eq!(graph.shapes([1, 64, 64]).unwrap()[2], [1, 2, 2]);
+    // Halves of rows.
+    let mut halves = int(node("halves", "Split", &["x"], "y"), "axis", 2);
+    halves.output.push("z".into());
+    assert_eq!(open(&free(file(vec![halves], vec![]))).unwrap().graph().size, Some([224, 224]));
+}
+
+/// PyTorch's `x.view(x.size(0), -1)`, and a channel shuffle with all of a map's sizes.
+#[test]
+fn shapes_for_reshape_leave_the_size_free() {
+    let zero = proto::Tensor { dims: vec![], ..longs("zero", &[0]) };
+    let model = file(
+        vec![
+            node("average", "GlobalAveragePool", &["x"], "mean"),
+            node("shape", "Shape", &["mean"], "sizes"),
+            node("first", "Gather", &["sizes", "zero"], "n"),
+            with(node("row", "Unsqueeze", &["n"], "batch"), "axes", &[0]),
+            int(node("target", "Concat", &["batch", "minus1"], "flat"), "axis", 0),
+            node("view", "Reshape", &["mean", "flat"], "y"),
+        ],
+        vec![zero, longs("minus1", &[-1])],
+    );
+    let graph = open(&free(model)).unwrap().graph().clone();
+    assert_eq!((graph.size, &graph.sized_by), (None, &None));
+    let mut graph = Graph::new("shuffled", 4);
+    graph.then("shuffle", Op::ShuffleChannels { groups: 2 });
+    let network = Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap();
+    let bytes = export::export(&network).encode_to_vec();
+    let again = from_bytes(bytes, "shuffled", Path::new("."), &Device::default()).unwrap();
+    assert_eq!((again.graph().size, &again.graph().sized_by), (None, &None));
+    let x = Tensor::<4>::random([1, 4, 8, 8], Distribution::Normal(0.0, 1.0), &Device::default());
+    let [a, b] = [network, again].map(|n| numbers(n.capture(x.clone(), &["shuffle"]).unwrap().remove(0)));
+    assert_eq!(a, b);
+}
+
+/// A matrix for images of 32x32 pixels, in a file that says nothing of their size.
+#[test]
+fn the_size_that_goes_through_is_found() {
+    let nodes =
+        vec![int(node("flat", "Flatten", &["x"], "a"), "axis", 1), node("scores", "Gemm", &["a", "m"], "y")];
+    let network = open(&free(file(nodes, vec![tensor("m", &[1024, 1], &[1.0; 1024])]))).unwrap();
+    assert_eq!((network.graph().size, &network.graph().sized_by), (Some([32, 32]), &None));
+}
+
+/// Neighbours that there are not add nothing: y = x / (1 + Σx²)^¾ with the neighbours' sum.
+#[test]
+fn neighbourhoods_may_be_larger_than_there_are_channels() {
+    for (size, sums) in [(4, [14.0f32, 14.0, 13.0]), (5, [14.0; 3]), (1 << 40, [14.0; 3])] {
+        let lrn = float(int(node("lrn", "LRN", &["x"], "y"), "size", size), "alpha", size as f32);
+        let mut model = file(vec![lrn], vec![]);
+        model.graph.as_mut().unwrap().input = vec![value("x", &[1, 3, 1, 1])];
+        let network = open(&model).unwrap();
+        let values = [1.0f32, 2.0, 3.0];
+        let x = Tensor::from_data(TensorData::new(values.to_vec(), [1, 3, 1, 1]), &Device::default());
+        let map = numbers(network.capture(x, &["lrn"]).unwrap().remove(0));
+        for ((y, x), sum) in map.iter().zip(values).zip(sums) {
+            assert!((y - x / (1.0 + sum).powf(0.75)).abs() < 1e-6, "{size}: {map:?}");
+        }
+    }
+}
+
+#[test]
+fn maps_are_cast_to_fractions_alone() {
+    let cast = |to: i32| {
+        let nodes = vec![
+            node("relu", "Relu", &["x"], "a"),
+            int(node("cast", "Cast", &["a"], "y"), "to", i64::from(to)),
+        ];
+        file(nodes, vec![])
+    };
+    for to in elements::FRACTIONS {
+        assert_eq!(open(&cast(to)).unwrap().output(), "relu");
+    }
+    for to in [elements::INT64, elements::BOOL, 0] {
+        refused(&cast(to), &["Cast \"cast\"", &format!("type {to}")]);
+    }
 }
 
 fn relu() -> Vec<proto::Node> {
@@ -279,6 +415,107 @@ fn files_that_are_wrong_are_refused_by_name() {
     refused(&file(nodes, weights), &["far more parameters than the file holds"]);
 }
 
+/// Files that ask for a slice along one axis twice, of a constant and of a map.
+fn sliced_twice() -> [proto::Model; 2] {
+    ["k", "x"].map(|of| {
+        file(
+            vec![node("cut", "Slice", &[of, "from", "to", "twice"], "c"), node("s", "Add", &["x", "c"], "y")],
+            vec![
+                tensor("k", &[2, 2], &[1.0; 4]),
+                longs("from", &[0, 1]),
+                longs("to", &[1, 2]),
+                longs("twice", &[-1, if of == "k" { 1 } else { 3 }]),
+            ],
+        )
+    })
+}
+
+/// Files whose constants have no values, but huge sizes beside the 0.
+fn hollow() -> Vec<proto::Model> {
+    let cut = node("cut", "Slice", &["k", "from", "to", "second"], "c");
+    let joined = |axis| int(node("cut", "Concat", &["k", "k", "k"], "c"), "axis", axis);
+    let sums = node("cut", "Add", &["k", "one"], "c");
+    let all: [(&proto::Node, [i64; 2]); 5] = [
+        (&cut, [0, 1 << 40]),
+        (&sums, [0, 1 << 40]),
+        (&joined(1), [1 << 40, 0]),
+        (&joined(0), [i64::MAX, 0]),
+        // No more than may be, but three times that.
+        (&joined(0), [1 << 22, 0]),
+    ];
+    let made = all.map(|(computed, dims)| {
+        file(
+            vec![computed.clone(), node("s", "Add", &["x", "c"], "y")],
+            vec![
+                tensor("k", &dims, &[]),
+                tensor("one", &[1, 1], &[1.0]),
+                longs("from", &[0]),
+                longs("to", &[i64::MAX]),
+                longs("second", &[1]),
+            ],
+        )
+    });
+    made.into()
+}
+
+#[test]
+fn constants_that_ask_for_too_much_are_refused_by_name() {
+    for model in sliced_twice() {
+        refused(&model, &["Slice \"cut\"", "an axis twice"]);
+    }
+    let hollow = hollow();
+    for model in &hollow[..4] {
+        refused(model, &["\"k\"", "shape"]);
+    }
+    refused(&hollow[4], &["Concat \"cut\"", "too large"]);
+    // Small in itself, but read again and again.
+    let fill = node("fill", "ConstantOfShape", &["n"], "k");
+    let sum = node("sum", "Sum", &["k"; 600], "c");
+    let model = file(vec![fill, sum, node("s", "Add", &["x", "c"], "y")], vec![longs("n", &[1 << 22])]);
+    refused(&model, &["Sum \"sum\"", "more constants"]);
+    // The result is small, what comes between rows and columns is not.
+    let resize = node("resize", "Resize", &["x", "", "", "sizes"], "y");
+    let mut model = file(vec![resize], vec![longs("sizes", &[1, 64, 1 << 17, 1])]);
+    model.graph.as_mut().unwrap().input = vec![value("x", &[1, 64, 1, 64])];
+    refused(&model, &["Resize \"resize\"", "cannot resample"]);
+}
+
+/// Twelve parameters, one region: a few may share it, all of them would take twelve times the memory of the file.
+#[test]
+fn bytes_that_parameters_share_count_once() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::File::create(folder.path().join("shared.bin")).unwrap().set_len(1 << 24).unwrap();
+    let open = |count: usize| {
+        let names: Vec<String> = (0..count).map(|i| format!("w{i}")).collect();
+        let weights = names.iter().map(|name| proto::Tensor {
+            dims: vec![1 << 22],
+            elements: Some(elements::FLOAT),
+            name: Some(name.clone()),
+            external: vec![proto::Entry { key: Some("location".into()), value: Some("shared.bin".into()) }],
+            location: Some(1),
+            ..Default::default()
+        });
+        let sizes = names.iter().map(|name| node(name, "Shape", &[name], &format!("{name}.shape")));
+        let shapes: Vec<String> = names.iter().map(|name| format!("{name}.shape")).collect();
+        let all: Vec<&str> = shapes.iter().map(String::as_str).collect();
+        let mut nodes: Vec<proto::Node> = sizes.collect();
+        nodes.push(node("most", "Sum", &all, "sum"));
+        // As many images as there are, and 16 values each.
+        nodes.push(node("none", "Sub", &["sum", "sum"], "n"));
+        nodes.push(int(node("target", "Concat", &["n", "sixteen"], "to"), "axis", 0));
+        nodes.push(node("view", "Reshape", &["x", "to"], "y"));
+        let mut parameters: Vec<proto::Tensor> = weights.collect();
+        parameters.push(longs("sixteen", &[16]));
+        let model = file(nodes, parameters);
+        from_bytes(model.encode_to_vec(), "test", folder.path(), &Device::default())
+    };
+    open(2).unwrap();
+    let message = open(12).map(|_| ()).unwrap_err();
+    for word in ["parameter \"w", "shared.bin", "far more than the file holds"] {
+        assert!(message.contains(word), "no \"{word}\" in: {message}");
+    }
+}
+
 #[test]
 fn values_in_other_files_are_read_from_the_models_folder_alone() {
     let root = tempfile::tempdir().unwrap();
@@ -315,11 +552,19 @@ fn values_in_other_files_are_read_from_the_models_folder_alone() {
         (&[("location", "weights.bin"), ("offset", "18446744073709551615")], "too short"),
         (&[("location", "weights.bin"), ("length", "8")], "8 bytes"),
         (&[("location", "weights.bin"), ("offset", "-1")], "offset"),
-        (&[("location", ".")], "\"w\""),
+        (&[("location", ".")], "no file"),
         (&[], "which"),
     ] {
         let message = open(entries).map(|_| ()).unwrap_err();
-        assert!(message.contains(words), "no \"{words}\" in: {message}");
+        assert!(message.contains("\"w\"") && message.contains(words), "no \"{words}\" in: {message}");
+    }
+    #[cfg(unix)]
+    {
+        // Nobody writes to this pipe: who reads from it waits for ever.
+        let made = std::process::Command::new("mkfifo").arg(folder.join("pipe.bin")).status().unwrap();
+        assert!(made.success());
+        let message = open(&[("location", "pipe.bin")]).map(|_| ()).unwrap_err();
+        assert!(message.contains("\"w\"") && message.contains("no file"), "{message}");
     }
 }
 
@@ -442,6 +687,7 @@ fn networks_go_to_onnx_and_come_back() {
     for (network, [h, w]) in all {
         let bytes = export::export(&network).encode_to_vec();
         let again = from_bytes(bytes, network.name(), Path::new("."), &device).unwrap();
+        assert_eq!(again.graph().sized_by, None);
         let x = Tensor::<4>::random([2, 3, h, w], Distribution::Normal(0.0, 1.0), &device);
         let names: Vec<&str> =
             network.graph().layers().filter(|l| again.graph().position(l).is_ok()).collect();
@@ -517,6 +763,43 @@ fn files_are_told_by_their_ending() {
     assert!(!is_onnx(Path::new("onnx")) && !is_onnx(Path::new("a.safetensors")));
 }
 
+/// Files such as Trompe doesn't write, good ones and bad ones.
+fn foreign() -> Vec<proto::Model> {
+    let mixed = vec![
+        int(node("lrn", "LRN", &["x"], "a"), "size", 3),
+        int(node("one", "Gather", &["a", "index"], "b"), "axis", 1),
+        int(node("both", "Concat", &["a", "b"], "c"), "axis", 1),
+        node("large", "Resize", &["c", "", "", "sizes"], "d"),
+        node("cut", "Slice", &["d", "from", "to", "axes", "steps"], "e"),
+        node("scaled", "Slice", &["k", "zero", "one"], "f"),
+        node("product", "Mul", &["e", "f"], "y"),
+    ];
+    let parameters = vec![
+        longs("index", &[0]),
+        longs("sizes", &[1, 2, 8, 6]),
+        longs("from", &[0, -6]),
+        longs("to", &[4, 6]),
+        longs("axes", &[-2, 3]),
+        longs("steps", &[1, 2]),
+        tensor("k", &[2, 1, 1, 1], &[2.0, 3.0]),
+        longs("zero", &[0]),
+        longs("one", &[1]),
+    ];
+    let mut all = vec![file(mixed, parameters), padded(), cropped("x"), cropped("mean")];
+    all.extend(sliced_twice());
+    all.extend(hollow());
+    all
+}
+
+#[test]
+fn the_good_ones_of_the_foreign_files_open() {
+    let files = foreign();
+    let network = open(&files[0]).unwrap();
+    let shapes = network.graph().shapes([1, 4, 4]).unwrap();
+    assert_eq!(shapes.last(), Some(&[2, 4, 3]));
+    assert!(files[1..3].iter().all(|file| open(file).is_ok()));
+}
+
 /// Whatever is done to a file, it is opened or refused, and what is opened runs: no panic, nothing unbounded. Runs for
 /// ten seconds, or as many as TROMPE_FUZZ_SECONDS says.
 #[test]
@@ -537,6 +820,7 @@ fn mutated_files_are_opened_or_refused() {
         }
         files.push(model.encode_to_vec());
     }
+    files.extend(foreign().iter().map(Message::encode_to_vec));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("w"), vec![0; 1 << 20]).unwrap();
     let (mut opened, mut refused, mut run) = (0, 0, 0);
