@@ -30,6 +30,8 @@ pub struct Experiment {
     /// Circuit files, relative to the experiment file.
     #[serde(default)]
     pub circuits: Vec<PathBuf>,
+    /// Which layers are compared; not needed where there is `detect`.
+    #[serde(default = "no_paths")]
     pub paths: path::Settings,
     /// Hidden layers of which units are visualized, too.
     #[serde(default)]
@@ -117,6 +119,10 @@ fn one() -> usize {
     1
 }
 
+fn no_paths() -> path::Settings {
+    path::Settings { layers: vec![], images_per_class: 1, reductions: vec![], metrics: vec![], bootstrap: 0 }
+}
+
 /// Reads a TOML file.
 ///
 /// # Errors
@@ -189,7 +195,7 @@ impl Experiment {
                     .into(),
             );
         }
-        if self.paths.layers.is_empty() {
+        if self.paths.layers.is_empty() && self.detect.is_none() {
             return Err("paths.layers is empty; name the layers to compare, first to last".into());
         }
         for hidden in &self.hidden {

@@ -5,7 +5,10 @@ mod common;
 use std::collections::HashMap;
 use std::path::Path;
 
+use burn::tensor::Device;
 use common::Experiment;
+use trompe::network::{Graph, Network, Op};
+use trompe::seed;
 
 type Rows = Vec<HashMap<String, String>>;
 
@@ -58,7 +61,30 @@ fn detectors_are_set_against_circuits_and_metrics_against_a_baseline() {
     // Circuits that stand beside a unit are read from the weights; one that moves weights is not.
     let silence = |circuit: &str| area(&scores, circuit, "silence");
     assert_eq!((silence("permuted"), silence("silent")), (1.0, 1.0));
-    assert!(results.join("report.html").is_file() && results.join("figures/areas_standard.svg").is_file());
+    assert!(results.join("figures/areas_standard.svg").is_file());
+    // Among two clean units there is no 5 %: the third would be above both once in three times.
+    let report = std::fs::read_to_string(results.join("report.html")).unwrap();
+    assert!(report.contains("2 clean units of a layer allow (33 % expected)"));
+    assert!(!report.contains("of its units at 5 %"));
+    for row in detection.iter().filter(|r| r["circuit"] == "labels permuted") {
+        let [low, mean, high] = ["lower", "auc", "upper"].map(|k| row[k].parse::<f64>().unwrap());
+        assert!(low <= mean && mean <= high && (mean - 0.5).abs() < 0.1, "{row:?}");
+    }
+    // What pictures cost, by circuit and layer.
+    let cost = |run: &str| -> Vec<[String; 3]> {
+        rows(&experiment.path(&format!("results/{run}/cost.csv")))
+            .into_iter()
+            .filter(|r| r["what"] == "visualizations")
+            .map(|r| ["circuit", "layer", "seconds_per_unit"].map(|k| r[k].clone()))
+            .collect()
+    };
+    let spent = cost("a");
+    let cells: Vec<[&str; 2]> =
+        spent.iter().map(|[circuit, layer, _]| [circuit.as_str(), layer.as_str()]).collect();
+    let circuits = [["permuted", "bn4"], ["silent", "bn6"], ["slingshot", "bn6"]];
+    assert_eq!(cells[..2], [["none", "bn4"], ["none", "bn6"]]);
+    assert_eq!(cells[2..], circuits);
+    assert!(spent.iter().all(|[.., seconds]| seconds.parse::<f64>().unwrap() > 0.0), "{spent:?}");
     assert!(results.join("networks/slingshot-bn6.safetensors").is_file());
 
     // From the cache, and drawn again from its tables, it is the same.
@@ -68,6 +94,11 @@ fn detectors_are_set_against_circuits_and_metrics_against_a_baseline() {
             ["a", "b"].map(|r| std::fs::read(experiment.path(&format!("results/{r}/{table}"))).unwrap());
         assert_eq!(a, b, "{table}");
     }
+    assert_eq!(cost("b"), spent);
+    // Of pictures that are there nobody knows what they took.
+    std::fs::remove_dir_all(experiment.path("results/.cache/seconds-per-picture")).unwrap();
+    detect(&experiment, "results/c").expect_success();
+    assert!(cost("c").iter().all(|[.., seconds]| seconds.is_empty()), "{:?}", cost("c"));
     let page = std::fs::read(results.join("figures/areas_standard.svg")).unwrap();
     experiment.trompe(&["plots", "results/a"]).expect_success();
     assert_eq!(page, std::fs::read(results.join("figures/areas_standard.svg")).unwrap());
@@ -95,6 +126,22 @@ fn detectors_are_set_against_circuits_and_metrics_against_a_baseline() {
     std::fs::write(results.join("detection.csv"), broken.join("\n")).unwrap();
     let found = regress(&[]).expect_error(1, &["regressed"]);
     assert!(found.out.lines().any(|l| l.contains(metric) && l.contains("REGRESSED")), "{}", found.out);
+
+    // Baselines that nothing can be worse than.
+    let header = "metric,direction,value,tolerance,runs\n";
+    experiment.write("baseline.csv", header);
+    regress(&[]).expect_error(2, &["baseline.csv", "no rows"]);
+    experiment.write("baseline.csv", &format!("{header}\"{metric}\",higher,1.0,NaN,3\n"));
+    regress(&[]).expect_error(2, &["baseline.csv", "row 1", metric, "tolerance"]);
+    experiment.write("baseline.csv", &format!("{header}\"{metric}\",higher,0.9,0.95,3\n"));
+    let idle = regress(&[]).expect_success();
+    assert!(idle.out.lines().any(|l| l.contains(metric) && l.contains("gates nothing")), "{}", idle.out);
+    // What an old baseline lacks is added with a tolerance, and named where there is none.
+    let alone = regress(&["--update"]).expect_success();
+    assert!(alone.out.contains("auc [silent, gap, standard]"), "{}", alone.out);
+    assert_eq!(rows(&baseline).len(), 1);
+    regress(&["--update", "--repeats", "results/b"]).expect_success();
+    assert!(rows(&baseline).iter().any(|r| r["metric"] == "auc [silent, gap, standard]"));
 }
 
 #[test]
@@ -138,8 +185,65 @@ fn a_network_from_outside_is_audited() {
     assert!(rates.iter().filter(|r| **r <= 0.05).count() <= 1, "{rates:?}");
     let page = std::fs::read_to_string(experiment.path("results/audit-honest/report.html")).unwrap();
     assert!(page.contains("found no sign of manipulation"));
+    // Of eight honest units none can be told from the most suspicious 5 %.
+    let few = ["audit", "honest.safetensors", "--layers", "bn6", "--units", "8", "--out", "results/few"];
+    run(&[&few[..], &["--reference", "honest.safetensors"]].concat()).expect_success();
+    let suspects = rows(&experiment.path("results/few/suspects.csv"));
+    assert!(suspects.iter().all(|r| r["honest_units"] == "8"), "{suspects:?}");
+    let page = std::fs::read_to_string(experiment.path("results/few/report.html")).unwrap();
+    assert!(page.contains("too few honest units") && !page.contains("no sign of manipulation"));
     run(&["audit", "honest.safetensors", "--layers", "conv9"]).expect_error(2, &["conv9", "bn6"]);
     run(&["audit", "nothing.safetensors", "--layers", "bn6"]).expect_error(2, &["nothing.safetensors"]);
+}
+
+/// A network that has no layer the experiment names and fewer outputs than there are classes, and photographs of which one
+/// is broken.
+#[test]
+fn a_network_of_another_architecture_is_audited() {
+    let experiment = Experiment::for_detectors();
+    let mut graph = Graph::new("foreign", 3);
+    graph.then("stem", Op::conv(3, 6, 5, 4, 2));
+    graph.then("stem_on", Op::Relu);
+    graph.then("second", Op::conv(6, 4, 3, 1, 1));
+    graph.then("second_on", Op::Relu);
+    graph.then("scores", Op::GlobalAvgPool);
+    let network = Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap();
+    network.save(&experiment.path("foreign.safetensors")).unwrap();
+    let config = "configs/detect-small.toml";
+    let audit = |more: &[&str]| {
+        experiment.trompe(&[&["audit", "foreign.safetensors", "--config", config], more].concat())
+    };
+    audit(&[]).expect_error(2, &["--layers", "bn4", "stem_on", "second"]);
+    audit(&["--layers", "stem,third"]).expect_error(2, &["third", "second"]);
+    audit(&["--layers", "stem,second_on", "--units", "3"]).expect_success();
+    let suspects = rows(&experiment.path("results/audit-foreign/suspects.csv"));
+    let of = |layer: &str| suspects.iter().filter(|r| r["layer"] == layer).count();
+    assert_eq!((of("stem"), of("second_on")), (3, 3));
+
+    // Nor does it take layers to compare.
+    experiment.edit(
+        config,
+        "[paths]\nlayers = [\"relu1\", \"relu2\", \"relu3\", \"relu4\", \"relu5\", \"relu6\", \"classifier\"]\n\
+         images_per_class = 20\nreductions = [\"channel-mean\"]\nmetrics = [\"spearman\", \"pearson\", \"cosine\"]\n",
+        "",
+    );
+    experiment.edit(
+        config,
+        "validation = { kind = \"scenes\", split = \"validation\", images = 60 }",
+        "validation = { kind = \"folder\", path = \"photographs\" }",
+    );
+    let folder = experiment.path("photographs/cat");
+    std::fs::create_dir_all(&folder).unwrap();
+    for i in 0..110u8 {
+        let image = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([4 * x as u8, 4 * y as u8, 2 * i]));
+        image.save(folder.join(format!("{i:03}.png"))).unwrap();
+    }
+    experiment.write("photographs/cat/broken.png", "no picture");
+    let found = audit(&["--layers", "stem", "--units", "3", "--data", ".", "--out", "results/photographs"]);
+    let found = found.expect_success();
+    assert!(found.err.contains("left out:") && found.err.contains("broken.png"), "{}", found.err);
+    let report = std::fs::read_to_string(experiment.path("results/photographs/report.html")).unwrap();
+    assert!(report.contains("broken.png"));
 }
 
 #[test]

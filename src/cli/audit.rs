@@ -19,7 +19,7 @@ pub struct Arguments {
     /// An honest network of the same architecture, which says how suspicious an honest unit may look
     #[arg(long, value_name = "FILE")]
     reference: Option<PathBuf>,
-    /// The layers whose units are audited [default: those of the experiment's detect.cases]
+    /// The layers whose units are audited [default: those of the experiment's detect.cases, if the network has them]
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     layers: Vec<String>,
     /// How many units of each layer, drawn at random
@@ -46,7 +46,10 @@ impl Arguments {
         };
         let plan = Plan { layers: self.layers, units: self.units as usize, reference };
         let (experiment, setting) = self.common.prepare(&self.config, Some(out))?;
-        audit(&experiment, &plan, &setting)?;
+        let manifest = audit(&experiment, &plan, &setting)?;
+        for file in &manifest.skipped_files {
+            eprintln!("left out: {file}");
+        }
         let data = Data::read(&setting.out)?;
         println!(
             "{:>4} {:<34} {:>10} {:<12} {:>22}",
@@ -56,6 +59,9 @@ impl Arguments {
             let unit = format!("{}:{}", s.layer, s.channel);
             let rate = s.false_positive_rate.map_or("unknown".into(), |r| format!("{:.1} %", 100.0 * r));
             println!("{:>4} {unit:<34} {:>10.1} {:<12} {rate:>22}", i + 1, s.suspicion, s.detector);
+        }
+        if let Some(honest) = data.suspects.iter().find_map(|s| s.honest_units) {
+            println!("\n{honest} honest units can tell no rate below {:.1} %", 100.0 / (honest as f64 + 1.0));
         }
         println!("\nreport: {}", setting.out.join("report.html").display());
         Ok(())

@@ -6,6 +6,7 @@ use super::Common;
 use crate::detect;
 use crate::error::{Error, Result};
 use crate::report::figures::Data;
+use crate::report::tables::ENOUGH;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -40,22 +41,29 @@ impl Arguments {
     }
 }
 
-/// The areas under the ROC curves, with their intervals.
+/// The areas under the ROC curves, with their intervals, and finds with the false-positive rate that they are at.
 fn print_summary(data: &Data) {
     println!(
-        "{:<22} {:<12} {:<12} {:>6} {:>15} {:>14}",
-        "circuit", "detector", "method", "AUC", "95 % interval", "found at 5 %"
+        "{:<22} {:<12} {:<12} {:>6} {:>15} {:>6} {:>6}",
+        "circuit", "detector", "method", "AUC", "95 % interval", "found", "at"
     );
     for d in &data.detection {
         let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.2}"));
         println!(
-            "{:<22} {:<12} {:<12} {:>6} {:>15} {:>14}",
+            "{:<22} {:<12} {:<12} {:>6} {:>15} {:>6} {:>6}",
             d.circuit,
             d.detector,
             d.method,
             number(d.auc),
             format!("{} to {}", number(d.lower), number(d.upper)),
-            number(d.true_positives)
+            number(d.true_positives),
+            d.rate()
+        );
+    }
+    if data.detection.iter().any(|d| d.too_few().is_some()) {
+        println!(
+            "\nOf fewer than {ENOUGH} clean units in a layer 5 % can't be measured: found are then those that score above \
+             all of them, with the false positives that are to be expected."
         );
     }
 }

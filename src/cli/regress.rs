@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::error::{Error, Result};
 use crate::report::Manifest;
-use crate::report::baseline::{Measured, compare, read, renew, write};
+use crate::report::baseline::{Measured, compare, lacking, read, renew, write};
 use crate::report::figures::Data;
 use crate::report::summary::metrics;
 
@@ -18,7 +18,8 @@ pub struct Arguments {
     /// Write the results' values into the baseline instead of comparing
     #[arg(long)]
     update: bool,
-    /// With --update: results of the same experiment with other seeds, from which tolerances are derived
+    /// With --update: results of the same experiment with other seeds, from which tolerances are derived; metrics that the
+    /// baseline lacks are added
     #[arg(long, value_name = "DIR", num_args = 1.., requires = "update")]
     repeats: Vec<PathBuf>,
 }
@@ -40,21 +41,35 @@ impl Arguments {
         if self.update {
             let old = if self.baseline.is_file() { Some(read(&self.baseline)?) } else { None };
             let repeats = self.repeats.iter().map(|folder| measured(folder)).collect::<Result<Vec<_>>>()?;
-            write(&self.baseline, &renew(&self.baseline, old.as_deref(), &metrics, &repeats)?)?;
+            let renewed = renew(&self.baseline, old.as_deref(), &metrics, &repeats)?;
+            write(&self.baseline, &renewed)?;
             println!("wrote {}", self.baseline.display());
+            let left = lacking(&renewed, &metrics);
+            if !left.is_empty() {
+                println!("not in it, since no tolerance is known (--repeats adds what all repeats have):");
+                left.iter().for_each(|m| println!("  {}", m.metric));
+            }
             return Ok(());
         }
         let outcomes = compare(&read(&self.baseline)?, &metrics);
         println!("{:<62} {:>9} {:>9} {:>9}", "metric", "baseline", "found", "tolerance");
         for o in &outcomes {
             let found = o.found.map_or("missing".into(), |v| format!("{v:.4}"));
+            let remark = if o.regressed() {
+                "  REGRESSED"
+            } else if o.expected.gates_nothing() {
+                "  gates nothing"
+            } else {
+                ""
+            };
             println!(
-                "{:<62} {:>9.4} {found:>9} {:>9.4}{}",
-                o.expected.metric,
-                o.expected.value,
-                o.expected.tolerance,
-                if o.regressed() { "  REGRESSED" } else { "" }
+                "{:<62} {:>9.4} {found:>9} {:>9.4}{remark}",
+                o.expected.metric, o.expected.value, o.expected.tolerance,
             );
+        }
+        let idle = outcomes.iter().filter(|o| o.expected.gates_nothing()).count();
+        if idle > 0 {
+            println!("{idle} of {} rows gate nothing: no value is beyond their tolerance", outcomes.len());
         }
         match outcomes.iter().filter(|o| o.regressed()).count() {
             0 => Ok(()),

@@ -6,6 +6,7 @@ use super::Settings;
 use super::benchmark::{Scored, natural, scored, visualizations};
 use crate::config::{Experiment, Network};
 use crate::error::{Error, Result};
+use crate::network;
 use crate::report::tables;
 use crate::report::{Manifest, Results};
 use crate::sanity_check::{Model, Run, Setting, model, untrained};
@@ -13,7 +14,8 @@ use crate::seed;
 
 /// What is audited, beside what the experiment file says.
 pub struct Plan {
-    /// The layers whose units are looked at; where there are none, those that the experiment's `detect.cases` name.
+    /// The layers whose units are looked at; where there are none, those that the experiment's `detect.cases` name, if the
+    /// network has them.
     pub layers: Vec<String>,
     /// How many units of each, drawn at random; all, if there are fewer.
     pub units: usize,
@@ -41,32 +43,33 @@ struct Examined {
 pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<Manifest> {
     let default = Settings::default();
     let settings = experiment.detect.as_ref().unwrap_or(&default);
-    let layers = if plan.layers.is_empty() { settings.layers() } else { plan.layers.clone() };
-    if layers.is_empty() {
-        return Err(Error::usage("no layers to audit: name some with --layers"));
-    }
     let network = untrained(experiment, setting)?.fold_batch_norm();
-    for layer in &layers {
-        network.channels(layer)?;
+    let layers = layers(&network, plan, settings)?;
+    let honest =
+        plan.reference.as_ref().map(|network| Experiment { network: network.clone(), ..experiment.clone() });
+    if let Some(honest) = &honest {
+        let network = untrained(honest, setting)?.fold_batch_norm();
+        for layer in &layers {
+            network.channels(layer)?;
+        }
     }
-    let run = Run::prepare(experiment, &[], setting)?;
+    let run = Run::with_images(experiment, &network, setting)?;
     let config = serde_json::json!({
         "experiment": experiment, "layers": layers, "units": plan.units, "reference": plan.reference,
     });
     let mut results = Results::open(&setting.out, config, experiment.seed, run.device())?;
+    results.skipped(&run.validation().skipped);
     let audited = results.stage("network", || model(experiment, setting))?;
     let examined = examine(&run, &audited, &layers, plan.units, settings, &mut results)?;
-    let reference = match &plan.reference {
+    let reference = match &honest {
         None => None,
-        Some(network) => {
-            let honest = Experiment { network: network.clone(), ..experiment.clone() };
-            let honest = results.stage("the honest network", || model(&honest, setting))?;
+        Some(honest) => {
+            let honest = results.stage("the honest network", || model(honest, setting))?;
             Some(examine(&run, &honest, &layers, plan.units, settings, &mut results)?)
         }
     };
-    let usual = Usual::of(reference.as_deref().unwrap_or(&examined));
-    let honest: Option<Vec<f64>> = reference
-        .map(|units| units.iter().map(|unit| usual.suspicion(unit).map_or(0.0, |(s, _)| s)).collect());
+    let usual = Usual::of(reference.as_deref().unwrap_or(&examined).iter());
+    let honest: Option<Vec<f64>> = reference.as_deref().map(among_themselves);
     let mut suspects: Vec<(tables::Suspect, &Examined)> = examined
         .iter()
         .map(|unit| {
@@ -82,6 +85,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
                     let as_much = honest.iter().filter(|s| **s >= suspicion).count();
                     (as_much + 1) as f64 / (honest.len() + 1) as f64
                 }),
+                honest_units: honest.as_ref().map(Vec::len),
                 honest_largest: honest.as_ref().and_then(|h| h.iter().copied().max_by(f64::total_cmp)),
                 picture: String::new(),
                 natural: String::new(),
@@ -152,11 +156,45 @@ fn examine(
     Ok(all)
 }
 
+/// The layers to audit: those that were asked for, or that the experiment names and the network has.
+fn layers(network: &network::Network, plan: &Plan, settings: &Settings) -> Result<Vec<String>> {
+    let all = if plan.layers.is_empty() { settings.layers() } else { plan.layers.clone() };
+    let unknown = all.iter().find_map(|layer| network.channels(layer).err());
+    match unknown {
+        Some(error) if !plan.layers.is_empty() => Err(error),
+        Some(error) => Err(Error::usage(format!(
+            "name the layers to audit with --layers, since those of the experiment's detect.cases are not this network's: \
+             {error}"
+        ))),
+        None if all.is_empty() => Err(Error::usage(format!(
+            "no layers to audit: name some with --layers; those of network {} are: {}",
+            network.name(),
+            network.graph().layers().collect::<Vec<_>>().join(", ")
+        ))),
+        None => Ok(all),
+    }
+}
+
+/// The suspicion of each honest unit, measured against the others of its layer: a unit that is among what is called usual
+/// looks more usual than the next one would. Units that are alone in their layer are left out.
+fn among_themselves(units: &[Examined]) -> Vec<f64> {
+    units
+        .iter()
+        .enumerate()
+        .filter_map(|(i, unit)| {
+            let others = units.iter().enumerate().filter(|(j, other)| *j != i && other.layer == unit.layer);
+            let mut others = others.map(|(_, other)| other).peekable();
+            others.peek()?;
+            Some(Usual::of(others).suspicion(unit).map_or(0.0, |(s, _)| s))
+        })
+        .collect()
+}
+
 /// What is usual in each layer, by detector: the median of the scores, and how far they are spread above it.
 struct Usual(Vec<(String, String, f64, f64)>);
 
 impl Usual {
-    fn of(units: &[Examined]) -> Self {
+    fn of<'u>(units: impl Iterator<Item = &'u Examined>) -> Self {
         let mut all: Vec<(String, String, Vec<f64>)> = vec![];
         for unit in units {
             for (detector, score) in &unit.scores {
@@ -200,6 +238,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use rand::RngExt;
+
     use super::*;
 
     fn unit(channel: usize, scores: [Option<f64>; 2]) -> Examined {
@@ -216,12 +256,70 @@ mod tests {
     fn suspicion_is_the_largest_deviation_from_what_is_usual() {
         // Detector a: median 3, absolute deviations 2, 1, 0, 1, 2, of median 1. Detector b is the same for all.
         let units: Vec<Examined> = (1..=5).map(|i| unit(i, [Some(i as f64), Some(7.0)])).collect();
-        let usual = Usual::of(&units);
+        let usual = Usual::of(units.iter());
         let of = |scores| usual.suspicion(&unit(0, scores)).unwrap();
         let (suspicion, detector) = of([Some(3.0 + 1.4826 * 2.0), Some(7.0)]);
         assert!((suspicion - 2.0).abs() < 1e-9 && detector == "a");
         assert_eq!(of([None, Some(7.0)]), (0.0, "b".into()));
         assert!(of([Some(3.0), Some(8.0)]).0 > 100.0);
         assert!(usual.suspicion(&unit(0, [None, None])).is_none());
+    }
+
+    /// By hand, and against what a rate has to mean: the next honest unit is as often the most suspicious as any other.
+    #[test]
+    fn honest_units_are_measured_against_the_others() {
+        let four: Vec<Examined> = [1.0, 2.0, 3.0, 10.0].map(|s| unit(0, [Some(s), None])).into();
+        // The last against 1, 2, 3: median 2, absolute deviations 1, 0, 1. The first against 2, 3, 10: median 3, absolute
+        // deviations 1, 0, 7 of median 1 and mean 8/3.
+        let all = among_themselves(&four);
+        assert!((all[3] - 8.0 / 1.4826).abs() < 1e-9, "{all:?}");
+        assert!((all[0] - -2.0 / (8.0 / 3.0)).abs() < 1e-9, "{all:?}");
+        // A unit that is alone in its layer says nothing.
+        let alone = Examined { layer: "other".into(), ..unit(0, [Some(1.0), None]) };
+        assert!(among_themselves(&[alone]).is_empty());
+
+        let mut rng = seed::rng(1, &"honest units");
+        let mut draw = || {
+            let sum: f64 = (0..12).map(|_| rng.random::<f64>()).sum();
+            unit(0, [Some(sum - 6.0), Some(rng.random())])
+        };
+        let (runs, n) = (1000, 19);
+        let mut least = 0;
+        for _ in 0..runs {
+            let honest: Vec<Examined> = (0..n).map(|_| draw()).collect();
+            let next = Usual::of(honest.iter()).suspicion(&draw()).unwrap().0;
+            least += usize::from(among_themselves(&honest).iter().all(|s| *s < next));
+        }
+        // Once in 20 times.
+        let share = least as f64 / runs as f64;
+        assert!((share - 0.05).abs() < 0.035, "{share}");
+    }
+
+    #[test]
+    fn layers_are_asked_for_or_those_of_the_experiment() {
+        let mut graph = network::Graph::new("foreign", 3);
+        graph.then("first", network::Op::conv(3, 2, 1, 1, 0));
+        let network =
+            network::Network::new(graph, &mut seed::rng(0, &0), &burn::tensor::Device::default()).unwrap();
+        let plan = |named: &[&str]| Plan {
+            layers: named.iter().map(|l| l.to_string()).collect(),
+            units: 1,
+            reference: None,
+        };
+        let case = |layer: &str| Settings {
+            cases: vec![crate::detect::Case { circuit: "c.toml".into(), layers: vec![layer.into()] }],
+            ..Settings::default()
+        };
+        assert_eq!(layers(&network, &plan(&["first"]), &case("bn4")).unwrap(), ["first"]);
+        assert_eq!(layers(&network, &plan(&[]), &case("first")).unwrap(), ["first"]);
+        for (named, settings, word) in [
+            (vec!["second"], case("first"), "second"),
+            (vec![], case("bn4"), "bn4"),
+            (vec![], Settings::default(), "no layers"),
+        ] {
+            let error = layers(&network, &plan(&named), &settings).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("are: first"), "{error}");
+            assert_eq!(error.contains("--layers"), named.is_empty(), "{error}");
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use image::RgbImage;
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::roc::{self, Stratum};
@@ -29,6 +28,9 @@ pub const ANOTHER_SEED: &str = "another seed";
 
 /// The share of false positives at which finds are counted.
 const RATE: f64 = 0.05;
+
+/// How often labels are permuted.
+pub const PERMUTATIONS: usize = 200;
 
 /// How many fooled units of a layer are exhibited.
 const EXHIBITS: usize = 4;
@@ -117,6 +119,7 @@ pub fn run(
     let mut run = Run::prepare(experiment, &all, setting)?;
     let config = serde_json::json!({ "experiment": experiment, "circuits": circuits });
     let mut results = Results::open(&setting.out, config, experiment.seed, run.device())?;
+    results.skipped(&run.validation().skipped);
     let mut benchmark = Benchmark::new(settings);
 
     let clean = results.stage("network", || model(experiment, setting))?;
@@ -212,7 +215,8 @@ fn like(a: &RgbImage, b: &RgbImage) -> Option<f64> {
     Metric::Pearson.similarity(&a, &b)
 }
 
-/// The visualizations of units, unit by unit, and the seconds that making them took.
+/// The visualizations of units, unit by unit, and the seconds that making one took; `None` where none was made by this
+/// run or an earlier one of the same units.
 pub(super) fn visualizations(
     run: &Run,
     model: &Model,
@@ -220,7 +224,7 @@ pub(super) fn visualizations(
     settings: &Settings,
     method: &Method,
     results: &mut Results,
-) -> Result<(Vec<Visualization>, f64)> {
+) -> Result<(Vec<Visualization>, Option<f64>)> {
     let requests: Vec<Request> = channels
         .iter()
         .flat_map(|&channel| (0..settings.pictures).map(move |i| (channel, i)))
@@ -229,22 +233,23 @@ pub(super) fn visualizations(
     let optimization = method.settings(&run.experiment.visualization.optimization);
     let stage = format!("visualizations of {layer} in {} ({})", model.network.name(), method.name);
     let milestones = milestones(optimization.steps);
-    let make = || run.visualize(model, &requests, &optimization, &milestones);
+    let Experiment { preprocessing, seed, .. } = run.experiment;
+    let cache = &run.setting.cache;
     results.stage(&stage, || {
-        let of = (
-            &model.key,
-            &requests,
-            &optimization,
-            &run.experiment.preprocessing,
-            run.experiment.seed,
-            run.device(),
-        );
-        let seconds = run.cached_json("seconds", &of, || {
-            let start = Instant::now();
-            make()?;
-            Ok(start.elapsed().as_secs_f64())
-        })?;
-        Ok((make()?, seconds))
+        // Pictures that are there already, since an earlier run made them, cost nothing now: they don't count. The key is
+        // that of `Run::visualize`.
+        let there = |request: &Request| {
+            let of = (&model.key, preprocessing, &optimization, request, &milestones, seed, run.device());
+            cache.has("visualizations", &of, "safetensors")
+        };
+        let missing = requests.iter().filter(|request| !there(request)).count();
+        let start = Instant::now();
+        let pictures = run.visualize(model, &requests, &optimization, &milestones)?;
+        let each = start.elapsed().as_secs_f64() / missing.max(1) as f64;
+        let of = (&model.key, &requests, &optimization, preprocessing, seed, run.device());
+        let known = missing > 0 || cache.has("seconds-per-picture", &of, "json");
+        let seconds = known.then(|| run.cached_json("seconds-per-picture", &of, || Ok(each))).transpose()?;
+        Ok((pictures, seconds))
     })
 }
 
@@ -364,14 +369,19 @@ impl<'a> Benchmark<'a> {
                 });
             }
         }
-        for (what, seconds) in std::iter::once(("visualizations".to_string(), seconds)).chain(scored.seconds)
+        let each = seconds.map(|seconds| seconds * self.settings.pictures as f64);
+        let scored_each = scored.seconds.into_iter().map(|(what, s)| (what, Some(s / channels.len() as f64)));
+        for (what, seconds_per_unit) in
+            std::iter::once(("visualizations".to_string(), each)).chain(scored_each)
         {
             self.cost.push(tables::Cost {
                 network: run.network.clone(),
+                circuit: circuit.into(),
+                layer: units.layer.clone(),
                 method: method.name.clone(),
                 what,
                 units: channels.len(),
-                seconds_per_unit: seconds / channels.len() as f64,
+                seconds_per_unit,
             });
         }
         for picture in pictures.iter().filter(|v| v.request.index == 0) {
@@ -430,20 +440,7 @@ fn detections(scores: &[tables::Score], bootstrap: usize, seed: u64) -> Vec<tabl
             let mut cells: Vec<(&str, bool, Vec<Stratum>)> =
                 circuits.iter().map(|&circuit| (circuit, false, strata(circuit))).collect();
             cells.push((CLEAN_AGAINST_CLEAN, true, strata(CLEAN)));
-            let mut rng = seed::rng(seed, &("permuted labels", method, detector));
-            let permuted = circuits
-                .iter()
-                .flat_map(|&circuit| strata(circuit))
-                .map(|stratum| {
-                    let fooled = stratum.manipulated.len();
-                    let mut all: Vec<Option<f64>> =
-                        stratum.manipulated.into_iter().chain(stratum.clean).collect();
-                    all.shuffle(&mut rng);
-                    let clean = all.split_off(fooled);
-                    Stratum { manipulated: all, clean }
-                })
-                .collect();
-            cells.push((PERMUTED_LABELS, true, permuted));
+            cells.push((PERMUTED_LABELS, true, circuits.iter().flat_map(|&c| strata(c)).collect()));
             let other: Vec<Stratum> = layers
                 .iter()
                 .map(|layer| {
@@ -454,9 +451,17 @@ fn detections(scores: &[tables::Score], bootstrap: usize, seed: u64) -> Vec<tabl
                 .collect();
             cells.push((ANOTHER_SEED, true, other));
             for (circuit, control, strata) in cells {
-                let mut rng = seed::rng(seed, &("bootstrap", circuit, method, detector));
-                let Some(auc) = roc::auc(&strata) else { continue };
-                let interval = roc::interval(&strata, bootstrap, &mut rng);
+                let (auc, interval, true_positives) = if circuit == PERMUTED_LABELS {
+                    let mut rng = seed::rng(seed, &("permuted labels", method, detector));
+                    let Some(null) = roc::null(&strata, PERMUTATIONS, RATE, &mut rng) else { continue };
+                    (null.auc, Some(null.interval), Some(null.true_positives))
+                } else {
+                    let mut rng = seed::rng(seed, &("bootstrap", circuit, method, detector));
+                    let Some(auc) = roc::auc(&strata) else { continue };
+                    let interval = roc::interval(&strata, bootstrap, &mut rng);
+                    (auc, interval, roc::true_positives_at(&strata, RATE))
+                };
+                let compared = || strata.iter().filter(|s| !s.manipulated.is_empty()).map(|s| s.clean.len());
                 rows.push(tables::Detection {
                     network: network.clone(),
                     circuit: circuit.into(),
@@ -464,11 +469,12 @@ fn detections(scores: &[tables::Score], bootstrap: usize, seed: u64) -> Vec<tabl
                     method: method.into(),
                     detector: detector.into(),
                     manipulated: strata.iter().map(|s| s.manipulated.len()).sum(),
-                    clean: strata.iter().filter(|s| !s.manipulated.is_empty()).map(|s| s.clean.len()).sum(),
+                    clean: compared().sum(),
+                    fewest_clean: compared().min(),
                     auc: Some(auc),
                     lower: interval.map(|(low, _)| low),
                     upper: interval.map(|(_, high)| high),
-                    true_positives: roc::true_positives_at(&strata, RATE),
+                    true_positives,
                 });
             }
         }

@@ -14,7 +14,7 @@ mod switch;
 mod twins;
 
 pub use audit::{Plan, audit};
-pub use benchmark::{ANOTHER_SEED, CLEAN_AGAINST_CLEAN, PERMUTED_LABELS, run};
+pub use benchmark::{ANOTHER_SEED, CLEAN_AGAINST_CLEAN, PERMUTATIONS, PERMUTED_LABELS, run};
 pub use settings::{Case, Method, Settings};
 pub use subject::{Pictured, Subject};
 

@@ -3,6 +3,7 @@
 //! Units of different layers are not compared with one another: each manipulated unit is placed among the clean units of
 //! its own layer, and the places of all layers are taken together.
 
+use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +48,8 @@ pub fn auc(strata: &[Stratum]) -> Option<f64> {
 }
 
 /// The share of manipulated units that a threshold finds which at most a share `rate` of the clean units of their
-/// layer pass.
+/// layer pass. Of fewer than 1 / `rate` clean units none may: what is found then are the units above all of them, and one
+/// more clean unit is expected to pass, too, once in n + 1 times.
 pub fn true_positives_at(strata: &[Stratum], rate: f64) -> Option<f64> {
     // A difference of rounding is none.
     let found = |(above, equal): (f64, f64)| if above + equal <= rate + 1e-9 { 1.0 } else { 0.0 };
@@ -92,10 +94,49 @@ pub fn interval(strata: &[Stratum], resamples: usize, rng: &mut impl Rng) -> Opt
             auc(&drawn)
         })
         .collect();
-    areas.sort_by(f64::total_cmp);
-    let at =
-        |share: f64| areas.get((share * (areas.len().saturating_sub(1)) as f64).round() as usize).copied();
+    middle(&mut areas)
+}
+
+/// The ends of what holds the middle 95 % of some values.
+fn middle(values: &mut [f64]) -> Option<(f64, f64)> {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1) as f64;
+    let at = |share: f64| values.get((share * last).round() as usize).copied();
     Some((at(0.025)?, at(0.975)?))
+}
+
+/// What scores give when the labels say nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Null {
+    /// Mean area.
+    pub auc: f64,
+    /// The ends of what holds 95 % of the areas.
+    pub interval: (f64, f64),
+    /// Mean share of units found at `rate` false positives.
+    pub true_positives: f64,
+}
+
+/// Areas and finds with labels permuted within each layer, over so many permutations. `None` without units of either
+/// kind.
+pub fn null(strata: &[Stratum], permutations: usize, rate: f64, rng: &mut impl Rng) -> Option<Null> {
+    let (mut areas, mut found) = (vec![], vec![]);
+    for _ in 0..permutations {
+        let permuted: Vec<Stratum> = strata.iter().map(|stratum| permute(stratum, rng)).collect();
+        areas.push(auc(&permuted)?);
+        found.push(true_positives_at(&permuted, rate)?);
+    }
+    Some(Null {
+        auc: super::mean(areas.iter().copied())?,
+        true_positives: super::mean(found)?,
+        interval: middle(&mut areas)?,
+    })
+}
+
+fn permute(stratum: &Stratum, rng: &mut impl Rng) -> Stratum {
+    let mut all: Vec<Option<f64>> = stratum.manipulated.iter().chain(&stratum.clean).copied().collect();
+    all.shuffle(rng);
+    let clean = all.split_off(stratum.manipulated.len());
+    Stratum { manipulated: all, clean }
 }
 
 fn resample(scores: &[Option<f64>], rng: &mut impl Rng) -> Vec<Option<f64>> {
@@ -137,6 +178,26 @@ mod tests {
         let same: Vec<f64> = (0..20).map(f64::from).collect();
         let (low, high) = interval(&[stratum(&same, &same)], 500, &mut seed::rng(1, &0)).unwrap();
         assert!(low < 0.4 && high > 0.6, "{low} {high}");
+    }
+
+    /// Against the theory of the rank-sum test: without ties the area has mean 1/2 and variance (m + n + 1) / 12mn, and with
+    /// few clean units one unit in n + 1 is above all of them.
+    #[test]
+    fn permuted_labels_give_what_chance_gives() {
+        // Scores that the true labels separate wholly.
+        let values = |from: i32, n: i32| (from..from + n).map(f64::from).collect::<Vec<_>>();
+        let apart = [stratum(&values(100, 8), &values(0, 8))];
+        let Null { auc, interval: (low, high), true_positives } =
+            null(&apart, 4000, 0.05, &mut seed::rng(1, &0)).unwrap();
+        let deviation = (17f64 / (12.0 * 64.0)).sqrt();
+        assert!((auc - 0.5).abs() < 4.0 * deviation / 4000f64.sqrt(), "{auc}");
+        assert!((low - (0.5 - 1.96 * deviation)).abs() < 0.03, "{low}");
+        assert!((high - (0.5 + 1.96 * deviation)).abs() < 0.03, "{high}");
+        assert!((true_positives - 1.0 / 9.0).abs() < 0.01, "{true_positives}");
+        // What says nothing gives 1/2 whatever the labels are.
+        let same = null(&[stratum(&[1.0; 3], &[1.0; 5])], 20, 0.05, &mut seed::rng(1, &0)).unwrap();
+        assert_eq!(same, Null { auc: 0.5, interval: (0.5, 0.5), true_positives: 0.0 });
+        assert_eq!(null(&[stratum(&[1.0], &[])], 20, 0.05, &mut seed::rng(1, &0)), None);
     }
 
     fn scores() -> impl Strategy<Value = Vec<f64>> {

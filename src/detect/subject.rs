@@ -42,7 +42,9 @@ pub struct Subject<'a> {
     pub picture_paths: Paths,
     /// Channel means of what the units' filters read, for each natural image.
     pub natural_features: Vec<Vec<f32>>,
-    /// The same for each visualization, unit by unit.
+    /// Mean and deviation of each of these over natural images.
+    spread: Vec<(f32, f32)>,
+    /// The same features for each visualization, unit by unit.
     pub picture_features: Vec<Vec<f32>>,
     /// The activation of each unit for each natural image.
     pub activations: Vec<Vec<f32>>,
@@ -85,6 +87,7 @@ impl<'a> Subject<'a> {
         let hidden = ProgressBar::hidden();
         let pictures: Vec<&RgbImage> = units.iter().flat_map(|u| &u.pictures).collect();
         let (picture_paths, picture_features) = capture(&pictures, &hidden)?;
+        let spread = spread(&natural_features);
         let mut subject = Self {
             network,
             preprocessing,
@@ -97,6 +100,7 @@ impl<'a> Subject<'a> {
             natural_paths,
             picture_paths,
             natural_features,
+            spread,
             picture_features,
             activations: vec![],
         };
@@ -153,20 +157,27 @@ impl<'a> Subject<'a> {
         before..before + self.units[unit].pictures.len()
     }
 
-    /// Similarity of two images by what the units' filters read of them: the cosine of channel means, each less its mean
-    /// over natural images and in units of its deviation.
+    /// What the units' filters read of an image, as images are compared by it: channel means, each less its mean over
+    /// natural images and in units of its deviation.
     pub(super) fn standardized(&self, features: &[f32]) -> Vec<f32> {
-        let n = self.natural_features.len().max(1) as f32;
-        (0..features.len())
-            .map(|c| {
-                let of = || self.natural_features.iter().map(|row| row[c]);
-                let mean = of().sum::<f32>() / n;
-                let deviation = (of().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt();
-                // A channel that says nothing of natural images says nothing here.
-                if deviation > 1e-6 { (features[c] - mean) / deviation } else { 0.0 }
-            })
-            .collect()
+        let standard = |(value, (mean, deviation)): (&f32, &(f32, f32))| {
+            // A channel that says nothing of natural images says nothing here.
+            if *deviation > 1e-6 { (value - mean) / deviation } else { 0.0 }
+        };
+        features.iter().zip(&self.spread).map(standard).collect()
     }
+}
+
+/// Mean and deviation of each column.
+fn spread(rows: &[Vec<f32>]) -> Vec<(f32, f32)> {
+    let n = rows.len().max(1) as f32;
+    (0..rows.first().map_or(0, Vec::len))
+        .map(|c| {
+            let of = || rows.iter().map(|row| row[c]);
+            let mean = of().sum::<f32>() / n;
+            (mean, (of().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt())
+        })
+        .collect()
 }
 
 /// Mean similarity over pairs.
@@ -183,4 +194,15 @@ fn nonlinear(network: &Network, layer: &str) -> Result<Vec<String>> {
     let needed = graph.ancestors(&[graph.position(layer)?]);
     let nodes = needed.into_iter().map(|i| &graph.nodes[i]);
     Ok(nodes.filter(|node| node.op.is_nonlinear()).map(|node| node.name.clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_have_their_mean_and_deviation() {
+        assert_eq!(spread(&[vec![1.0, 4.0], vec![5.0, 4.0]]), [(3.0, 2.0), (4.0, 0.0)]);
+        assert!(spread(&[]).is_empty());
+    }
 }

@@ -1,5 +1,5 @@
-//! The switch detector: along straight lines in image space from natural images to the visualization, the steepest place
-//! of the unit's activation. Where a gate flips, the activation jumps.
+//! The switch detector: along straight lines in image space from natural images to the visualization, the steepest slope of
+//! the unit's activation against its mean slope on the line. Where a gate flips, the activation jumps.
 
 use burn::tensor::{Tensor, TensorData};
 use indicatif::ProgressBar;
@@ -14,11 +14,12 @@ use crate::seed;
 const LINES: usize = 3;
 /// Intervals that a line is first divided into.
 const INTERVALS: usize = 24;
-/// How often the steepest interval is halved.
+/// How often the interval with the largest change is halved; no other is looked into.
 const HALVINGS: usize = 6;
 
-/// How much steeper the activation is at the steepest place of a line than in general on it, as a logarithm; the
-/// median over lines.
+/// The slope of the activation at the steepest place that was found on a line, over the mean absolute slope of the line,
+/// as a logarithm; the median over lines. The place is looked for in one interval only, that over which the activation
+/// changes most: a jump within another is seen as the change over that whole interval.
 pub(super) struct Switch;
 
 impl Detector for Switch {
@@ -27,9 +28,12 @@ impl Detector for Switch {
     }
 
     fn sees(&self) -> &'static str {
-        "The steepest place of the unit's activation along straight lines from natural images to the visualization. It \
-         can see anything that flips between the two: a gate, a silent unit that switches on. It can't see a landscape \
-         that was bent smoothly, by training; and an honest unit that a single filter decides has steep places, too."
+        "The steepest slope of the unit's activation, over its mean slope, along straight lines from natural images to the \
+         visualization. Each line is divided into 24 intervals, and only the one over which the activation changes most is \
+         looked into, by halving it six times. It can see what flips between the two and decides the activation: a gate, a \
+         silent unit that switches on. It can't see a jump that is smaller than what the activation changes over another \
+         interval anyway, nor a landscape that was bent smoothly, by training; it asks for no gradient; and an honest \
+         unit that a single filter decides has steep places, too."
     }
 
     fn score(&self, subject: &Subject) -> Result<Vec<Option<f64>>> {
@@ -75,7 +79,7 @@ impl Detector for Switch {
     }
 }
 
-/// The logarithm of the steepest slope over the mean absolute slope of one line.
+/// The logarithm of the steepest slope that is found over the mean absolute slope of one line.
 fn steepest(subject: &Subject, unit: usize, picture: usize, start: usize) -> Result<Option<f64>> {
     let target = &subject.units[unit];
     let device = subject.executor.device();
@@ -141,6 +145,10 @@ mod tests {
         let jump = of(|t| f64::from(t > 0.4));
         assert!((jump - (24.0f64 * 64.0).ln()).abs() < 1e-9);
         assert!(of(|t| t * t) < 1.0);
+        // Only the interval with the largest change is looked into: where the activation rises by four fifths over one, a
+        // jump by one fifth in another is not found.
+        let ramp = |t: f64| ((t * 24.0).clamp(4.0, 5.0) - 4.0) * 0.8 + 0.2 * f64::from(t > 0.61);
+        assert!((of(ramp) - (24.0 * 0.8f64).ln()).abs() < 1e-6);
         // Scale and sign don't matter.
         assert!((of(|t| -7.0 * (t * t)) - of(|t| t * t)).abs() < 1e-9);
     }

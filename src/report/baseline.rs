@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use statrs::statistics::Statistics;
 
+use super::summary::range;
 use super::write_whole;
 use crate::error::{Context, Error, Result};
 
@@ -49,6 +50,30 @@ pub struct Outcome {
     pub found: Option<f64>,
 }
 
+impl Expected {
+    /// Whether the tolerance is so wide that no value of the metric is a regression.
+    pub fn gates_nothing(&self) -> bool {
+        let Some((least, most)) = range(&self.metric) else { return false };
+        let falls = self.value - self.tolerance > least + 1e-9;
+        let rises = self.value + self.tolerance < most - 1e-9;
+        match self.direction {
+            Direction::Higher => !falls,
+            Direction::Lower => !rises,
+            Direction::Same => !falls && !rises,
+        }
+    }
+
+    /// What is wrong with it, if anything is.
+    fn fault(&self) -> Option<String> {
+        let Self { value, tolerance, .. } = self;
+        if !value.is_finite() {
+            return Some(format!("its value is {value}; it must be a number"));
+        }
+        let plain = tolerance.is_finite() && *tolerance >= 0.0;
+        (!plain).then(|| format!("its tolerance is {tolerance}; it must be a number, 0 or more"))
+    }
+}
+
 impl Outcome {
     /// Whether the metric is worse than its tolerance allows.
     pub fn regressed(&self) -> bool {
@@ -67,10 +92,24 @@ impl Outcome {
 /// Reads a baseline.
 ///
 /// # Errors
-/// Usage, naming the file and line.
+/// Usage, naming the file and the row, if a value or tolerance is no number, or if there is no row: nothing would regress.
 pub fn read(path: &Path) -> Result<Vec<Expected>> {
     let usage = |e: csv::Error| Error::usage(format!("{}: {e}", path.display()));
-    csv::Reader::from_path(path).map_err(usage)?.deserialize().map(|row| row.map_err(usage)).collect()
+    let mut reader = csv::Reader::from_path(path).map_err(usage)?;
+    let all: Vec<Expected> = reader.deserialize().map(|row| row.map_err(usage)).collect::<Result<_>>()?;
+    if all.is_empty() {
+        return Err(Error::usage(format!(
+            "{} has no rows, so nothing would be compared: write one with --update, or give another",
+            path.display()
+        )));
+    }
+    for (row, expected) in all.iter().enumerate() {
+        if let Some(fault) = expected.fault() {
+            let metric = &expected.metric;
+            return Err(Error::usage(format!("{}, row {} (\"{metric}\"): {fault}", path.display(), row + 1)));
+        }
+    }
+    Ok(all)
 }
 
 fn find(metrics: &[Measured], name: &str) -> Option<f64> {
@@ -85,12 +124,13 @@ pub fn compare(baseline: &[Expected], metrics: &[Measured]) -> Vec<Outcome> {
         .collect()
 }
 
-/// The new content of the baseline at `path`: the values found, with the metrics and directions of the old one, or every metric where there is none.
-/// `repeats` are the metrics of the same experiment with other seeds; a metric may then move by three standard deviations
-/// over all these runs, and a little where they don't differ at all. Without them tolerances stay.
+/// The new content of the baseline at `path`: the values found, with the metrics and directions of the old one, and after
+/// them every metric that it lacks. `repeats` are the metrics of the same experiment with other seeds; a metric may then
+/// move by three standard deviations over all these runs, and a little where they don't differ at all. Without them
+/// tolerances stay, and metrics that have none are not added: they are [`lacking`].
 ///
 /// # Errors
-/// Usage, if there is neither an old baseline nor a repeat; failure, if a metric is not there any more.
+/// Usage, if there is neither an old baseline nor a repeat, or no metric; failure, if a metric is not there any more.
 pub fn renew(
     path: &Path,
     old: Option<&[Expected]>,
@@ -99,16 +139,19 @@ pub fn renew(
 ) -> Result<Vec<Expected>> {
     /// A metric that is the same in all runs may still move by so much.
     const LEAST: f64 = 0.02;
-    let kept: Vec<Expected> = match old {
-        Some(old) => old.to_vec(),
-        None if repeats.is_empty() => {
-            return Err(Error::usage(format!(
-                "no baseline {}: make one with --repeats, the results of the same experiment with other seeds",
-                path.display()
-            )));
-        }
-        None => metrics
-            .iter()
+    if old.is_none() && repeats.is_empty() {
+        return Err(Error::usage(format!(
+            "no baseline {}: make one with --repeats, the results of the same experiment with other seeds",
+            path.display()
+        )));
+    }
+    let mut kept = old.unwrap_or_default().to_vec();
+    if !repeats.is_empty() {
+        // What not every run has, has no tolerance.
+        let everywhere = |m: &&Measured| repeats.iter().all(|run| find(run, &m.metric).is_some());
+        let new: Vec<Expected> = lacking(&kept, metrics)
+            .into_iter()
+            .filter(everywhere)
             .map(|m| Expected {
                 metric: m.metric.clone(),
                 direction: m.direction,
@@ -116,8 +159,12 @@ pub fn renew(
                 tolerance: LEAST,
                 runs: None,
             })
-            .collect(),
-    };
+            .collect();
+        kept.extend(new);
+    }
+    if kept.is_empty() {
+        return Err(Error::usage("the results have no metric for a baseline to hold"));
+    }
     let round = |v: f64| (v * 1e4).round() / 1e4;
     kept.into_iter()
         .map(|expected| {
@@ -138,6 +185,11 @@ pub fn renew(
             Ok(renewed)
         })
         .collect()
+}
+
+/// The metrics that a baseline says nothing of.
+pub fn lacking<'m>(baseline: &[Expected], metrics: &'m [Measured]) -> Vec<&'m Measured> {
+    metrics.iter().filter(|m| baseline.iter().all(|row| row.metric != m.metric)).collect()
 }
 
 /// Writes a baseline.
@@ -197,5 +249,71 @@ mod tests {
         assert!(renew(path, Some(&renewed), &[], &[]).is_err());
         let same = renew(path, None, &measured(1.0), &[measured(1.0)]).unwrap();
         assert_eq!(same[0].tolerance, 0.02);
+        assert!(renew(path, None, &[], &[measured(1.0)]).is_err());
+    }
+
+    #[test]
+    fn a_metric_that_the_old_baseline_lacks_is_added_where_its_tolerance_is_known() {
+        let path = Path::new("baseline.csv");
+        let old = renew(path, None, &measured(0.8), &[measured(0.9)]).unwrap();
+        let named = |name: &str, value| Measured { metric: name.into(), value, direction: Direction::Same };
+        let now: Vec<Measured> =
+            measured(0.7).into_iter().chain([named("n", 1.0), named("o", 2.0)]).collect();
+        let alone = renew(path, Some(&old), &now, &[]).unwrap();
+        assert_eq!(alone.len(), 1);
+        let names = |of: Vec<&Measured>| of.into_iter().map(|m| m.metric.clone()).collect::<Vec<_>>();
+        assert_eq!(names(lacking(&alone, &now)), ["n", "o"]);
+        // The other run has no value of "o".
+        let repeat: Vec<Measured> = measured(0.7).into_iter().chain([named("n", 3.0)]).collect();
+        let all = renew(path, Some(&old), &now, &[repeat]).unwrap();
+        assert_eq!(all.len(), 2);
+        assert_eq!((all[0].metric.as_str(), all[0].value, all[0].tolerance), ("m", 0.7, 0.02));
+        // The deviation of 1 and 3 is the root of 2.
+        assert_eq!((all[1].metric.as_str(), all[1].direction), ("n", Direction::Same));
+        assert_eq!((all[1].value, all[1].tolerance, all[1].runs), (1.0, 4.2426, Some(2)));
+    }
+
+    #[test]
+    fn a_baseline_that_could_not_fail_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("baseline.csv");
+        let read_of = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read(&path).map_err(|e| (e.exit_code(), e.to_string()))
+        };
+        let header = "metric,direction,value,tolerance,runs\n";
+        for text in ["", header] {
+            let (code, message) = read_of(text).unwrap_err();
+            assert!(code == 2 && message.contains("baseline.csv has no rows"), "{message}");
+        }
+        for (row, word) in [
+            ("auc,higher,0.9,NaN,3", "tolerance is NaN"),
+            ("auc,higher,0.9,inf,", "tolerance is inf"),
+            ("auc,higher,0.9,-0.1,3", "tolerance is -0.1"),
+            ("auc,higher,NaN,0.1,3", "value is NaN"),
+        ] {
+            let (code, message) = read_of(&format!("{header}top1,higher,0.9,0.1,3\n{row}\n")).unwrap_err();
+            assert!(code == 2 && message.contains(word), "{message}");
+            assert!(message.contains("baseline.csv, row 2 (\"auc\")"), "{message}");
+        }
+        assert_eq!(read_of(&format!("{header}top1,higher,0.9,0.1,\n")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_tolerance_beyond_what_a_metric_can_be_gates_nothing() {
+        use Direction::*;
+        for (metric, direction, value, tolerance, nothing) in [
+            ("found at 5 % [s, gap, standard]", Higher, 0.125, 1.0825, true),
+            ("found at 5 % [s, gap, standard]", Higher, 0.125, 0.125, true),
+            ("found at 5 % [s, gap, standard]", Higher, 0.125, 0.12, false),
+            ("auc [clean against clean, gap, standard]", Same, 0.5, 0.5, true),
+            ("auc [clean against clean, gap, standard]", Same, 0.6, 0.5, false),
+            ("auc [s, gap, standard]", Lower, 0.6, 0.5, true),
+            ("resemblance [s]", Higher, 0.6, 1.0, false),
+            ("normalized similarity [none, early]", Same, 0.5, 9.0, false),
+        ] {
+            let expected = Expected { metric: metric.into(), direction, value, tolerance, runs: None };
+            assert_eq!(expected.gates_nothing(), nothing, "{metric} {value} {tolerance}");
+        }
     }
 }

@@ -183,18 +183,39 @@ pub struct Detection {
     pub network: String,
     /// The circuit, or the name of a control.
     pub circuit: String,
-    /// Whether there is nothing to find, so that the area should be 0.5.
+    /// Whether no circuit is to be found: units of the clean network against one another, permuted labels (the mean over
+    /// permutations), or units of a network from another seed against those of this one.
     pub control: bool,
     pub method: String,
     pub detector: String,
     pub manipulated: usize,
     pub clean: usize,
-    /// The area under the ROC curve, and its bootstrap 95 % interval.
+    /// The fewest clean units of any layer.
+    #[serde(default)]
+    pub fewest_clean: Option<usize>,
+    /// The area under the ROC curve, and its bootstrap 95 % interval; for permuted labels what holds 95 % of permutations.
     pub auc: Option<f64>,
     pub lower: Option<f64>,
     pub upper: Option<f64>,
-    /// The share of manipulated units found where at most 5 % of the clean units of their layer are taken for such.
+    /// The share of manipulated units found where at most 5 % of the clean units of their layer are taken for such: of fewer
+    /// than 20 none, so that the false-positive rate is 1 / (n + 1) rather than 5 %.
     pub true_positives: Option<f64>,
+}
+
+/// So many clean units of a layer it takes for one of them to be 5 %.
+pub const ENOUGH: usize = 20;
+
+impl Detection {
+    /// The fewest clean units of a layer, where they are too few to measure 5 % false positives with.
+    pub fn too_few(&self) -> Option<usize> {
+        self.fewest_clean.filter(|&n| n < ENOUGH)
+    }
+
+    /// The false-positive rate at which units are counted as found: 5 %, or, where there are too few clean units, how often
+    /// one more of them is expected above all others.
+    pub fn rate(&self) -> String {
+        self.too_few().map_or("5 %".into(), |n| format!("{:.0} %", 100.0 / (n as f64 + 1.0)))
+    }
 }
 
 /// What a circuit of the benchmark does, in one layer.
@@ -232,11 +253,17 @@ pub struct Exhibit {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cost {
     pub network: String,
+    /// The circuit in the network, as in `scores.csv`, and the layer of the units.
+    #[serde(default)]
+    pub circuit: String,
+    #[serde(default)]
+    pub layer: String,
     pub method: String,
     /// A detector, or what all of them need: `visualizations`, `natural images`.
     pub what: String,
     pub units: usize,
-    pub seconds_per_unit: f64,
+    /// Empty where the visualizations were there already, and nobody knows what they took.
+    pub seconds_per_unit: Option<f64>,
 }
 
 /// A unit of an audited network, most suspicious first.
@@ -249,9 +276,14 @@ pub struct Suspect {
     pub suspicion: f64,
     /// The detector that it is from.
     pub detector: String,
-    /// The share of an honest network's units that look at least as suspicious; empty without such a network.
+    /// The share of an honest network's units that look at least as suspicious, this one counted with them; empty without
+    /// such a network.
     pub false_positive_rate: Option<f64>,
-    /// The largest suspicion of any of the honest network's units; empty without such a network.
+    /// How many honest units that is told from: no rate is below 1 / (n + 1). Empty without an honest network.
+    #[serde(default)]
+    pub honest_units: Option<usize>,
+    /// The largest suspicion of any of the honest network's units, each against the others of its layer; empty without
+    /// such a network.
     pub honest_largest: Option<f64>,
     pub picture: String,
     /// The natural image that drives the unit most.

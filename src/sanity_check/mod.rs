@@ -138,11 +138,37 @@ impl<'a> Run<'a> {
         let network = untrained(experiment, setting)?.fold_batch_norm();
         let outputs = network.channels(network.output())?;
         let validation = load(experiment, setting, &experiment.data.validation, outputs)?;
-        let mut run = Self {
+        let mut run = Self::new(experiment, setting, &network, validation)?;
+        run.group(&network, circuits)?;
+        run.check(&network, circuits)?;
+        Ok(run)
+    }
+
+    /// Reads the validation set for its images alone: of the network nothing is asked, neither the layers that the
+    /// experiment names nor an output for each class.
+    pub(crate) fn with_images(
+        experiment: &'a Experiment,
+        network: &Network,
+        setting: &'a Setting,
+    ) -> Result<Self> {
+        let Experiment { data, preprocessing, seed, .. } = experiment;
+        let images = Dataset::load(&data.validation, preprocessing, &setting.data, *seed)?;
+        let run = Self::new(experiment, setting, network, images)?;
+        run.check_size()?;
+        Ok(run)
+    }
+
+    fn new(
+        experiment: &'a Experiment,
+        setting: &'a Setting,
+        network: &Network,
+        validation: Dataset,
+    ) -> Result<Self> {
+        Ok(Self {
             experiment,
             setting,
             network: network.name().into(),
-            outputs,
+            outputs: network.channels(network.output())?,
             datasets: vec![(experiment.data.validation.clone(), validation)],
             layer: experiment.visualization.layer.clone().unwrap_or_else(|| network.output().into()),
             groups: vec![],
@@ -154,14 +180,11 @@ impl<'a> Run<'a> {
             resemblance: vec![],
             silence: vec![],
             paths: vec![],
-        };
-        run.group(&network, circuits)?;
-        run.check(&network, circuits)?;
-        Ok(run)
+        })
     }
 
-    /// Refuses what the experiment names and the network or the data do not have.
-    fn check(&self, network: &Network, circuits: &[Circuit]) -> Result<()> {
+    /// Refuses natural images of another size than visualizations.
+    fn check_size(&self) -> Result<()> {
         let size = self.experiment.visualization.optimization.size as u32;
         let validation = self.validation();
         if let Some(other) = validation.samples.iter().find(|s| s.image.dimensions() != (size, size)) {
@@ -172,6 +195,12 @@ impl<'a> Run<'a> {
                 other.id
             )));
         }
+        Ok(())
+    }
+
+    /// Refuses what the experiment names and the network or the data do not have.
+    fn check(&self, network: &Network, circuits: &[Circuit]) -> Result<()> {
+        self.check_size()?;
         let audited = self.experiment.audit.iter().flat_map(|a| &a.layers);
         for layer in self.experiment.paths.layers.iter().chain(audited) {
             network.channels(layer)?;

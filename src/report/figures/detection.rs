@@ -35,7 +35,7 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
             caption: format!(
                 "How well each detector tells the units that a circuit fools from others of their layer, with \
                  visualizations by method \"{method}\": area under the ROC curve, and under it its bootstrap 95 % \
-                 interval. Below the line the controls, where there is nothing to find."
+                 interval. Below the line the controls, where no circuit is to be found."
             ),
             topic: Topic::Areas,
         });

@@ -8,6 +8,7 @@ use super::{Figures, inline};
 use crate::detect;
 use crate::error::Result;
 use crate::report::figures::Data;
+use crate::report::tables::Suspect;
 use crate::report::{Manifest, unique};
 
 /// What the template shows.
@@ -39,17 +40,20 @@ pub(super) fn values(folder: &Path, manifest: &Manifest, data: &Data, _: &Figure
     let sees: Vec<Value> =
         detect::all().into_iter().map(|d| context! { name => d.name(), sees => d.sees() }).collect();
     let network = data.suspects.first().map_or("a network", |s| s.network.as_str());
-    Ok(context! { network, verdict => verdict(manifest, data), suspects, detectors, sees })
-}
-
-/// How far the ranking can be believed.
-fn verdict(manifest: &Manifest, data: &Data) -> Vec<String> {
-    let n = data.suspects.len();
     let layers: Vec<&str> =
         manifest.config["layers"].as_array().into_iter().flatten().filter_map(|l| l.as_str()).collect();
+    Ok(context! { network, verdict => verdict(&layers, &data.suspects), suspects, detectors, sees })
+}
+
+/// The false-positive rate at which units are counted.
+const RATE: f64 = 0.05;
+
+/// How far the ranking can be believed.
+fn verdict(layers: &[&str], suspects: &[Suspect]) -> Vec<String> {
+    let n = suspects.len();
     let mut lines =
         vec![format!("{n} units of {} were examined and are ranked by suspicion.", layers.join(", "))];
-    if data.suspects.iter().all(|s| s.false_positive_rate.is_none()) {
+    if suspects.iter().all(|s| s.false_positive_rate.is_none()) {
         lines.push(
             "No honest network of the same architecture was given to compare with. Suspicion is therefore measured \
              against the network's own other units: the ranking says where to look first, and nothing about whether \
@@ -58,27 +62,38 @@ fn verdict(manifest: &Manifest, data: &Data) -> Vec<String> {
         );
         return lines;
     }
-    let least = 1.0 / (n as f64 + 1.0);
-    let beyond: Vec<_> =
-        data.suspects.iter().filter(|s| s.false_positive_rate.is_some_and(|rate| rate <= 0.05)).collect();
-    let expected = 0.05 * n as f64;
+    let honest = suspects.iter().find_map(|s| s.honest_units).unwrap_or(n);
+    let least = 1.0 / (honest as f64 + 1.0);
+    // The largest rate that so many honest units can give and that is not above the one wanted.
+    let attained = ((honest + 1) as f64 * RATE + 1e-9).floor() * least;
+    let up_to = |rate: f64| {
+        suspects.iter().filter(|s| s.false_positive_rate.is_some_and(|r| r <= rate + 1e-9)).count()
+    };
+    let (beyond, expected) = (up_to(RATE), attained * n as f64);
+    let enough = attained > 0.0;
+    if enough {
+        lines.push(format!(
+            "{beyond} of them look more suspicious than 95 % of the honest network's units do; if this network were \
+             honest, about {expected:.1} would."
+        ));
+    } else {
+        lines.push(format!(
+            "There are too few honest units to tell which of these look more suspicious than 95 % of honest ones: that \
+             takes {}, and there are {honest}. Give more with --units.",
+            (1.0 / RATE).round() - 1.0
+        ));
+    }
     lines.push(format!(
-        "{} of them look more suspicious than 95 % of the honest network's units do; if this network were honest, \
-         about {expected:.1} would.",
-        beyond.len()
-    ));
-    let extreme =
-        data.suspects.iter().filter(|s| s.false_positive_rate.is_some_and(|r| r <= least + 1e-9)).count();
-    lines.push(format!(
-        "{extreme} look more suspicious than every unit of the honest network. With {n} honest units to compare with, a \
-         false-positive rate below {:.1} % can't be told.",
+        "{} look more suspicious than every unit of the honest network; if this network were honest, about {:.1} would. \
+         With {honest} honest units to compare with, a false-positive rate below {:.1} % can't be told.",
+        up_to(least),
+        n as f64 * least,
         100.0 * least
     ));
     // A unit that goes this far beyond every honest one is no matter of rank.
     const FAR: f64 = 2.0;
-    let largest = data.suspects.iter().find_map(|s| s.honest_largest).unwrap_or(f64::INFINITY);
-    let far: Vec<String> = data
-        .suspects
+    let largest = suspects.iter().find_map(|s| s.honest_largest).unwrap_or(f64::INFINITY);
+    let far: Vec<String> = suspects
         .iter()
         .filter(|s| s.suspicion > FAR * largest.max(1.0))
         .map(|s| format!("{}:{}", s.layer, s.channel))
@@ -90,7 +105,9 @@ fn verdict(manifest: &Manifest, data: &Data) -> Vec<String> {
             far.len(),
             far.join(", ")
         )
-    } else if beyond.len() as f64 > 2.0 * expected + 2.0 {
+    } else if !enough {
+        "So the audit can't say whether any unit was manipulated: the ranking says where to look first.".into()
+    } else if beyond as f64 > 2.0 * expected + 2.0 {
         "That is more than chance gives: somebody should look at the first of these units.".into()
     } else {
         "That is no more than chance gives: the audit found no sign of manipulation, which does not prove that there \
@@ -98,4 +115,48 @@ fn verdict(manifest: &Manifest, data: &Data) -> Vec<String> {
             .into()
     });
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Units of which the first few are beyond all honest ones, and the others in their midst.
+    fn suspects(beyond: usize, all: usize, honest: usize) -> Vec<Suspect> {
+        let suspect = |i: usize| Suspect {
+            network: "n".into(),
+            layer: "l".into(),
+            channel: i,
+            suspicion: if i < beyond { 4.0 } else { 1.0 },
+            detector: "gap".into(),
+            false_positive_rate: Some(if i < beyond { 1.0 / (honest as f64 + 1.0) } else { 0.5 }),
+            honest_units: Some(honest),
+            honest_largest: Some(3.0),
+            picture: String::new(),
+            natural: String::new(),
+        };
+        (0..all).map(suspect).collect()
+    }
+
+    fn words(suspects: &[Suspect]) -> String {
+        verdict(&["l"], suspects).join(" ")
+    }
+
+    #[test]
+    fn too_few_honest_units_acquit_nobody() {
+        // 1 in 19 is above 5 %, 1 in 20 is not.
+        let few = words(&suspects(2, 18, 18));
+        assert!(few.contains("too few honest units") && few.contains("takes 19, and there are 18"), "{few}");
+        assert!(few.contains("below 5.3 %") && !few.contains("no sign of manipulation"), "{few}");
+        let enough = words(&suspects(2, 20, 19));
+        assert!(enough.contains("2 of them look") && enough.contains("about 1.0 would"), "{enough}");
+        assert!(enough.contains("no sign of manipulation"), "{enough}");
+        assert!(words(&suspects(5, 20, 19)).contains("more than chance gives"));
+        // Of 24 the rate can be 1 in 25 and not 5 %: of 100 units 4 are expected.
+        assert!(words(&suspects(0, 100, 24)).contains("about 4.0 would"));
+        // A unit far beyond all honest ones is, however few these are.
+        let mut far = suspects(1, 5, 5);
+        far[0].suspicion = 7.0;
+        assert!(words(&far).contains("Somebody should look at these"));
+    }
 }

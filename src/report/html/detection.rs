@@ -16,6 +16,17 @@ fn interval(d: &Detection) -> String {
     format!("{} to {}", two(d.lower), two(d.upper))
 }
 
+/// The false-positive rate at which units are counted as found, in words.
+fn at_rate(d: &Detection) -> String {
+    match d.too_few() {
+        None => "at 5 % false positives".into(),
+        Some(n) => format!(
+            "at the smallest false-positive rate that {n} clean units of a layer allow ({} expected)",
+            d.rate()
+        ),
+    }
+}
+
 /// What the template shows.
 pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Value {
     let cases: Vec<Value> = data
@@ -50,6 +61,7 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
                 auc => two(d.auc),
                 interval => interval(d),
                 found => d.true_positives.map_or("-".into(), |v| format!("{:.0} %", 100.0 * v)),
+                rate => d.rate(),
             }
         })
         .collect();
@@ -60,17 +72,21 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
         .collect();
     let mut cost: Vec<(String, f64, usize)> = vec![];
     for c in &data.cost {
-        let seconds = c.seconds_per_unit * c.units as f64;
+        let (seconds, units) = c.seconds_per_unit.map_or((0.0, 0), |s| (s * c.units as f64, c.units));
         match cost.iter_mut().find(|(what, ..)| *what == c.what) {
-            Some((_, sum, units)) => (*sum, *units) = (*sum + seconds, *units + c.units),
-            None => cost.push((c.what.clone(), seconds, c.units)),
+            Some((_, sum, all)) => (*sum, *all) = (*sum + seconds, *all + units),
+            None => cost.push((c.what.clone(), seconds, units)),
         }
     }
     let cost: Vec<Value> = cost
         .into_iter()
         .map(|(what, sum, units)| {
-            let seconds = sum / units.max(1) as f64;
-            context! { what, seconds => if seconds < 0.01 { "< 0.01".into() } else { format!("{seconds:.2}") } }
+            let seconds = match sum / units as f64 {
+                _ if units == 0 => "-".into(),
+                seconds if seconds < 0.01 => "< 0.01".into(),
+                seconds => format!("{seconds:.2}"),
+            };
+            context! { what, seconds }
         })
         .collect();
     context! {
@@ -78,6 +94,8 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
         done => done(manifest, data),
         cases,
         detection,
+        few => data.detection.iter().any(|d| d.too_few().is_some()),
+        permutations => detect::PERMUTATIONS,
         detectors,
         cost,
         exhibits => figures.of(Topic::Exhibits),
@@ -126,29 +144,52 @@ fn verdict(data: &Data) -> Vec<String> {
         if let Some(best) = best {
             lines.push(format!(
                 "The circuit \"{circuit}\" is found best by the detector {} (AUC {}, 95 % interval {}), which finds \
-                 {} of its units at 5 % false positives.",
+                 {} of its units {}.",
                 best.detector,
                 two(best.auc),
                 interval(best),
                 best.true_positives.map_or("-".into(), |v| format!("{:.0} %", 100.0 * v)),
+                at_rate(best),
             ));
         }
     }
-    let controls: Vec<&Detection> = data.detection.iter().filter(|d| d.control).collect();
+    let named = |control: &'static str| data.detection.iter().filter(move |d| d.circuit == control);
+    let controls: Vec<&Detection> = named(detect::CLEAN_AGAINST_CLEAN).collect();
     let off: Vec<String> = controls
         .iter()
         .filter(|d| !(d.lower.is_some_and(|l| l <= 0.5) && d.upper.is_some_and(|u| u >= 0.5)))
-        .map(|d| format!("{}, {}, {} ({}, {})", d.circuit, d.detector, d.method, two(d.auc), interval(d)))
+        .map(|d| format!("{}, {} ({}, {})", d.detector, d.method, two(d.auc), interval(d)))
         .collect();
     lines.push(match off.len() {
-        0 => format!("In all {} controls the interval covers 0.5, as it should.", controls.len()),
+        0 => format!("Clean against clean, the interval covers 0.5 in all {} cells, as it should.", controls.len()),
         n => format!(
-            "In {n} of {} controls the 95 % interval does not cover 0.5 ({:.1} are to be expected by chance): {}.",
+            "Clean against clean, the 95 % interval does not cover 0.5 in {n} of {} cells ({:.1} are to be expected by \
+             chance): {}.",
             controls.len(),
             0.05 * controls.len() as f64,
             off.join("; ")
         ),
     });
+    let ends = |values: &mut dyn Iterator<Item = f64>| {
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+    };
+    let low = ends(&mut named(detect::PERMUTED_LABELS).filter_map(|d| d.lower)).0;
+    let high = ends(&mut named(detect::PERMUTED_LABELS).filter_map(|d| d.upper)).1;
+    if low <= high {
+        lines.push(format!(
+            "With labels permuted {} times within layers, 95 % of the AUCs over all circuits lie between {low:.2} and \
+             {high:.2}, whatever the detector.",
+            detect::PERMUTATIONS
+        ));
+    }
+    let (low, high) = ends(&mut named(detect::ANOTHER_SEED).filter_map(|d| d.auc));
+    if low <= high {
+        lines.push(format!(
+            "Units of a network trained from another seed score against those of this one with AUCs from {low:.2} to \
+             {high:.2}. Both networks are honest, but they are not the same: where this is far from 0.5, the detector's \
+             scores can't be compared between networks."
+        ));
+    }
     lines
 }
 
@@ -169,4 +210,33 @@ fn done(manifest: &Manifest, data: &Data) -> String {
         optimization["size"],
         settings["natural_images"],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_percent_takes_twenty_clean_units() {
+        let with = |fewest_clean| Detection {
+            network: "n".into(),
+            circuit: "c".into(),
+            control: false,
+            method: "m".into(),
+            detector: "d".into(),
+            manipulated: 8,
+            clean: 40,
+            fewest_clean,
+            auc: Some(0.9),
+            lower: Some(0.8),
+            upper: Some(1.0),
+            true_positives: Some(0.5),
+        };
+        // One more unit is above n others once in n + 1 times.
+        for (fewest, want) in [(Some(20), "5 %"), (Some(9), "10 %"), (Some(3), "25 %"), (None, "5 %")] {
+            assert_eq!(with(fewest).rate(), want);
+            assert!(at_rate(&with(fewest)).contains(want));
+        }
+        assert!(at_rate(&with(Some(9))).contains("9 clean units"));
+    }
 }
