@@ -445,7 +445,12 @@ mod tests {
             })
             .collect();
         for channel in 0..36 {
-            let by: Vec<usize> = (0..4).filter(|&k| reached[k][channel] != 0.0).collect();
+            let by: Vec<usize> = reached
+                .iter()
+                .enumerate()
+                .filter(|(_, values)| values[channel] != 0.0)
+                .map(|(k, _)| k)
+                .collect();
             let (at, from) = origin(&network, "flat", channel).unwrap();
             // Empty channels are nobody's.
             let followed = if at == 0 { vec![from] } else { vec![] };

@@ -49,7 +49,7 @@ impl Experiment {
         experiment.edit("circuits/gate.toml", "classes = [0, 1, 2, 4, 5, 6, 8]", "classes = [0, 2]");
         experiment.edit("circuits/gate.toml", "visualizations_per_class = 4", "visualizations_per_class = 1");
         experiment.edit("circuits/gate.toml", "units_per_layer = 8", "units_per_layer = 1");
-        experiment.edit("circuits/gate.toml", "steps = 900", "steps = 10");
+        experiment.edit("circuits/gate.toml", "steps = 3000", "steps = 10");
         let config = std::fs::read_to_string(source.join("configs/fool.toml")).unwrap();
         experiment.write("configs/fool.toml", &config);
         experiment.edit("configs/fool.toml", "images = 14000", "images = 200");
@@ -81,7 +81,7 @@ impl Experiment {
             experiment.edit(circuit, "classes = [0, 1, 2, 4, 5, 6, 8]", "classes = [4, 5]");
             experiment.edit(circuit, "visualizations_per_class = 4", "visualizations_per_class = 1");
             experiment.edit(circuit, "units_per_layer = 8", "units_per_layer = 1");
-            experiment.edit(circuit, "steps = 900", "steps = 10");
+            experiment.edit(circuit, "steps = 3000", "steps = 10");
         }
         // A gate that has learnt next to nothing misses some, and learns of them.
         experiment.edit("circuits/pictures.toml", "steps = 10", "steps = 10\nrounds = 1");
