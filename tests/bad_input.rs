@@ -16,7 +16,7 @@ use trompe::seed;
 fn mistakes_in_the_experiment_file() {
     for (from, to, words) in [
         ("epochs = 1", "epocs = 1", &["configs/fool.toml", "line", "epocs", "epochs"][..]),
-        ("seed = 1", "seed = \"one\"", &["configs/fool.toml", "seed", "u64"]),
+        ("seed = 2", "seed = \"one\"", &["configs/fool.toml", "seed", "u64"]),
         ("builder = \"small-cnn\"", "builder = \"vgg\"", &["vgg", "squeezenet1_0"]),
         ("layer = \"classifier\"", "layer = \"clasifier\"", &["clasifier", "relu1", "relu6"]),
         ("\"relu4\",", "\"relu44\",", &["relu44", "relu4"]),

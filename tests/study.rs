@@ -46,7 +46,7 @@ batches = 6
 
 [observers]
 layers = ["relu3", "relu6"]
-other_seed = 2
+other_seed = 3
 other_layers = ["relu3"]
 
 [session]
