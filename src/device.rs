@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// The devices there can be; which of them a build has is decided by its cargo features.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// The CPU, with Burn's pure-Rust kernels (the default).
+    /// The CPU, with Burn's flex backend with this crate's kernels (the default).
     Flex,
     /// The CPU, with ndarray (cargo feature `ndarray`).
     Ndarray,

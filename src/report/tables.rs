@@ -51,7 +51,7 @@ pub struct Behaviour {
 pub struct Gate {
     pub network: String,
     pub circuit: String,
-    /// `natural`, or `visualization` for pictures of units that the classifier was not trained on.
+    /// `natural`, or `visualization` for images along trajectories of visualizations.
     pub kind: String,
     pub dataset: String,
     /// Whether the classifier was trained on these images.
