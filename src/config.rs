@@ -224,3 +224,34 @@ impl Experiment {
         self.circuits.iter().map(|file| circuit::Circuit::read(&folder.join(file))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trials::Study;
+
+    /// The files of a folder and of those in it whose names end in `.toml`.
+    fn files(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] })
+            .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+            .collect()
+    }
+
+    #[test]
+    fn every_file_in_the_repository_is_read() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let configs = files(&root.join("configs"));
+        assert!(configs.len() > 10);
+        for path in configs {
+            match ["trials", "psychophysics"].iter().any(|name| path.file_stem().unwrap() == *name) {
+                true => drop(Study::read(&path).unwrap()),
+                false => drop(Experiment::read(&path).unwrap().circuits(&path).unwrap()),
+            }
+        }
+        for path in files(&root.join("circuits")) {
+            circuit::Circuit::read(&path).unwrap();
+        }
+    }
+}
