@@ -3,6 +3,7 @@
 //! It builds CNNs whose feature visualizations lie (Geirhos et al., ICML 2024, "Don't trust your eyes"), measures
 //! how they lie, and measures how far the visualizations of honest networks can be believed.
 
+mod bootstrap;
 pub mod cache;
 pub mod circuit;
 pub mod cli;

@@ -119,7 +119,7 @@ impl Common {
     /// Where a study is made.
     fn prepare_study(self, study: &mut Study, out: Option<PathBuf>) -> Result<Setting> {
         let out = out.unwrap_or_else(|| Path::new("results").join(&study.settings.name));
-        study.seeded(self.seed.unwrap_or(study.experiment.seed))?;
+        study.check_seed(self.seed.unwrap_or(study.experiment.seed))?;
         self.set(&mut study.experiment, Some(out))
     }
 

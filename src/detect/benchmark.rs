@@ -236,13 +236,8 @@ pub(super) fn visualizations(
     let Experiment { preprocessing, seed, .. } = run.experiment;
     let cache = &run.setting.cache;
     results.stage(&stage, || {
-        // Pictures that are there already, since an earlier run made them, cost nothing now: they don't count. The key is
-        // that of `Run::visualize`.
-        let there = |request: &Request| {
-            let of = (&model.key, preprocessing, &optimization, request, &milestones, seed, run.device());
-            cache.has("visualizations", &of, "safetensors")
-        };
-        let missing = requests.iter().filter(|request| !there(request)).count();
+        // Pictures that are there already, since an earlier run made them, cost nothing now: they don't count.
+        let missing = run.missing(model, &requests, &optimization, &milestones).len();
         let start = Instant::now();
         let pictures = run.visualize(model, &requests, &optimization, &milestones)?;
         let each = start.elapsed().as_secs_f64() / missing.max(1) as f64;

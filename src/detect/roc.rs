@@ -7,6 +7,8 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use crate::bootstrap;
+
 /// The scores of one layer's units. An undefined score counts as the least suspicious.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stratum {
@@ -94,15 +96,7 @@ pub fn interval(strata: &[Stratum], resamples: usize, rng: &mut impl Rng) -> Opt
             auc(&drawn)
         })
         .collect();
-    middle(&mut areas)
-}
-
-/// The ends of what holds the middle 95 % of some values.
-fn middle(values: &mut [f64]) -> Option<(f64, f64)> {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().saturating_sub(1) as f64;
-    let at = |share: f64| values.get((share * last).round() as usize).copied();
-    Some((at(0.025)?, at(0.975)?))
+    bootstrap::interval(&mut areas)
 }
 
 /// What scores give when the labels say nothing.
@@ -128,7 +122,7 @@ pub fn null(strata: &[Stratum], permutations: usize, rate: f64, rng: &mut impl R
     Some(Null {
         auc: super::mean(areas.iter().copied())?,
         true_positives: super::mean(found)?,
-        interval: middle(&mut areas)?,
+        interval: bootstrap::interval(&mut areas)?,
     })
 }
 

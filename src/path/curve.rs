@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::similarity::Similarities;
 use super::{Metric, Reduction, capture};
+use crate::bootstrap;
 use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::executor::Executor;
@@ -256,12 +257,7 @@ fn interval(
             Means::of(similarities, items, &times).normalized()
         })
         .collect();
-    if values.is_empty() {
-        return None;
-    }
-    values.sort_by(f64::total_cmp);
-    let at = |q: f64| values[(q * (values.len() - 1) as f64).round() as usize];
-    Some(Interval { lower: at(0.025), upper: at(0.975) })
+    bootstrap::interval(&mut values).map(|(lower, upper)| Interval { lower, upper })
 }
 
 fn resample(strata: &[((bool, usize), Vec<usize>)], n: usize, rng: &mut impl Rng) -> Vec<usize> {

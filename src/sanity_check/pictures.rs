@@ -2,6 +2,7 @@
 
 use image::RgbImage;
 use indicatif::ProgressBar;
+use serde::Serialize;
 
 use super::accuracy::argmax;
 use super::manipulation::Manipulated;
@@ -37,6 +38,10 @@ impl Looks {
     }
 }
 
+/// Where the cache has visualizations, and in what files.
+const KIND: &str = "visualizations";
+const EXTENSION: &str = "safetensors";
+
 /// The mean of what is defined.
 fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     let values: Vec<f64> = values.flatten().collect();
@@ -62,6 +67,31 @@ impl Run<'_> {
         results.stage(&stage, || self.visualize(model, &requests, settings, &milestones(settings.steps)))
     }
 
+    /// What decides a visualization.
+    fn of(
+        &self,
+        model: &Model,
+        request: &Request,
+        settings: &visualize::Settings,
+        milestones: &[usize],
+    ) -> impl Serialize {
+        let Experiment { preprocessing, seed, .. } = self.experiment;
+        (&model.key, preprocessing, settings, request, milestones, seed, self.device())
+    }
+
+    /// Those visualizations that no earlier run has kept.
+    pub(crate) fn missing<'r>(
+        &self,
+        model: &Model,
+        requests: &'r [Request],
+        settings: &visualize::Settings,
+        milestones: &[usize],
+    ) -> Vec<&'r Request> {
+        let kept =
+            |request| self.setting.cache.has(KIND, &self.of(model, request, settings, milestones), EXTENSION);
+        requests.iter().filter(|request| !kept(request)).collect()
+    }
+
     /// Makes visualizations of units of one layer, looked at after the given steps, each kept as soon as it is
     /// finished.
     pub(crate) fn visualize(
@@ -73,14 +103,7 @@ impl Run<'_> {
     ) -> Result<Vec<Visualization>> {
         let Experiment { preprocessing, seed, .. } = self.experiment;
         let Setting { cache, executor, .. } = self.setting;
-        let device = self.device();
-        let of = |request: &Request| {
-            (&model.key, preprocessing, settings, request.clone(), milestones, seed, device)
-        };
-        const KIND: &str = "visualizations";
-        const EXTENSION: &str = "safetensors";
-        let missing: Vec<&Request> =
-            requests.iter().filter(|request| !cache.has(KIND, &of(request), EXTENSION)).collect();
+        let missing = self.missing(model, requests, settings, milestones);
         let words = format!("visualizing {} in {}", requests[0].objective.unit.layer, model.network.name());
         let bar = progress::bar(&words, missing.len() * settings.steps);
         let size = if executor.kind().is_cpu() { 1 } else { executor.batch(settings.size, settings.size) };
@@ -93,14 +116,16 @@ impl Run<'_> {
             let chunk: Vec<Request> = chunk.iter().map(|&r| r.clone()).collect();
             for (request, picture) in chunk.iter().zip(make(&chunk)?) {
                 let keep = |path: &std::path::Path| picture.save(path);
-                cache.get_or(KIND, &of(request), EXTENSION, |_| Ok(()), keep)?;
+                let of = self.of(model, request, settings, milestones);
+                cache.get_or(KIND, &of, EXTENSION, |_| Ok(()), keep)?;
             }
             Ok(vec![(); chunk.len()])
         })?;
         bar.finish_and_clear();
         let kept = |request: &Request| {
             let load = |path: &std::path::Path| Visualization::load(request, path);
-            cache.get_or(KIND, &of(request), EXTENSION, load, |path| {
+            let of = self.of(model, request, settings, milestones);
+            cache.get_or(KIND, &of, EXTENSION, load, |path| {
                 let made = make(std::slice::from_ref(request))?.remove(0);
                 made.save(path)?;
                 Ok(made)

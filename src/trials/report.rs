@@ -212,27 +212,22 @@ fn details(task: Task, accuracy: &[Accuracy]) -> (Vec<String>, Vec<Vec<String>>)
 fn trust_rows(trust: &[Trust]) -> Vec<Vec<String>> {
     let mut all: Vec<Vec<String>> = vec![];
     for first in trust.iter().filter(|t| t.shown == "fooled" && t.kind != "simulated") {
-        let cell = |shown: &str| {
-            let same = |t: &&Trust| {
+        let row = |shown: &str| {
+            trust.iter().find(|t| {
                 t.shown == shown
                     && (&t.observer, &t.circuit, &t.task) == (&first.observer, &first.circuit, &first.task)
-            };
-            let row = trust.iter().find(same);
-            match (row, shown) {
-                (Some(t), _) => with_interval(t.accuracy, t.lower, t.upper),
-                // Without visualizations there is nothing to match.
-                (None, "without") if first.task == Task::Visualization.name() => "33.3 (chance)".into(),
-                (None, _) => "not asked".into(),
-            }
+            })
+        };
+        let cell = |shown: &str| match (row(shown), shown) {
+            (Some(t), _) => with_interval(t.accuracy, t.lower, t.upper),
+            // Without visualizations there is nothing to match.
+            (None, "without") if first.task == Task::Visualization.name() => "33.3 (chance)".into(),
+            (None, _) => "not asked".into(),
         };
         let change = |shown: &str| {
-            let same = |t: &&Trust| {
-                t.shown == shown
-                    && (&t.observer, &t.circuit, &t.task) == (&first.observer, &first.circuit, &first.task)
-            };
             let of = |t: &Trust| Some([t.change?, t.change_lower?, t.change_upper?]);
-            trust.iter().find(same).and_then(of).map_or(String::new(), |[change, lower, upper]| {
-                let [change, lower, upper] = [change, lower, upper].map(|c| format!("{:+.1}", 100.0 * c));
+            row(shown).and_then(of).map_or(String::new(), |values| {
+                let [change, lower, upper] = values.map(|c| format!("{:+.1}", 100.0 * c));
                 format!("{change} ({lower} to {upper})")
             })
         };

@@ -8,6 +8,7 @@ use rand::RngExt;
 use super::plan::{Plan, Purpose, Question, References, Task, Trial};
 use super::responses::{Kind, Response};
 use super::tables;
+use crate::bootstrap;
 use crate::report::tables::CLEAN;
 use crate::seed;
 
@@ -112,15 +113,8 @@ fn difference(one: &[Answered], other: &[Answered], seed: u64, purpose: &impl De
     let mut rng = seed::rng(seed, purpose);
     let mut values: Vec<f64> =
         (0..SAMPLES).map(|_| of(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();
-    let (lower, upper) = middle(&mut values);
+    let (lower, upper) = bootstrap::interval(&mut values)?;
     Some([of(&mut (0..n)), lower, upper])
-}
-
-/// Where the middle 95 % of bootstrap values end.
-fn middle(values: &mut [f64]) -> (f64, f64) {
-    values.sort_by(f64::total_cmp);
-    let at = |q: f64| values[(q * (values.len() - 1) as f64).round() as usize];
-    (at(0.025), at(0.975))
 }
 
 /// The 95 % interval of right answers among questions, in clusters.
@@ -134,7 +128,7 @@ fn interval(clusters: &[(usize, usize)], seed: u64, purpose: &impl Debug) -> (f6
     let mut values: Vec<f64> = (0..SAMPLES)
         .map(|_| ratio((0..n).map(|_| &clusters[rng.random_range(0..n)]).fold((0, 0), add)))
         .collect();
-    middle(&mut values)
+    bootstrap::interval(&mut values).expect("there are samples")
 }
 
 /// Wilson's 95 % interval of a share among `n`.

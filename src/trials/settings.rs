@@ -188,17 +188,16 @@ impl Study {
         Ok(Self { settings, experiment, circuits, other })
     }
 
-    /// Takes another seed than the experiment's.
+    /// Refuses a seed with which the other network would be the tested one.
     ///
     /// # Errors
-    /// Usage, where the other network would be the tested one.
-    pub fn seeded(&mut self, seed: u64) -> Result<()> {
+    /// Usage, naming the key.
+    pub fn check_seed(&self, seed: u64) -> Result<()> {
         if self.settings.observers.other.is_none() && self.settings.observers.other_seed == Some(seed) {
             return Err(Error::usage(format!(
                 "seed {seed} is that of the other network, observers.other_seed: the tested network would judge itself"
             )));
         }
-        self.experiment.seed = seed;
         Ok(())
     }
 }
