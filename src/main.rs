@@ -9,7 +9,13 @@ use trompe::{cli::Cli, interrupt};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// mimalloc's `mi_option_purge_delay`, which its crate does not name: milliseconds after which free pages are given back.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 fn main() -> ExitCode {
+    // Never: each step needs again what the one before it freed.
+    // SAFETY: an option may be set at any time.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) };
     let cli = Cli::parse();
     interrupt::install();
     match cli.run() {

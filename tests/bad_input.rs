@@ -4,6 +4,7 @@
 mod common;
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use burn::tensor::Device;
 use common::Experiment;
@@ -87,6 +88,26 @@ fn mistakes_on_the_command_line() {
     experiment
         .trompe(&["sanity-check", "--config", "configs/fool.toml", "--device", "wgpu"])
         .expect_error(2, &["wgpu", "--features wgpu"]);
+}
+
+/// `trompe layers … | head -1`.
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("network.safetensors");
+    let network = Network::new(zoo::resnet_cifar(20, 10), &mut seed::rng(0, &0), &Device::default()).unwrap();
+    network.save(&file).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_trompe"))
+        .arg("layers")
+        .arg(&file)
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use anstream::println;
 use burn::tensor::{Tensor, TensorData};
 use clap::Args;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};

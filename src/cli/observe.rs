@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use anstream::println;
 use clap::Args;
 
 use crate::error::{Error, Result};

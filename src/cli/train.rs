@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use anstream::println;
 use clap::Args;
 
 use super::Common;

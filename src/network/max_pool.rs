@@ -1,7 +1,9 @@
-//! Maximum pooling as an operation of Burn's flex backend, with its gradient: rows first and then columns, without a list
-//! of where each maximum came from.
+//! Maximum pooling as an operation of Burn's flex backend, with its gradient: rows first and then columns, on the
+//! processor's vectors.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -9,9 +11,10 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
+use rayon::prelude::*;
 
 use super::vector::{self, Vector, Work};
-use crate::flex::{Primitive, by_part, contiguous, dims, values, written_by_part};
+use crate::flex::{Primitive, by_part, contiguous, dims, tensor, values};
 
 /// Windows, rows before columns. What lies outside the map does not count.
 #[derive(Clone, Debug)]
@@ -26,91 +29,98 @@ pub(super) struct Windows {
 
 impl Windows {
     /// The rows or columns of a map of `size` that window `i` covers.
-    fn range(&self, axis: usize, i: usize, size: usize) -> std::ops::Range<usize> {
+    fn range(&self, axis: usize, i: usize, size: usize) -> Range<usize> {
         let from = i * self.stride[axis];
         let end = (from + self.kernel[axis]).saturating_sub(self.before[axis]).min(size);
         from.saturating_sub(self.before[axis]).min(end)..end
     }
 
-    /// Calls `f` for each row of windows with its number, with the highest value of its rows by column, `before` columns
-    /// outside the map first, and with the highest of these from each column to the end of a window that starts there.
+    /// The maxima of one map `[H, W]` and the places in it that they are at, [`NOWHERE`] for a window without one. Every
+    /// value of `maxima` and `places` is written.
     #[inline(always)]
-    fn each_row<V: Vector>(&self, [h, w]: [usize; 2], map: &[f32], mut f: impl FnMut(usize, &[f32], &[f32])) {
-        let [_, kernel] = self.kernel;
+    fn forward<V: Vector>(
+        &self,
+        [h, w]: [usize; 2],
+        map: &[f32],
+        maxima: &mut [MaybeUninit<f32>],
+        places: &mut [MaybeUninit<u32>],
+    ) {
+        let [height, width] = self.kernel;
         // As far as the windows reach, and the map.
-        let reach = (self.count[1].saturating_sub(1) * self.stride[1] + kernel).max(self.before[1] + w);
-        let mut highest = vec![f32::NEG_INFINITY; reach];
-        let mut widest = vec![0.0; reach + 1 - kernel];
+        let reach = (self.count[1].saturating_sub(1) * self.stride[1] + width).max(self.before[1] + w);
+        // Of each column, over the rows of a window, and of the window that would start there. A place is counted row
+        // by row in the window.
+        let mut column = Maxima::new(reach);
+        let mut window = Maxima::new(reach + 1 - width);
+        let in_map: Vec<usize> = (0..height * width).map(|i| i / width * w + i % width).collect();
         for y in 0..self.count[0] {
-            let inside = &mut highest[self.before[1]..][..w];
-            inside.fill(f32::NEG_INFINITY);
+            let inside = self.before[1]..self.before[1] + w;
+            column.values[inside.clone()].fill(f32::NEG_INFINITY);
             for row in self.range(0, y, h) {
-                raise::<V>(inside, &map[row * w..][..w]);
+                let place = ((row + self.before[0] - y * self.stride[0]) * width) as f32;
+                column.raise::<V>(inside.clone(), &map[row * w..][..w], None, place);
             }
-            widest.copy_from_slice(&highest[..reach + 1 - kernel]);
-            for column in 1..kernel {
-                let values = &highest[column..][..widest.len()];
-                raise::<V>(&mut widest, values);
+            window.values.fill(f32::NEG_INFINITY);
+            for x in 0..width {
+                let all = 0..window.values.len();
+                let range = x..x + window.values.len();
+                window.raise::<V>(all, &column.values[range.clone()], Some(&column.places[range]), x as f32);
             }
-            f(y, &highest, &widest);
+            let corner = (y * self.stride[0] * w) as isize - (self.before[0] * w + self.before[1]) as isize;
+            let row = y * self.count[1]..(y + 1) * self.count[1];
+            for (i, (maximum, place)) in maxima[row.clone()].iter_mut().zip(&mut places[row]).enumerate() {
+                let x = i * self.stride[1];
+                let value = window.values[x];
+                maximum.write(value);
+                place.write(if value == f32::NEG_INFINITY {
+                    NOWHERE
+                } else {
+                    (corner + (x + in_map[window.places[x] as usize]) as isize) as u32
+                });
+            }
         }
-    }
-
-    /// The maxima of one map; every value of `out` is written.
-    #[inline(always)]
-    fn forward<V: Vector>(&self, size: [usize; 2], map: &[f32], out: &mut [MaybeUninit<f32>]) {
-        self.each_row::<V>(size, map, |y, _, widest| {
-            let out = &mut out[y * self.count[1]..][..self.count[1]];
-            for (out, &maximum) in out.iter_mut().zip(widest.iter().step_by(self.stride[1])) {
-                out.write(maximum);
-            }
-        });
-    }
-
-    /// Adds each maximum's gradient to a place that has it.
-    #[inline(always)]
-    fn backward<V: Vector>(&self, size: [usize; 2], map: &[f32], gradient: &[f32], out: &mut [f32]) {
-        let [h, w] = size;
-        self.each_row::<V>(size, map, |y, highest, widest| {
-            let rows = self.range(0, y, h);
-            let maxima = widest.iter().enumerate().step_by(self.stride[1]);
-            for ((x, &maximum), gradient) in maxima.zip(&gradient[y * self.count[1]..][..self.count[1]]) {
-                if maximum == f32::NEG_INFINITY {
-                    continue;
-                }
-                // From the last to the first, without leaving early: where the maximum is can't be predicted.
-                let mut column = 0;
-                for (i, &value) in highest[x..x + self.kernel[1]].iter().enumerate().rev() {
-                    column = if value == maximum { i } else { column };
-                }
-                let column = x + column - self.before[1];
-                let mut place = 0;
-                for row in rows.clone().rev() {
-                    let at = row * w + column;
-                    place = if map[at] == maximum { at } else { place };
-                }
-                out[place] += gradient;
-            }
-        });
     }
 }
 
-/// Puts the larger of both, value by value, into `highest`.
-#[inline(always)]
-fn raise<V: Vector>(highest: &mut [f32], values: &[f32]) {
-    let n = highest.len().min(values.len());
-    if n < V::LANES {
-        for (highest, &value) in highest.iter_mut().zip(values) {
-            *highest = if value > *highest { value } else { *highest };
-        }
-        return;
+/// The place of a maximum that is not there.
+const NOWHERE: u32 = u32::MAX;
+
+/// Highest values and where they were found, as floats, which hold the places of a window exactly.
+struct Maxima {
+    values: Vec<f32>,
+    places: Vec<f32>,
+}
+
+impl Maxima {
+    fn new(n: usize) -> Self {
+        Self { values: vec![f32::NEG_INFINITY; n], places: vec![0.0; n] }
     }
-    // The last vector overlaps the one before it: a maximum may be taken twice.
-    for at in (0..n - V::LANES).step_by(V::LANES).chain([n - V::LANES]) {
-        // SAFETY: both have n values, and the processor these vectors, or `run` had not chosen them.
-        unsafe {
-            let to = highest.as_mut_ptr().add(at);
-            V::load(values.as_ptr().add(at)).max(V::load(to)).store(to);
+
+    /// Takes each of `values` that is larger than that in `range`, found at `shift` places after `places`, or at `shift`.
+    #[inline(always)]
+    fn raise<V: Vector>(&mut self, range: Range<usize>, values: &[f32], places: Option<&[f32]>, shift: f32) {
+        let [highest, found] = [&mut self.values, &mut self.places].map(|all| &mut all[range.clone()]);
+        let n = highest.len();
+        assert!(values.len() == n && places.is_none_or(|places| places.len() == n));
+        if n < V::LANES {
+            for i in 0..n {
+                if values[i] > highest[i] {
+                    highest[i] = values[i];
+                    found[i] = places.map_or(0.0, |places| places[i]) + shift;
+                }
+            }
+            return;
+        }
+        // The last vector overlaps the one before it: a maximum is not larger than itself.
+        for at in (0..n - V::LANES).step_by(V::LANES).chain([n - V::LANES]) {
+            // SAFETY: all have n values, and the processor these vectors, or `run` had not chosen them.
+            unsafe {
+                let [highest, found] = [&mut *highest, &mut *found].map(|all| all.as_mut_ptr().add(at));
+                let place = places.map_or(V::splat(0.0), |places| V::load(places.as_ptr().add(at)));
+                let (new, old) = (V::load(values.as_ptr().add(at)), V::load(highest));
+                new.where_larger(old, new, old).store(highest);
+                new.where_larger(old, place.add(V::splat(shift)), V::load(found)).store(found);
+            }
         }
     }
 }
@@ -120,30 +130,37 @@ struct Forward<'a> {
     windows: &'a Windows,
     size: [usize; 2],
     map: &'a [f32],
-    out: &'a mut [MaybeUninit<f32>],
+    maxima: &'a mut [MaybeUninit<f32>],
+    places: &'a mut [MaybeUninit<u32>],
 }
 
 impl Work for Forward<'_> {
     #[inline(always)]
     unsafe fn with<V: Vector>(self) {
-        self.windows.forward::<V>(self.size, self.map, self.out);
+        self.windows.forward::<V>(self.size, self.map, self.maxima, self.places);
     }
 }
 
-/// Their gradient.
-struct Backwards<'a> {
-    windows: &'a Windows,
-    size: [usize; 2],
-    map: &'a [f32],
-    gradient: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl Work for Backwards<'_> {
-    #[inline(always)]
-    unsafe fn with<V: Vector>(self) {
-        self.windows.backward::<V>(self.size, self.map, self.gradient, self.out);
+/// The maxima `[N, C, rows, columns]` of maps `[N, C, H, W]`, and the place of each in its map.
+fn pool(maps: &Primitive, windows: &Windows) -> (Primitive, Vec<u32>) {
+    let maps = contiguous(maps);
+    let [n, c, h, w] = dims(&maps);
+    let [rows, columns] = windows.count;
+    let count = n * c * rows * columns;
+    let (mut maxima, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    values(&maps)
+        .par_chunks(h * w)
+        .zip(maxima.spare_capacity_mut()[..count].par_chunks_mut(rows * columns))
+        .zip(places.spare_capacity_mut()[..count].par_chunks_mut(rows * columns))
+        .for_each(|((map, maxima), places)| {
+            vector::run(Forward { windows, size: [h, w], map, maxima, places });
+        });
+    // SAFETY: `forward` writes every value of every map's part.
+    unsafe {
+        maxima.set_len(count);
+        places.set_len(count);
     }
+    (tensor(maxima, [n, c, rows, columns], &maps), places)
 }
 
 /// What the backend is extended by.
@@ -160,14 +177,7 @@ pub(super) fn max_pool(maps: Tensor<4>, windows: Windows) -> Tensor<4> {
 
 impl MaxPool for Flex {
     fn max_of_windows(maps: Primitive, windows: Windows) -> Primitive {
-        let [n, c, h, w] = dims(&maps);
-        let [oh, ow] = windows.count;
-        // SAFETY: `forward` writes every value.
-        unsafe {
-            written_by_part(&maps, n * c, [n, c, oh, ow], |_, map, out| {
-                vector::run(Forward { windows: &windows, size: [h, w], map, out });
-            })
-        }
+        pool(&maps, &windows).0
     }
 }
 
@@ -175,17 +185,19 @@ impl MaxPool for Flex {
 struct Gradient;
 
 impl Backward<Flex, 1> for Gradient {
-    type State = (Primitive, Windows);
+    /// The place of each maximum in its map, and the maps' dimensions.
+    type State = (Arc<Vec<u32>>, [usize; 4]);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<Flex>(&ops.node);
-        let (maps, windows) = ops.state;
+        let (places, dims @ [n, c, ..]) = ops.state;
         let [Some(node)] = ops.parents else { return };
-        let dims @ [n, c, h, w] = dims(&maps);
-        let maps = values(&maps);
         let back = by_part(&gradient, n * c, dims, |i, gradient, out| {
-            let map = &maps[i * h * w..][..h * w];
-            vector::run(Backwards { windows: &windows, size: [h, w], map, gradient, out });
+            for (&place, gradient) in places[i * gradient.len()..].iter().zip(gradient) {
+                if place != NOWHERE {
+                    out[place as usize] += gradient;
+                }
+            }
         });
         gradients.register::<Flex>(node.id, back);
     }
@@ -194,10 +206,9 @@ impl Backward<Flex, 1> for Gradient {
 impl<C: CheckpointStrategy> MaxPool for Autodiff<Flex, C> {
     fn max_of_windows(maps: FloatTensor<Self>, windows: Windows) -> FloatTensor<Self> {
         let (maps, node) = maps.into_parts();
-        let maps = contiguous(&maps);
-        let maxima = Flex::max_of_windows(maps.clone(), windows.clone());
+        let (maxima, places) = pool(&maps, &windows);
         match Gradient.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((maps, windows), maxima),
+            OpsKind::Tracked(prep) => prep.finish((Arc::new(places), dims(&maps)), maxima),
             OpsKind::UnTracked(prep) => prep.finish(maxima),
         }
     }

@@ -5,6 +5,7 @@ mod graph;
 mod layer;
 #[cfg(feature = "flex")]
 mod max_pool;
+mod narrow;
 pub mod onnx;
 mod padding;
 mod resize;

@@ -35,6 +35,12 @@ pub trait Vector: Copy {
     /// As above.
     unsafe fn max(self, other: Self) -> Self;
 
+    /// Where a lane of self is larger than that of `other`, the lane of `yes`, else that of `no`.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn where_larger(self, other: Self, yes: Self, no: Self) -> Self;
+
     /// max(self, 0); what is not a number stays so.
     ///
     /// # Safety
@@ -138,11 +144,17 @@ impl Vector for [f32; 4] {
 
     #[inline(always)]
     unsafe fn max(self, other: Self) -> Self {
-        let mut larger = other;
+        // SAFETY: needs nothing.
+        unsafe { self.where_larger(other, self, other) }
+    }
+
+    #[inline(always)]
+    unsafe fn where_larger(self, other: Self, yes: Self, no: Self) -> Self {
+        let mut chosen = no;
         for i in 0..4 {
-            larger[i] = if self[i] > other[i] { self[i] } else { other[i] };
+            chosen[i] = if self[i] > other[i] { yes[i] } else { no[i] };
         }
-        larger
+        chosen
     }
 }
 
@@ -164,8 +176,20 @@ mod x86 {
         unsafe { work.with::<__m256>() }
     }
 
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn where_larger_512(a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
+        _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn where_larger_256(a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
+        _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
+    }
+
     macro_rules! vector {
-        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $max:ident) => {
+        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $max:ident, $where_larger:ident) => {
             // SAFETY of all blocks: the caller promises that the processor has these vectors, and room where it gives pointers.
             impl Vector for $vector {
                 const LANES: usize = $lanes;
@@ -200,6 +224,11 @@ mod x86 {
                 unsafe fn max(self, other: Self) -> Self {
                     unsafe { $max(self, other) }
                 }
+
+                #[inline(always)]
+                unsafe fn where_larger(self, other: Self, yes: Self, no: Self) -> Self {
+                    unsafe { $where_larger(self, other, yes, no) }
+                }
             }
         };
     }
@@ -213,7 +242,8 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
-        _mm512_max_ps
+        _mm512_max_ps,
+        where_larger_512
     );
     vector!(
         __m256,
@@ -224,6 +254,7 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
-        _mm256_max_ps
+        _mm256_max_ps,
+        where_larger_256
     );
 }

@@ -189,7 +189,8 @@ pub fn visualize(
         network.channels(layers[1])?;
     }
     let device = network.device().autodiff();
-    let network = network.clone().train().freeze();
+    let (network, objectives) = narrowed(network, requests, &layers)?;
+    let network = network.train().freeze();
     let canvas = Canvas::new(settings.parameterization, settings.size, settings.size, &device);
     let mut rngs: Vec<ChaCha8Rng> = requests
         .iter()
@@ -210,8 +211,8 @@ pub fn visualize(
         let mut captured = network.capture(preprocessing.apply(seen), &layers)?.into_iter();
         let maps = captured.next().expect("the unit's layer was asked for");
         let mut loss = regularizer(settings, image);
-        for (i, request) in requests.iter().enumerate() {
-            loss = loss + request.objective.loss(maps.clone().narrow(0, i, 1));
+        for (i, objective) in objectives.iter().enumerate() {
+            loss = loss + objective.loss(maps.clone().narrow(0, i, 1));
         }
         if let (Some(among), Some(compared)) = (&diversity, captured.next()) {
             loss = loss.clone() + among.penalty(compared, loss);
@@ -220,7 +221,7 @@ pub fn visualize(
         values = optimizer.step(settings.learning_rate, values, grads);
         if milestones.contains(&step) {
             let images = pictures(canvas.image(values.values.val()));
-            let activations = activations(&network, preprocessing, requests, &images, &device)?;
+            let activations = activations(&network, preprocessing, &objectives, &images, &device)?;
             for (i, (image, activation)) in images.into_iter().zip(activations).enumerate() {
                 trajectories[i].push(Snapshot { step, activation, image });
             }
@@ -234,21 +235,36 @@ pub fn visualize(
         .collect())
 }
 
-/// The activation of each request's unit for its picture.
+/// The part of a network that the requested units need, and what is maximized in it.
+fn narrowed(network: &Network, requests: &[Request], layers: &[&str]) -> Result<(Network, Vec<Objective>)> {
+    let mut objectives: Vec<Objective> = requests.iter().map(|r| r.objective.clone()).collect();
+    let [layer] = layers else {
+        // Diversity is a matter of all channels.
+        return Ok((network.clone(), objectives));
+    };
+    let channels = objectives.iter().map(|objective| objective.unit.channel).collect();
+    let (network, kept) = network.narrowed(layer, &channels)?;
+    for Objective { unit, .. } in &mut objectives {
+        unit.channel = kept.binary_search(&unit.channel).expect("a channel that was asked for");
+    }
+    Ok((network, objectives))
+}
+
+/// The activation of each unit for its picture.
 fn activations(
     network: &Network,
     preprocessing: &Preprocessing,
-    requests: &[Request],
+    objectives: &[Objective],
     images: &[RgbImage],
     device: &Device,
 ) -> Result<Vec<f32>> {
-    let layer = [&requests[0].objective.unit.layer];
+    let layer = [&objectives[0].unit.layer];
     let input = preprocessing.apply(Preprocessing::tensor(images, device));
     let maps = network.capture(input, &layer)?.remove(0);
-    Ok(requests
+    Ok(objectives
         .iter()
         .enumerate()
-        .map(|(i, r)| r.objective.activation(maps.clone().narrow(0, i, 1)).into_scalar())
+        .map(|(i, objective)| objective.activation(maps.clone().narrow(0, i, 1)).into_scalar())
         .collect())
 }
 
