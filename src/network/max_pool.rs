@@ -45,19 +45,18 @@ impl Windows {
         maxima: &mut [MaybeUninit<f32>],
         places: &mut [MaybeUninit<u32>],
     ) {
-        let [height, width] = self.kernel;
+        let [_, width] = self.kernel;
         // As far as the windows reach, and the map.
         let reach = (self.count[1].saturating_sub(1) * self.stride[1] + width).max(self.before[1] + w);
-        // Of each column, over the rows of a window, and of the window that would start there. A place is counted row
-        // by row in the window.
+        // Of each column, over the rows of a window, and of the window that would start there; their places from the
+        // window's corner on.
         let mut column = Maxima::new(reach);
         let mut window = Maxima::new(reach + 1 - width);
-        let in_map: Vec<usize> = (0..height * width).map(|i| i / width * w + i % width).collect();
         for y in 0..self.count[0] {
             let inside = self.before[1]..self.before[1] + w;
             column.values[inside.clone()].fill(f32::NEG_INFINITY);
             for row in self.range(0, y, h) {
-                let place = ((row + self.before[0] - y * self.stride[0]) * width) as f32;
+                let place = ((row + self.before[0] - y * self.stride[0]) * w) as f32;
                 column.raise::<V>(inside.clone(), &map[row * w..][..w], None, place);
             }
             window.values.fill(f32::NEG_INFINITY);
@@ -68,15 +67,12 @@ impl Windows {
             }
             let corner = (y * self.stride[0] * w) as isize - (self.before[0] * w + self.before[1]) as isize;
             let row = y * self.count[1]..(y + 1) * self.count[1];
-            for (i, (maximum, place)) in maxima[row.clone()].iter_mut().zip(&mut places[row]).enumerate() {
-                let x = i * self.stride[1];
-                let value = window.values[x];
+            let found = window.values.iter().zip(&window.places).step_by(self.stride[1]);
+            let to = maxima[row.clone()].iter_mut().zip(&mut places[row]);
+            for (i, ((maximum, place), (&value, &from_corner))) in to.zip(found).enumerate() {
                 maximum.write(value);
-                place.write(if value == f32::NEG_INFINITY {
-                    NOWHERE
-                } else {
-                    (corner + (x + in_map[window.places[x] as usize]) as isize) as u32
-                });
+                let at = corner + (i * self.stride[1] + from_corner as usize) as isize;
+                place.write(if value == f32::NEG_INFINITY { NOWHERE } else { at as u32 });
             }
         }
     }
@@ -85,7 +81,7 @@ impl Windows {
 /// The place of a maximum that is not there.
 const NOWHERE: u32 = u32::MAX;
 
-/// Highest values and where they were found, as floats, which hold the places of a window exactly.
+/// Highest values and where they were found, as floats, which hold the places of a window exactly (up to 16 million).
 struct Maxima {
     values: Vec<f32>,
     places: Vec<f32>,

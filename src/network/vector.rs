@@ -51,6 +51,10 @@ pub trait Vector: Copy {
         unsafe { Self::splat(0.0).max(self) }
     }
 
+    /// Asks for the line of the cache that holds `at`, which need not be readable.
+    #[inline(always)]
+    fn prefetch(_at: *const f32) {}
+
     /// The sum of all lanes.
     ///
     /// # Safety
@@ -223,6 +227,12 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn max(self, other: Self) -> Self {
                     unsafe { $max(self, other) }
+                }
+
+                #[inline(always)]
+                fn prefetch(at: *const f32) {
+                    // SAFETY: a prefetch of any address is allowed.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
                 }
 
                 #[inline(always)]

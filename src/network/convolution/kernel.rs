@@ -2,6 +2,7 @@
 //! for its weight gradient. Neither copies the input once for each place of the kernel, as im2col does.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -12,9 +13,9 @@ const WIDE: usize = 3;
 /// Output channels that one tile is high where there are registers for them; half as many elsewhere.
 const HIGH: usize = 8;
 /// The most positions a tile has on any processor.
-const MOST: usize = WIDE * 16;
-/// A task for another core has about this many multiplications at least.
-const TASK: usize = 1 << 20;
+const MOST: usize = 2 * WIDE * 16;
+/// Tiles that a few output channels go over before the next channels do.
+const BLOCK: usize = 8;
 
 /// Sums of shifted planes: at position p, output channel m is `bias[m] + Σ weights[m · stride + columns[t]] ·
 /// planes[starts[t] + p]` over the taps t. Each sum runs in the order of the taps, wherever p is.
@@ -64,7 +65,6 @@ impl Target {
 }
 
 /// Positions of a tile that go to neighbouring places.
-#[derive(Clone, Copy, Default)]
 struct Segment {
     from: usize,
     count: usize,
@@ -73,18 +73,37 @@ struct Segment {
 
 /// Where all tasks write, each to places of its own.
 #[derive(Clone, Copy)]
-struct Output(*mut f32);
+pub struct Output(*mut f32);
+
+impl Output {
+    pub fn new(out: &mut [MaybeUninit<f32>]) -> Self {
+        Self(out.as_mut_ptr().cast())
+    }
+}
 
 // SAFETY: tasks have different positions, and two positions never have one place.
 unsafe impl Send for Output {}
 // SAFETY: as above.
 unsafe impl Sync for Output {}
 
+/// Writes all sums to `out`, planes of the target's size one after another. Sums of the same planes at the same positions
+/// that go to different places are written side by side, so that what they read is fetched once.
+///
+/// # Safety
+/// `out` is there, has `channels` planes of the target's size, and nobody else writes to these places of it.
+pub unsafe fn write(all: &[Sums], out: Output) {
+    let Some(one) = all.first() else { return };
+    let mut range = usize::MAX..0;
+    for sums in all {
+        assert_eq!([sums.rows, sums.pitch, sums.channels], [one.rows, one.pitch, one.channels]);
+        range = sums.positions(range);
+    }
+    vector::run(Tiles { all, out, range });
+}
+
 impl Sums<'_> {
-    /// Writes all sums to `out`, planes of the target's size one after another.
-    pub fn write(&self, out: &mut [MaybeUninit<f32>]) {
-        let [height, width] = self.target.size;
-        assert_eq!(out.len(), self.channels * height * width);
+    /// The positions that go to the target's plane, and those of `others`. Refuses what would reach outside of memory.
+    fn positions(&self, others: Range<usize>) -> Range<usize> {
         assert_eq!(self.starts.len(), self.columns.len());
         if let (Some(last), true) = (self.columns.iter().max(), self.channels > 0) {
             assert!((self.channels - 1) * self.stride + last < self.weights.len());
@@ -93,156 +112,169 @@ impl Sums<'_> {
         let [_, columns] = self.target.within(1, self.pitch);
         let [first, rows] = self.target.within(0, self.rows);
         if first >= rows || columns == 0 {
-            return;
+            return others;
         }
-        let positions = (rows - 1) * self.pitch + columns;
-        let tile = vector::lanes() * WIDE;
-        let from = first * self.pitch;
-        let tiles = (positions - from).div_ceil(tile);
-        let out = Output(out.as_mut_ptr().cast());
-        let work = |range: [usize; 2]| vector::run(Tiles { sums: self, out, range });
-        let threads = rayon::current_num_threads();
-        let per_tile = tile * self.channels * self.starts.len();
-        let chunk = tiles.div_ceil(4 * threads).max(TASK.div_ceil(per_tile.max(1)));
-        if threads == 1 || chunk >= tiles {
-            return work([from, positions]);
-        }
-        (0..tiles.div_ceil(chunk)).into_par_iter().for_each(|i| {
-            let start = from + i * chunk * tile;
-            work([start, (start + chunk * tile).min(positions)]);
-        });
+        let [from, to] = [first * self.pitch, (rows - 1) * self.pitch + columns];
+        others.start.min(from)..others.end.max(to)
     }
 
-    /// The places that positions `range` go to, into `segments`; how many segments there are.
-    fn segments(&self, range: [usize; 2], segments: &mut [Segment; MOST]) -> usize {
+    /// How many vectors of positions a tile has at most.
+    fn wide(&self) -> usize {
+        if self.channels == 3 && vector::lanes() == 16 { 2 * WIDE } else { WIDE }
+    }
+
+    /// Adds the places that positions `range` go to.
+    fn segments(&self, range: Range<usize>, segments: &mut Vec<Segment>) {
         let [left, right] = self.target.within(1, self.pitch);
         let [top, bottom] = self.target.within(0, self.rows);
-        let mut n = 0;
-        let mut p = range[0];
-        while p < range[1] {
+        let before = segments.len();
+        let mut p = range.start;
+        while p < range.end {
             let (row, column) = (p / self.pitch, p % self.pitch);
-            let end = (p - column + self.pitch).min(range[1]);
+            let end = (p - column + self.pitch).min(range.end);
             let [from, to] = [left.max(column), right.min(column + end - p)];
             if (top..bottom).contains(&row) && from < to {
                 let place = self.target.place(row, from);
-                let next = Segment { from: p - range[0] + from - column, count: to - from, place };
+                let next = Segment { from: p - range.start + from - column, count: to - from, place };
                 // Rows without a gap between them are one.
-                let goes_on = |s: &Segment| {
-                    self.target.step[1] == 1 && s.from + s.count == next.from && s.place + s.count == place
-                };
-                if n > 0 && goes_on(&segments[n - 1]) {
-                    segments[n - 1].count += next.count;
-                } else {
-                    segments[n] = next;
-                    n += 1;
+                match segments[before..].last_mut() {
+                    Some(last)
+                        if self.target.step[1] == 1
+                            && last.from + last.count == next.from
+                            && last.place + last.count == place =>
+                    {
+                        last.count += next.count;
+                    }
+                    _ => segments.push(next),
                 }
             }
             p = end;
         }
-        n
     }
 }
 
 /// The tiles of a range of positions.
 struct Tiles<'a> {
-    sums: &'a Sums<'a>,
+    all: &'a [Sums<'a>],
     out: Output,
-    range: [usize; 2],
+    range: Range<usize>,
 }
 
 impl Work for Tiles<'_> {
     #[inline(always)]
     unsafe fn with<V: Vector>(self) {
-        let Self { sums, out, range: [from, to] } = self;
-        let tile = V::LANES * WIDE;
-        let last = sums.starts.iter().max().copied().unwrap_or(0);
-        let mut segments = [Segment::default(); MOST];
-        let mut gathered = vec![];
-        for p in (from..to).step_by(tile) {
-            let end = (p + tile).min(to);
-            let count = sums.segments([p, end], &mut segments);
-            let segments = &segments[..count];
-            let wide = (end - p).div_ceil(V::LANES);
-            if last + p + wide * V::LANES <= sums.planes.len() {
-                // SAFETY: every vector read lies in the planes, as just compared, and every weight among the weights, as
-                // `write` has asserted; segments lie in the planes of `out`.
-                unsafe {
-                    column_of_tiles::<V>(sums, sums.planes.as_ptr().add(p), sums.starts, wide, segments, out)
-                };
-            } else {
-                // The last vector would reach over the planes' end: the same tile from a copy that has room.
-                gathered.clear();
-                gathered.resize(sums.starts.len() * tile, 0.0);
-                for (t, &start) in sums.starts.iter().enumerate() {
-                    let values = &sums.planes[start + p..(start + end).min(sums.planes.len())];
-                    gathered[t * tile..][..values.len()].copy_from_slice(values);
+        let length = V::LANES * self.all[0].wide();
+        let mut segments = Vec::with_capacity(4 * BLOCK);
+        let mut tiles = Vec::with_capacity(BLOCK);
+        for from in self.range.clone().step_by(BLOCK * length) {
+            let block = from..self.range.end.min(from + BLOCK * length);
+            for sums in self.all {
+                segments.clear();
+                tiles.clear();
+                let last = sums.starts.iter().max().copied().unwrap_or(0);
+                for p in block.clone().step_by(length) {
+                    let end = (p + length).min(block.end);
+                    let wide = (end - p).div_ceil(V::LANES);
+                    let before = segments.len();
+                    sums.segments(p..end, &mut segments);
+                    let range = before..segments.len();
+                    if last + p + wide * V::LANES <= sums.planes.len() {
+                        tiles.push(Tile { x: sums.planes[p..].as_ptr(), wide, segments: range });
+                        continue;
+                    }
+                    // The last vector would reach over the planes' end: the same tile from a copy that has room.
+                    let mut copy = vec![0.0; sums.starts.len() * length];
+                    for (to, &start) in copy.chunks_mut(length).zip(sums.starts) {
+                        let values = &sums.planes[start + p..(start + end).min(sums.planes.len())];
+                        to[..values.len()].copy_from_slice(values);
+                    }
+                    let starts: Vec<usize> = (0..sums.starts.len()).map(|t| t * length).collect();
+                    let tile = Tile { x: copy.as_ptr(), wide, segments: range };
+                    // SAFETY: as below, with `wide` vectors of room for each tap.
+                    unsafe { block_of_tiles::<V>(sums, &[tile], &starts, &segments, self.out) };
                 }
-                let starts: Vec<usize> = (0..sums.starts.len()).map(|t| t * tile).collect();
-                // SAFETY: as above, with `wide` vectors of room for each tap.
-                unsafe { column_of_tiles::<V>(sums, gathered.as_ptr(), &starts, wide, segments, out) };
+                // SAFETY: every vector read lies in the planes, as compared above, and every weight among the weights,
+                // as `write` has asserted; segments lie in the planes of `out`.
+                unsafe { block_of_tiles::<V>(sums, &tiles, sums.starts, &segments, self.out) };
             }
         }
     }
 }
 
-/// All output channels of one tile of positions.
+/// Some positions, for all output channels.
+struct Tile {
+    /// The first position's place in the planes, before a tap's start is added.
+    x: *const f32,
+    /// How many vectors they are.
+    wide: usize,
+    segments: Range<usize>,
+}
+
+/// All output channels of some tiles. A few channels at a time go over all of them: their weights stay in the nearest
+/// cache, and what they write to is a few planes, whose next lines are foreseen.
 ///
 /// # Safety
-/// `x` at each start has `wide` vectors; weights and segments lie within `sums`' and `out`.
+/// Each tile's `x` at each start has `wide` vectors; weights and segments lie within `sums`' and `out`.
 #[inline(always)]
-unsafe fn column_of_tiles<V: Vector>(
+unsafe fn block_of_tiles<V: Vector>(
     sums: &Sums,
-    x: *const f32,
+    tiles: &[Tile],
     starts: &[usize],
-    wide: usize,
     segments: &[Segment],
     out: Output,
 ) {
     let mut m = 0;
     while m < sums.channels {
         let rest = sums.channels - m;
-        // SAFETY: the caller's promise.
-        unsafe {
-            if V::MANY && rest > HIGH / 2 {
-                match wide {
-                    1 => tile::<V, HIGH, 1>(sums, m, x, starts, segments, out),
-                    2 => tile::<V, HIGH, 2>(sums, m, x, starts, segments, out),
-                    _ => tile::<V, HIGH, WIDE>(sums, m, x, starts, segments, out),
+        let high = if V::MANY && rest > HIGH / 2 {
+            HIGH
+        } else if rest == 3 {
+            // The gradient of an image: three colours.
+            3
+        } else {
+            HIGH / 2
+        };
+        for Tile { x, wide, segments: range } in tiles {
+            let at = Place { m, x: *x, starts, segments: &segments[range.clone()], out };
+            // SAFETY: the caller's promise.
+            unsafe {
+                match (high, wide) {
+                    (HIGH, 1) => tile::<V, HIGH, 1>(sums, at),
+                    (HIGH, 2) => tile::<V, HIGH, 2>(sums, at),
+                    (HIGH, _) => tile::<V, HIGH, WIDE>(sums, at),
+                    (3, 1) => tile::<V, 3, 1>(sums, at),
+                    (3, 2) => tile::<V, 3, 2>(sums, at),
+                    (3, 3) => tile::<V, 3, 3>(sums, at),
+                    (3, 4) => tile::<V, 3, 4>(sums, at),
+                    (3, 5) => tile::<V, 3, 5>(sums, at),
+                    (3, _) => tile::<V, 3, { 2 * WIDE }>(sums, at),
+                    (_, 1) => tile::<V, { HIGH / 2 }, 1>(sums, at),
+                    (_, 2) => tile::<V, { HIGH / 2 }, 2>(sums, at),
+                    _ => tile::<V, { HIGH / 2 }, WIDE>(sums, at),
                 }
-                m += HIGH;
-            } else if rest == 3 {
-                // The gradient of an image: three colours.
-                match wide {
-                    1 => tile::<V, 3, 1>(sums, m, x, starts, segments, out),
-                    2 => tile::<V, 3, 2>(sums, m, x, starts, segments, out),
-                    _ => tile::<V, 3, WIDE>(sums, m, x, starts, segments, out),
-                }
-                m += 3;
-            } else {
-                match wide {
-                    1 => tile::<V, { HIGH / 2 }, 1>(sums, m, x, starts, segments, out),
-                    2 => tile::<V, { HIGH / 2 }, 2>(sums, m, x, starts, segments, out),
-                    _ => tile::<V, { HIGH / 2 }, WIDE>(sums, m, x, starts, segments, out),
-                }
-                m += HIGH / 2;
             }
         }
+        m += high;
     }
+}
+
+/// Where a tile's sums come from and go to.
+struct Place<'a> {
+    /// The first output channel.
+    m: usize,
+    x: *const f32,
+    starts: &'a [usize],
+    segments: &'a [Segment],
+    out: Output,
 }
 
 /// Output channels m to m + M at N vectors of positions. Channels past the last one repeat it and are not written.
 ///
 /// # Safety
-/// As for [`column_of_tiles`].
+/// As for [`block_of_tiles`].
 #[inline(always)]
-unsafe fn tile<V: Vector, const M: usize, const N: usize>(
-    sums: &Sums,
-    m: usize,
-    x: *const f32,
-    starts: &[usize],
-    segments: &[Segment],
-    out: Output,
-) {
+unsafe fn tile<V: Vector, const M: usize, const N: usize>(sums: &Sums, at: Place) {
+    let Place { m, x, starts, segments, out } = at;
     let mut buffer = [[0f32; MOST]; M];
     let [height, width] = sums.target.size;
     let step = sums.target.step[1];
@@ -250,6 +282,15 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     let whole = matches!(segments, [all] if step == 1 && all.count == N * V::LANES);
     // SAFETY: the caller's promise, for every pointer here.
     unsafe {
+        // The lines that the sums go to come in while these are computed.
+        for segment in segments {
+            for i in 0..M.min(sums.channels - m) {
+                let to = out.0.add((m + i) * height * width + segment.place);
+                for k in (0..segment.count * step).step_by(16) {
+                    V::prefetch(to.wrapping_add(k));
+                }
+            }
+        }
         accumulate::<V, M, N>(sums, m, x, starts, &mut buffer);
         for (i, values) in buffer.iter_mut().enumerate().take(sums.channels - m) {
             let bias = V::splat(sums.bias.map_or(0.0, |bias| bias[m + i]));
@@ -266,7 +307,7 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(
                 let values = &values[segment.from..segment.from + segment.count];
                 let to = plane.add(segment.place);
                 if step == 1 {
-                    to.copy_from_nonoverlapping(values.as_ptr(), values.len());
+                    copy::<V>(values, to);
                 } else {
                     for (k, &v) in values.iter().enumerate() {
                         to.add(k * step).write(v);
@@ -277,11 +318,33 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(
     }
 }
 
+/// Writes values to `to`: a call of the library's copy would take as long as the few there are.
+///
+/// # Safety
+/// There is room for them, and the processor has these vectors.
+#[inline(always)]
+unsafe fn copy<V: Vector>(values: &[f32], to: *mut f32) {
+    let n = values.len();
+    // SAFETY: the caller's promise; the last vector ends with the last value.
+    unsafe {
+        if n < V::LANES {
+            for (k, &value) in values.iter().enumerate() {
+                to.add(k).write(value);
+            }
+            return;
+        }
+        for k in (0..n - V::LANES).step_by(V::LANES) {
+            V::load(values.as_ptr().add(k)).store(to.add(k));
+        }
+        V::load(values.as_ptr().add(n - V::LANES)).store(to.add(n - V::LANES));
+    }
+}
+
 /// The sums of a tile, without bias. Loops with constant bounds and nothing else keep them in registers; closures would
 /// be compiled without the processor's vectors.
 ///
 /// # Safety
-/// As for [`column_of_tiles`].
+/// As for [`block_of_tiles`].
 #[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn accumulate<V: Vector, const M: usize, const N: usize>(
@@ -315,6 +378,41 @@ unsafe fn accumulate<V: Vector, const M: usize, const N: usize>(
         for i in 0..M {
             for j in 0..N {
                 sum[i][j].store(buffer[i].as_mut_ptr().add(j * V::LANES));
+            }
+        }
+    }
+}
+
+/// Writes each of `chosen` whose value is above 0, and 0 for the others, to `to`.
+pub fn where_positive(values: &[f32], chosen: &[f32], to: &mut [f32]) {
+    vector::run(WherePositive { values, chosen, to });
+}
+
+struct WherePositive<'a> {
+    values: &'a [f32],
+    chosen: &'a [f32],
+    to: &'a mut [f32],
+}
+
+impl Work for WherePositive<'_> {
+    #[inline(always)]
+    unsafe fn with<V: Vector>(self) {
+        let Self { values, chosen, to } = self;
+        let n = to.len();
+        assert!(values.len() == n && chosen.len() == n);
+        if n < V::LANES {
+            for i in 0..n {
+                to[i] = if values[i] > 0.0 { chosen[i] } else { 0.0 };
+            }
+            return;
+        }
+        // The last vector overlaps the one before it.
+        for at in (0..n - V::LANES).step_by(V::LANES).chain([n - V::LANES]) {
+            // SAFETY: all have n values, and the processor these vectors, or `run` had not chosen them.
+            unsafe {
+                let [value, choice] = [values, chosen].map(|from| V::load(from.as_ptr().add(at)));
+                let zero = V::splat(0.0);
+                value.where_larger(zero, choice, zero).store(to.as_mut_ptr().add(at));
             }
         }
     }

@@ -5,10 +5,11 @@
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::kernel::{Products, Sums, Target};
+use super::kernel::{self, Output, Products, Sums, Target};
 
 /// The sizes of a convolution, rows before columns.
 #[derive(Clone, Debug)]
@@ -26,11 +27,67 @@ thread_local! {
     static PLANES: Cell<Vec<f32>> = const { Cell::new(vec![]) };
 }
 
-/// Padded planes and where each tap's first position is in them.
-struct Padded {
-    starts: Vec<usize>,
+/// Values of the planes of a band: they are to stay in a core's cache until they have been read.
+const BAND: usize = 1 << 18;
+/// A band for another core has about this many multiplications at least.
+const TASK: usize = 1 << 20;
+
+/// The planes that sums read: rows of positions that start `pitch` apart, and as many rows more as the kernel reaches.
+struct Planes {
+    count: usize,
     rows: usize,
     pitch: usize,
+    reach: usize,
+}
+
+impl Planes {
+    /// How many rows are summed at a time, with `work` multiplications in each.
+    fn band(&self, work: usize) -> usize {
+        let fitting = (BAND / (self.count * self.pitch).max(1)).saturating_sub(self.reach);
+        // Of fewer, too much would be filled in twice.
+        let fitting = fitting.max(2 * self.reach).max(1);
+        fitting.min(self.share(work))
+    }
+
+    /// How many rows a core takes at a time.
+    fn share(&self, work: usize) -> usize {
+        match rayon::current_num_threads() {
+            1 => self.rows,
+            threads => self.rows.div_ceil(4 * threads).max(TASK.div_ceil(work.max(1))),
+        }
+        .clamp(1, self.rows.max(1))
+    }
+
+    /// Calls `f` with each band of rows and the planes of `band` rows that `fill` has written for it, given the plane, its
+    /// rows and where they go.
+    fn each_band(
+        &self,
+        band: usize,
+        fill: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
+        f: impl Fn(Range<usize>, &[f32]) + Sync,
+    ) {
+        let plane = (band + self.reach) * self.pitch;
+        each_band(self.rows, band, |rows| {
+            with_memory(self.count * plane, |planes| {
+                let read = rows.start..rows.end + self.reach;
+                for (i, plane) in planes.chunks_mut(plane).enumerate() {
+                    fill(i, read.clone(), &mut plane[..read.len() * self.pitch]);
+                }
+                f(rows, planes);
+            });
+        });
+    }
+}
+
+/// Calls `f` with each band of so many rows.
+fn each_band(rows: usize, band: usize, f: impl Fn(Range<usize>) + Sync) {
+    let f = |i: usize| f(i * band..((i + 1) * band).min(rows));
+    let bands = rows.div_ceil(band);
+    if bands > 1 && rayon::current_num_threads() > 1 {
+        (0..bands).into_par_iter().for_each(f);
+    } else {
+        (0..bands).for_each(f);
+    }
 }
 
 impl Shape {
@@ -58,57 +115,70 @@ impl Shape {
         (0..self.taps()).map(move |t| [t / (kh * kw), t / kw % kh, t % kw])
     }
 
-    /// Calls `f` with the planes that the forward pass reads, each phase of each channel padded.
-    fn with_planes<R>(&self, x: &[f32], f: impl FnOnce(&[f32], Padded) -> R) -> R {
-        let [height, width] = self.output();
-        let reach = self.reach();
-        let [rows, pitch] = [height + reach[0], width + reach[1]];
-        // Phases that no place of the kernel reads are left out.
-        let phases = std::array::from_fn(|d| {
+    /// The phases, by axis, that a place of the kernel reads.
+    fn phases_read(&self) -> [Vec<usize>; 2] {
+        std::array::from_fn(|d| {
             let mut read: Vec<usize> =
                 (0..self.kernel[d]).map(|k| k * self.dilation[d] % self.stride[d]).collect();
             read.sort_unstable();
             read.dedup();
             read
-        });
-        let [down, across]: &[Vec<usize>; 2] = &phases;
-        let plane = rows * pitch;
-        let index = |c: usize, py: usize, px: usize| {
-            let [y, x] = [(down, py), (across, px)]
-                .map(|(phases, phase)| phases.binary_search(&phase).expect("a phase that is read"));
-            (c * down.len() + y) * across.len() + x
-        };
-        let starts = self
-            .places()
+        })
+    }
+
+    /// The planes that the forward pass reads, each phase of each channel padded.
+    fn input_planes(&self) -> Planes {
+        let [rows, columns] = self.output();
+        let reach = self.reach();
+        let [down, across] = self.phases_read();
+        let count = self.channels[0] * down.len() * across.len();
+        Planes { count, rows, pitch: columns + reach[1], reach: reach[0] }
+    }
+
+    /// Whether these planes are the image.
+    fn reads_image(&self) -> bool {
+        self.stride == [1, 1] && self.padding == [(0, 0); 2]
+    }
+
+    /// Where in such planes, of `plane` values each, every tap's first position is.
+    fn input_starts(&self, plane: usize, pitch: usize) -> Vec<usize> {
+        let [down, across] = self.phases_read();
+        let [sy, sx] = self.stride;
+        let index = |phases: &[usize], phase| phases.binary_search(&phase).expect("a phase that is read");
+        self.places()
             .map(|[c, ky, kx]| {
                 let [y, x] = [ky * self.dilation[0], kx * self.dilation[1]];
-                let [sy, sx] = self.stride;
-                index(c, y % sy, x % sx) * plane + y / sy * pitch + x / sx
+                let i = (c * down.len() + index(&down, y % sy)) * across.len() + index(&across, x % sx);
+                i * plane + y / sy * pitch + x / sx
             })
-            .collect();
-        let padded = Padded { starts, rows: height, pitch };
-        if self.stride == [1, 1] && self.padding == [(0, 0); 2] {
-            return f(x, padded);
-        }
+            .collect()
+    }
+
+    /// What writes rows of such a plane of the image `x`.
+    fn fill_input<'a>(
+        &'a self,
+        x: &'a [f32],
+        pitch: usize,
+    ) -> impl Fn(usize, Range<usize>, &mut [f32]) + Sync + 'a {
         let [h, w] = self.input;
-        let fill = |i: usize, to: &mut [f32]| {
-            let (c, py, px) =
-                (i / (down.len() * across.len()), i / across.len() % down.len(), i % across.len());
-            let image = &x[c * h * w..][..h * w];
-            for (r, row) in to.chunks_mut(pitch).enumerate() {
-                let y = (r * self.stride[0] + down[py]).checked_sub(self.padding[0].0).filter(|&y| y < h);
-                let Some(y) = y else {
-                    row.fill(0.0);
-                    continue;
-                };
-                padded_row(row, &image[y * w..][..w], self.stride[1], across[px], self.padding[1].0);
+        let [down, across] = self.phases_read();
+        move |i, rows, to| {
+            let (c, py, px) = (
+                i / (down.len() * across.len()),
+                down[i / across.len() % down.len()],
+                across[i % across.len()],
+            );
+            for (r, row) in rows.zip(to.chunks_mut(pitch)) {
+                let y = (r * self.stride[0] + py).checked_sub(self.padding[0].0).filter(|&y| y < h);
+                match y {
+                    Some(y) => {
+                        let values = &x[(c * h + y) * w..][..w];
+                        padded_row(row, values, self.stride[1], px, self.padding[1].0);
+                    }
+                    None => row.fill(0.0),
+                }
             }
-        };
-        let count = self.channels[0] * down.len() * across.len();
-        with_memory(count * plane, |planes| {
-            planes.par_chunks_mut(plane).with_min_len(8).enumerate().for_each(|(i, to)| fill(i, to));
-            f(planes, padded)
-        })
+        }
     }
 
     /// The convolution of one image `[C, H, W]` with weights `[out, C, kh, kw]`, and max(x, 0) of it if it is to be
@@ -122,22 +192,41 @@ impl Shape {
         out: &mut [MaybeUninit<f32>],
     ) {
         let columns: Vec<usize> = (0..self.taps()).collect();
-        self.with_planes(x, |planes, padded| {
-            Sums {
+        let planes = self.input_planes();
+        let [h, w] = self.output();
+        assert_eq!(out.len(), self.channels[1] * h * w);
+        let out = Output::new(out);
+        let sum = |rows: Range<usize>, planes: &[f32], starts: &[usize], pitch: usize| {
+            let sums = Sums {
                 planes,
-                starts: &padded.starts,
+                starts,
                 weights,
                 columns: &columns,
                 stride: self.taps(),
                 channels: self.channels[1],
                 bias: Some(bias),
                 rectify,
-                rows: padded.rows,
-                pitch: padded.pitch,
-                target: Target { size: self.output(), step: [1, 1], shift: [0, 0] },
-            }
-            .write(out);
-        });
+                rows: rows.len(),
+                pitch,
+                target: Target { size: [h, w], step: [1, 1], shift: [rows.start as isize, 0] },
+            };
+            // SAFETY: no two bands have a row in common.
+            unsafe { kernel::write(&[sums], out) };
+        };
+        let work = planes.pitch * self.taps() * self.channels[1];
+        let pitch = planes.pitch;
+        if self.reads_image() {
+            let starts = self.input_starts(x.len() / self.channels[0], pitch);
+            each_band(h, planes.share(work), |rows| {
+                let from = rows.start * pitch;
+                sum(rows, &x[from..], &starts, pitch);
+            });
+        } else {
+            let band = planes.band(work);
+            let starts = self.input_starts((band + planes.reach) * pitch, pitch);
+            planes
+                .each_band(band, self.fill_input(x, pitch), |rows, planes| sum(rows, planes, &starts, pitch));
+        }
     }
 
     /// The gradient of one image, given that of the output. Where the output was rectified, it is given too: the gradient
@@ -153,77 +242,97 @@ impl Shape {
         // Row y of the padded input is row y div s of phase y mod s; place k of the kernel adds to it from output row
         // (y - k · dilation) / s, if that is whole.
         let back = self.reach();
-        let first = |d: usize| self.padding[d].0 / self.stride[d];
-        let count = |d: usize| (self.padding[d].0 + self.input[d] - 1) / self.stride[d] + 1 - first(d);
-        let [rows, columns] = [count(0), count(1)];
-        let [height, pitch] = [rows + back[0], columns + back[1]];
-        let plane = height * pitch;
-        let direct = rectified.is_none() && [height, pitch] == [h, w] && back == [first(0), first(1)];
-        let fill = |m: usize, to: &mut [f32]| {
-            let range = m * h * w..(m + 1) * h * w;
-            let gradient = &gradient[range.clone()];
-            let rectified = rectified.map(|values| &values[range]);
-            for (r, row) in to.chunks_mut(pitch).enumerate() {
-                let Some(y) = (r + first(0)).checked_sub(back[0]).filter(|&y| y < h) else {
-                    row.fill(0.0);
-                    continue;
-                };
-                // Column q holds output column q + first - back.
-                let before = back[1].saturating_sub(first(1)).min(pitch);
-                let skipped = first(1).saturating_sub(back[1]);
-                let n = (pitch - before).min(w.saturating_sub(skipped));
+        let first: [usize; 2] = std::array::from_fn(|d| self.padding[d].0 / self.stride[d]);
+        let [rows, columns] =
+            std::array::from_fn(|d| (self.padding[d].0 + self.input[d] - 1) / self.stride[d] + 1 - first[d]);
+        let planes = Planes { count: self.channels[1], rows, pitch: columns + back[1], reach: back[0] };
+        let pitch = planes.pitch;
+        // Column q holds output column q + first - back, and rows likewise.
+        let before = back[1].saturating_sub(first[1]).min(pitch);
+        let skipped = first[1].saturating_sub(back[1]);
+        let n = (pitch - before).min(w.saturating_sub(skipped));
+        let copy = |from: usize, to: &mut [f32]| {
+            let gradient = &gradient[from..from + to.len()];
+            match rectified {
+                None => to.copy_from_slice(gradient),
+                Some(values) => kernel::where_positive(&values[from..from + to.len()], gradient, to),
+            }
+        };
+        let fill = |m: usize, rows: Range<usize>, to: &mut [f32]| {
+            let below = (back[0].saturating_sub(first[0])).clamp(rows.start, rows.end);
+            let above = (h + back[0]).saturating_sub(first[0]).clamp(below, rows.end);
+            let [start, end] = [below, above].map(|r| (r - rows.start) * pitch);
+            to[..start].fill(0.0);
+            to[end..].fill(0.0);
+            if below == above {
+                return;
+            }
+            let from = (m * h + below + first[0] - back[0]) * w + skipped;
+            if n == pitch && n == w {
+                return copy(from, &mut to[start..end]);
+            }
+            for (r, row) in to[start..end].chunks_mut(pitch).enumerate() {
                 row[..before].fill(0.0);
                 row[before + n..].fill(0.0);
-                let from = y * w + skipped;
-                let to = &mut row[before..before + n];
-                match rectified {
-                    None => to.copy_from_slice(&gradient[from..from + n]),
-                    Some(values) => {
-                        for ((to, &g), &v) in
-                            to.iter_mut().zip(&gradient[from..]).zip(&values[from..from + n])
-                        {
-                            *to = if v > 0.0 { g } else { 0.0 };
-                        }
-                    }
-                }
+                copy(from + r * w, &mut row[before..before + n]);
             }
         };
-        let mut sum = |planes: &[f32]| {
-            for py in 0..self.stride[0].min(self.input[0] + self.padding[0].0) {
-                for px in 0..self.stride[1].min(self.input[1] + self.padding[1].0) {
-                    self.phase_gradient(
-                        [py, px],
-                        planes,
-                        plane,
-                        [rows, pitch],
-                        [first(0), first(1)],
-                        weights,
-                        out,
-                    );
-                }
-            }
+        let [kh, kw] = self.kernel;
+        assert_eq!(out.len(), self.channels[0] * self.input[0] * self.input[1]);
+        let out = Output::new(out);
+        let sum = |band: Range<usize>, planes: &[f32], taps: &[([usize; 2], [Vec<usize>; 2])]| {
+            let phases: Vec<Sums> = taps
+                .iter()
+                .map(|(phase, [starts, columns])| Sums {
+                    planes,
+                    starts,
+                    weights,
+                    columns,
+                    stride: kh * kw,
+                    channels: self.channels[0],
+                    bias: None,
+                    rectify: false,
+                    rows: band.len(),
+                    pitch,
+                    target: Target {
+                        size: self.input,
+                        step: self.stride,
+                        shift: std::array::from_fn(|d| {
+                            let row = first[d] + if d == 0 { band.start } else { 0 };
+                            (row * self.stride[d] + phase[d]) as isize - self.padding[d].0 as isize
+                        }),
+                    },
+                })
+                .collect();
+            // SAFETY: no two bands have a row in common.
+            unsafe { kernel::write(&phases, out) };
         };
-        if direct {
-            return sum(gradient);
+        let work = pitch * self.taps() * self.channels[1] / (self.stride[0] * self.stride[1]);
+        let by_phase = |plane: usize| {
+            self.phases().map(|phase| (phase, self.phase_taps(phase, plane, pitch))).collect::<Vec<_>>()
+        };
+        if rectified.is_none() && [rows + back[0], pitch] == [h, w] && back == first {
+            let taps = by_phase(h * w);
+            each_band(rows, planes.share(work), |rows| {
+                let from = rows.start * pitch;
+                sum(rows, &gradient[from..], &taps);
+            });
+        } else {
+            let band = planes.band(work);
+            let taps = by_phase((band + planes.reach) * pitch);
+            planes.each_band(band, fill, |rows, planes| sum(rows, planes, &taps));
         }
-        with_memory(self.channels[1] * plane, |planes| {
-            planes.par_chunks_mut(plane).with_min_len(8).enumerate().for_each(|(m, to)| fill(m, to));
-            sum(planes);
-        });
     }
 
-    /// The gradient of the rows and columns of one phase.
-    #[allow(clippy::too_many_arguments)]
-    fn phase_gradient(
-        &self,
-        phase: [usize; 2],
-        planes: &[f32],
-        plane: usize,
-        [rows, pitch]: [usize; 2],
-        first: [usize; 2],
-        weights: &[f32],
-        out: &mut [MaybeUninit<f32>],
-    ) {
+    /// The phases of the rows and columns of the padded input.
+    fn phases(&self) -> impl Iterator<Item = [usize; 2]> {
+        let [down, across] = std::array::from_fn(|d| self.stride[d].min(self.input[d] + self.padding[d].0));
+        (0..down).flat_map(move |y| (0..across).map(move |x| [y, x]))
+    }
+
+    /// What adds to the rows and columns of one phase: places in the planes of the output's gradient, and those of the
+    /// weights that they are multiplied by.
+    fn phase_taps(&self, phase: [usize; 2], plane: usize, pitch: usize) -> [Vec<usize>; 2] {
         let [kh, kw] = self.kernel;
         // By axis: the places of the kernel that add to this phase, and how many output rows each reaches back.
         let places: [Vec<(usize, usize)>; 2] = std::array::from_fn(|d| {
@@ -243,44 +352,38 @@ impl Shape {
                 }
             }
         }
-        Sums {
-            planes,
-            starts: &starts,
-            weights,
-            columns: &columns,
-            stride: kh * kw,
-            channels: self.channels[0],
-            bias: None,
-            rectify: false,
-            rows,
-            pitch,
-            target: Target {
-                size: self.input,
-                step: self.stride,
-                shift: std::array::from_fn(|d| {
-                    (first[d] * self.stride[d] + phase[d]) as isize - self.padding[d].0 as isize
-                }),
-            },
-        }
-        .write(out);
+        [starts, columns]
     }
 
     /// Adds the gradient of the weights for one image to `weights`.
     pub fn add_weight_gradient(&self, x: &[f32], gradient: &[f32], weights: &mut [f32]) {
         let [h, w] = self.output();
-        self.with_planes(x, |planes, padded| {
-            let positions = (h - 1) * padded.pitch + w;
-            if padded.pitch == w {
-                return Products { gradients: gradient, positions, planes, starts: &padded.starts }
-                    .add(weights);
+        let planes = self.input_planes();
+        let pitch = planes.pitch;
+        let add = |planes: &[f32], plane: usize, weights: &mut [f32]| {
+            let starts = self.input_starts(plane, pitch);
+            let positions = (h - 1) * pitch + w;
+            if pitch == w {
+                return Products { gradients: gradient, positions, planes, starts: &starts }.add(weights);
             }
             let mut spread = vec![0.0; self.channels[1] * positions];
             for (to, from) in spread.chunks_mut(positions).zip(gradient.chunks(h * w)) {
-                for (to, from) in to.chunks_mut(padded.pitch).zip(from.chunks(w)) {
+                for (to, from) in to.chunks_mut(pitch).zip(from.chunks(w)) {
                     to[..w].copy_from_slice(from);
                 }
             }
-            Products { gradients: &spread, positions, planes, starts: &padded.starts }.add(weights);
+            Products { gradients: &spread, positions, planes, starts: &starts }.add(weights);
+        };
+        if self.reads_image() {
+            return add(x, x.len() / self.channels[0], weights);
+        }
+        let plane = (planes.rows + planes.reach) * pitch;
+        let fill = self.fill_input(x, pitch);
+        with_memory(planes.count * plane, |memory| {
+            memory.par_chunks_mut(plane).with_min_len(8).enumerate().for_each(|(i, plane)| {
+                fill(i, 0..planes.rows + planes.reach, plane);
+            });
+            add(memory, plane, weights);
         });
     }
 }
