@@ -32,6 +32,8 @@ struct Values {
 }
 
 fn main() {
+    // SAFETY: an option may be set at any time; this is `mi_option_purge_delay`, as the program has it.
+    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
     divan::main();
 }
 
@@ -43,9 +45,10 @@ fn squeezenet(device: &Device) -> Network {
     Network::new(zoo::squeezenet1_0(1000), &mut seed::rng(0, &0), device).expect("a known architecture")
 }
 
-/// The network as a visualization uses it: without gradients of its own.
-fn frozen() -> Network {
-    squeezenet(&Device::flex()).train().freeze()
+/// The network as a visualization of a layer's first unit uses it: what the unit needs, without gradients of its own.
+fn frozen(layer: &str) -> Network {
+    let (network, _) = squeezenet(&Device::flex()).narrowed(layer, &[0].into()).expect("a layer with units");
+    network.train().freeze()
 }
 
 fn image() -> Tensor<4> {
@@ -90,7 +93,7 @@ fn step_transforms(bencher: Bencher) {
 /// The network up to a layer, forward alone.
 #[divan::bench(args = LAYERS, sample_count = 50)]
 fn step_forward(bencher: Bencher, layer: &str) {
-    let (network, image) = (frozen(), image());
+    let (network, image) = (frozen(layer), image());
     let step = || network.capture(image.clone(), &[layer]).expect("a layer of the network");
     let core = one_core();
     bencher.bench_local(|| core.install(step));
@@ -99,7 +102,7 @@ fn step_forward(bencher: Bencher, layer: &str) {
 /// The network up to a layer, forward and backward to the image.
 #[divan::bench(args = LAYERS, sample_count = 50)]
 fn step_forward_and_backward(bencher: Bencher, layer: &str) {
-    let (network, image) = (frozen(), image());
+    let (network, image) = (frozen(layer), image());
     let step = || {
         let maps = network.capture(image.clone().require_grad(), &[layer]).expect("a layer of the network");
         maps[0].clone().narrow(1, 0, 1).mean().backward()

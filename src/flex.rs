@@ -43,13 +43,17 @@ pub fn by_part(
     dims: [usize; 4],
     f: impl Fn(usize, &[f32], &mut [f32]) + Sync,
 ) -> Primitive {
-    let from = contiguous(from);
-    let mut result = vec![0.0; dims.iter().product()];
-    each_part(values(&from), &mut result, n, f);
-    tensor(result, dims, &from)
+    // Each part is cleared where it is added to: by the core that has it in its cache.
+    let cleared = |i: usize, from: &[f32], to: &mut [MaybeUninit<f32>]| {
+        to.fill(MaybeUninit::new(0.0));
+        // SAFETY: just written.
+        f(i, from, unsafe { to.assume_init_mut() });
+    };
+    // SAFETY: every value is.
+    unsafe { written_by_part(from, n, dims, cleared) }
 }
 
-/// The same, each part written by `f` instead, into memory that nothing has been written to.
+/// The same, each part written by `f`, into memory that nothing has been written to.
 ///
 /// # Safety
 /// `f` writes every value.
@@ -66,17 +70,12 @@ pub unsafe fn written_by_part(
     // A value that is left out shows.
     #[cfg(test)]
     room.fill(MaybeUninit::new(f32::NAN));
-    each_part(values(&from), room, n, f);
+    let (before, after) = (values(&from).len() / n.max(1), count / n.max(1));
+    room.par_chunks_mut(after.max(1))
+        .zip(values(&from).par_chunks(before.max(1)))
+        .enumerate()
+        .for_each(|(i, (to, from))| f(i, from, to));
     // SAFETY: the caller's promise.
     unsafe { result.set_len(count) };
     tensor(result, dims, &from)
-}
-
-/// Calls `f` with the number, the values and the place of each of `n` equal parts.
-fn each_part<T: Send>(from: &[f32], to: &mut [T], n: usize, f: impl Fn(usize, &[f32], &mut [T]) + Sync) {
-    let (before, after) = (from.len() / n.max(1), to.len() / n.max(1));
-    to.par_chunks_mut(after.max(1))
-        .zip(from.par_chunks(before.max(1)))
-        .enumerate()
-        .for_each(|(i, (to, from))| f(i, from, to));
 }

@@ -4,6 +4,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use image::{RgbImage, imageops};
 use serde::{Deserialize, Serialize};
 
+use crate::network::pointwise;
+
 /// The order in which a network takes the colour channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -78,15 +80,14 @@ impl Preprocessing {
 
     /// What the network takes, `[N, 3, H, W]`, from an RGB tensor in 0..1. Differentiable.
     pub fn apply(&self, rgb: Tensor<4>) -> Tensor<4> {
-        let device = rgb.device();
-        let row = |f: &dyn Fn(usize) -> f32| {
-            let values: Vec<f32> = (0..3).map(f).collect();
-            Tensor::<4>::from_data(TensorData::new(values, [1, 3, 1, 1]), &device)
+        // One convolution, each of whose filters scales one colour.
+        let from = |c: usize| match self.channel_order {
+            ChannelOrder::Rgb => c,
+            ChannelOrder::Bgr => 2 - c,
         };
-        let ordered = match self.channel_order {
-            ChannelOrder::Rgb => rgb,
-            ChannelOrder::Bgr => rgb.flip([1]),
-        };
-        ordered * row(&|c| self.scale / self.std[c]) - row(&|c| self.mean[c] / self.std[c])
+        let mut weight = vec![0.0; 9];
+        (0..3).for_each(|c| weight[3 * c + from(c)] = self.scale / self.std[c]);
+        let bias = (0..3).map(|c| -self.mean[c] / self.std[c]).collect();
+        pointwise(rgb, TensorData::new(weight, [3, 3, 1, 1]), TensorData::new::<f32, _>(bias, [3]))
     }
 }

@@ -53,25 +53,28 @@ impl Windows {
         let mut column = Maxima::new(reach);
         let mut window = Maxima::new(reach + 1 - width);
         for y in 0..self.count[0] {
-            let inside = self.before[1]..self.before[1] + w;
-            column.values[inside.clone()].fill(f32::NEG_INFINITY);
-            for row in self.range(0, y, h) {
-                let place = ((row + self.before[0] - y * self.stride[0]) * w) as f32;
-                column.raise::<V>(inside.clone(), &map[row * w..][..w], None, place);
-            }
-            window.values.fill(f32::NEG_INFINITY);
-            for x in 0..width {
-                let all = 0..window.values.len();
-                let range = x..x + window.values.len();
-                window.raise::<V>(all, &column.values[range.clone()], Some(&column.places[range]), x as f32);
-            }
+            let rows = self.range(0, y, h).map(|row| Candidate {
+                values: &map[row * w..][..w],
+                places: None,
+                shift: ((row + self.before[0] - y * self.stride[0]) * w) as f32,
+            });
+            column.take::<V>(self.before[1]..self.before[1] + w, &rows.collect::<Vec<_>>());
+            let starts = 0..window.values.len();
+            let columns = (0..width).map(|x| Candidate {
+                values: &column.values[x..][..starts.len()],
+                places: Some(&column.places[x..][..starts.len()]),
+                shift: x as f32,
+            });
+            window.take::<V>(starts.clone(), &columns.collect::<Vec<_>>());
             let corner = (y * self.stride[0] * w) as isize - (self.before[0] * w + self.before[1]) as isize;
             let row = y * self.count[1]..(y + 1) * self.count[1];
             let found = window.values.iter().zip(&window.places).step_by(self.stride[1]);
             let to = maxima[row.clone()].iter_mut().zip(&mut places[row]);
             for (i, ((maximum, place), (&value, &from_corner))) in to.zip(found).enumerate() {
                 maximum.write(value);
-                let at = corner + (i * self.stride[1] + from_corner as usize) as isize;
+                // SAFETY: a place in a window is a small whole number.
+                let in_window: i32 = unsafe { from_corner.to_int_unchecked() };
+                let at = corner.wrapping_add((i * self.stride[1]) as isize).wrapping_add(in_window as isize);
                 place.write(if value == f32::NEG_INFINITY { NOWHERE } else { at as u32 });
             }
         }
@@ -92,33 +95,49 @@ impl Maxima {
         Self { values: vec![f32::NEG_INFINITY; n], places: vec![0.0; n] }
     }
 
-    /// Takes each of `values` that is larger than that in `range`, found at `shift` places after `places`, or at `shift`.
+    /// The highest of the candidates for each place of `range`, the first of equal ones.
     #[inline(always)]
-    fn raise<V: Vector>(&mut self, range: Range<usize>, values: &[f32], places: Option<&[f32]>, shift: f32) {
+    fn take<V: Vector>(&mut self, range: Range<usize>, candidates: &[Candidate]) {
         let [highest, found] = [&mut self.values, &mut self.places].map(|all| &mut all[range.clone()]);
         let n = highest.len();
-        assert!(values.len() == n && places.is_none_or(|places| places.len() == n));
+        let fits = |c: &Candidate| c.values.len() == n && c.places.is_none_or(|places| places.len() == n);
+        assert!(candidates.iter().all(fits));
         if n < V::LANES {
             for i in 0..n {
-                if values[i] > highest[i] {
-                    highest[i] = values[i];
-                    found[i] = places.map_or(0.0, |places| places[i]) + shift;
+                (highest[i], found[i]) = (f32::NEG_INFINITY, 0.0);
+                for c in candidates {
+                    if c.values[i] > highest[i] {
+                        highest[i] = c.values[i];
+                        found[i] = c.places.map_or(0.0, |places| places[i]) + c.shift;
+                    }
                 }
             }
             return;
         }
-        // The last vector overlaps the one before it: a maximum is not larger than itself.
+        // The last vector overlaps the one before it.
         for at in (0..n - V::LANES).step_by(V::LANES).chain([n - V::LANES]) {
             // SAFETY: all have n values, and the processor these vectors, or `run` had not chosen them.
             unsafe {
-                let [highest, found] = [&mut *highest, &mut *found].map(|all| all.as_mut_ptr().add(at));
-                let place = places.map_or(V::splat(0.0), |places| V::load(places.as_ptr().add(at)));
-                let (new, old) = (V::load(values.as_ptr().add(at)), V::load(highest));
-                new.where_larger(old, new, old).store(highest);
-                new.where_larger(old, place.add(V::splat(shift)), V::load(found)).store(found);
+                let zero = V::splat(0.0);
+                let (mut value, mut place) = (V::splat(f32::NEG_INFINITY), zero);
+                for c in candidates {
+                    let new = V::load(c.values.as_ptr().add(at));
+                    let before = c.places.map_or(zero, |places| V::load(places.as_ptr().add(at)));
+                    place = new.where_larger(value, before.add(V::splat(c.shift)), place);
+                    value = new.where_larger(value, new, value);
+                }
+                value.store(highest.as_mut_ptr().add(at));
+                place.store(found.as_mut_ptr().add(at));
             }
         }
     }
+}
+
+/// Values that may be the highest, found at `shift` places after `places`, or at `shift`.
+struct Candidate<'a> {
+    values: &'a [f32],
+    places: Option<&'a [f32]>,
+    shift: f32,
 }
 
 /// The maxima of one map, on the processor's vectors.

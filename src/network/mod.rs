@@ -22,6 +22,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 
+pub(crate) use convolution::pointwise;
 pub use graph::{Graph, INPUT, Node, Op};
 use layer::Layer;
 pub use padding::{Padding, Same};

@@ -122,15 +122,25 @@ impl Warp {
     /// that it lies between, and their shares; those outside the image have none.
     pub(super) fn each_pixel(&self, [h, w]: [usize; 2], mut f: impl FnMut(usize, [usize; 4], [f32; 4])) {
         let [oh, ow] = self.size;
+        // A call of the library's floor would take longer than the rest.
+        let floor = |x: f32| {
+            let towards_zero = x as isize;
+            if towards_zero as f32 > x { towards_zero - 1 } else { towards_zero }
+        };
         for oy in 0..oh {
             for ox in 0..ow {
                 let [y, x] = self.map.map(|r| r[0] * oy as f32 + r[1] * ox as f32 + r[2]);
-                let (y0, x0) = (y.floor(), x.floor());
-                let (ty, tx) = (y - y0, x - x0);
+                let [y0, x0] = [y, x].map(floor);
+                let (ty, tx) = (y - y0 as f32, x - x0 as f32);
                 let mut shares = [(1.0 - ty) * (1.0 - tx), (1.0 - ty) * tx, ty * (1.0 - tx), ty * tx];
                 let mut places = [0; 4];
+                if y0 >= 0 && x0 >= 0 && y0 + 1 < h as isize && x0 + 1 < w as isize {
+                    let at = y0 as usize * w + x0 as usize;
+                    f(oy * ow + ox, [at, at + 1, at + w, at + w + 1], shares);
+                    continue;
+                }
                 for corner in 0..4 {
-                    let [cy, cx] = [y0 as isize + corner as isize / 2, x0 as isize + corner as isize % 2];
+                    let [cy, cx] = [y0 + corner as isize / 2, x0 + corner as isize % 2];
                     if (0..h as isize).contains(&cy) && (0..w as isize).contains(&cx) {
                         places[corner] = cy as usize * w + cx as usize;
                     } else {

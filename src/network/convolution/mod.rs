@@ -10,8 +10,10 @@ mod kernel;
 #[cfg(feature = "flex")]
 mod shape;
 
+use burn::module::{Module, Param};
+use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{Tensor, TensorData, activation};
 
 /// The convolution of images `[N, C, H, W]`, and max(x, 0) of each value if it is to be rectified.
 pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: bool) -> Tensor<4> {
@@ -21,4 +23,21 @@ pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: bool) -> Tensor<4> 
     }
     let y = conv.forward(x);
     if rectify { activation::relu(y) } else { y }
+}
+
+/// The convolution of images `[N, C, H, W]` with a 1x1 kernel, weights `[out, C, 1, 1]` and biases `[out]`, that nothing
+/// is learned by.
+pub(crate) fn pointwise(x: Tensor<4>, weight: TensorData, bias: TensorData) -> Tensor<4> {
+    let device = x.device().without_autodiff();
+    let conv = Conv2d {
+        weight: Param::from_data(weight, &device),
+        bias: Some(Param::from_data(bias, &device)),
+        stride: [1, 1],
+        kernel_size: [1, 1],
+        dilation: [1, 1],
+        groups: 1,
+        padding: PaddingConfig2d::Valid,
+    };
+    let conv = if x.device() == device { conv } else { conv.train().freeze() };
+    convolve(&conv, x, false)
 }
