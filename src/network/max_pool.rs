@@ -66,16 +66,17 @@ impl Windows {
                 shift: x as f32,
             });
             window.take::<V>(starts.clone(), &columns.collect::<Vec<_>>());
-            let corner = (y * self.stride[0] * w) as isize - (self.before[0] * w + self.before[1]) as isize;
+            let corner = (y * self.stride[0] * w).wrapping_sub(self.before[0] * w + self.before[1]);
             let row = y * self.count[1]..(y + 1) * self.count[1];
-            let found = window.values.iter().zip(&window.places).step_by(self.stride[1]);
-            let to = maxima[row.clone()].iter_mut().zip(&mut places[row]);
-            for (i, ((maximum, place), (&value, &from_corner))) in to.zip(found).enumerate() {
+            let mut x = 0;
+            for (maximum, to) in maxima[row.clone()].iter_mut().zip(&mut places[row]) {
+                let value = window.values[x];
                 maximum.write(value);
                 // SAFETY: a place in a window is a small whole number.
-                let in_window: i32 = unsafe { from_corner.to_int_unchecked() };
-                let at = corner.wrapping_add((i * self.stride[1]) as isize).wrapping_add(in_window as isize);
-                place.write(if value == f32::NEG_INFINITY { NOWHERE } else { at as u32 });
+                let in_window: i32 = unsafe { window.places[x].to_int_unchecked() };
+                let at = corner.wrapping_add(x).wrapping_add(in_window as usize);
+                to.write(if value == f32::NEG_INFINITY { NOWHERE } else { at as u32 });
+                x = x.wrapping_add(self.stride[1]);
             }
         }
     }

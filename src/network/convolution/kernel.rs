@@ -38,29 +38,33 @@ pub struct Sums<'a> {
     pub target: Target,
 }
 
-/// Where the sums go: by row and column of positions, a place in a plane of `size` for each output channel.
+/// Where the sums go: by row and column of positions, a place in a plane of `size` for each output channel, or, with several
+/// `phases`, for each that many of them: these go to neighbouring columns.
 #[derive(Clone, Copy)]
 pub struct Target {
     pub size: [usize; 2],
     /// Row r of positions goes to row `step · r + shift`, and likewise columns; those outside the plane are dropped.
     pub step: [usize; 2],
     pub shift: [isize; 2],
+    pub phases: usize,
 }
 
 impl Target {
-    /// The first and the last but one of `count` rows (`axis` 0) or columns (1) of positions that lie in the plane.
+    /// The first and the last but one of `count` rows (`axis` 0) or columns (1) of positions that lie in the plane, in any
+    /// phase.
     fn within(&self, axis: usize, count: usize) -> [usize; 2] {
         let (step, shift, size) = (self.step[axis] as isize, self.shift[axis], self.size[axis] as isize);
-        let first = (-shift).max(0).div_euclid(step) + isize::from((-shift).max(0) % step != 0);
+        let last = shift + if axis == 1 { self.phases as isize - 1 } else { 0 };
+        let first = (-last).max(0).div_euclid(step) + isize::from((-last).max(0) % step != 0);
         let end = if size > shift { (size - shift - 1).div_euclid(step) + 1 } else { 0 };
         let end = end.clamp(0, count as isize);
         [first.min(end) as usize, end as usize]
     }
 
-    /// The place in the plane of a position that lies in it.
-    fn place(&self, row: usize, column: usize) -> usize {
-        let at = |axis: usize, n: usize| ((self.step[axis] * n) as isize + self.shift[axis]) as usize;
-        at(0, row) * self.size[1] + at(1, column)
+    /// The row and the column of the first phase of a position in the plane, of which the column may lie before it.
+    fn place(&self, row: usize, column: usize) -> [isize; 2] {
+        let at = |axis: usize, n: usize| (self.step[axis] * n) as isize + self.shift[axis];
+        [at(0, row), at(1, column)]
     }
 }
 
@@ -68,7 +72,9 @@ impl Target {
 struct Segment {
     from: usize,
     count: usize,
-    place: usize,
+    /// The first one's column, and its place in the plane.
+    column: isize,
+    place: isize,
 }
 
 /// Where all tasks write, each to places of its own.
@@ -90,20 +96,19 @@ unsafe impl Sync for Output {}
 /// that go to different places are written side by side, so that what they read is fetched once.
 ///
 /// # Safety
-/// `out` is there, has `channels` planes of the target's size, and nobody else writes to these places of it.
+/// `out` is there, has a plane of the target's size for each output channel (or `phases` of them), and nobody else writes to these places of it.
 pub unsafe fn write(all: &[Sums], out: Output) {
     let Some(one) = all.first() else { return };
-    let mut range = usize::MAX..0;
-    for sums in all {
-        assert_eq!([sums.rows, sums.pitch, sums.channels], [one.rows, one.pitch, one.channels]);
-        range = sums.positions(range);
-    }
+    let alike = |sums: &Sums| [sums.rows, sums.pitch, sums.channels] == [one.rows, one.pitch, one.channels];
+    assert!(all.iter().all(alike));
+    let ranges = all.iter().filter_map(Sums::positions);
+    let Some(range) = ranges.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)) else { return };
     vector::run(Tiles { all, out, range });
 }
 
 impl Sums<'_> {
-    /// The positions that go to the target's plane, and those of `others`. Refuses what would reach outside of memory.
-    fn positions(&self, others: Range<usize>) -> Range<usize> {
+    /// The positions that go to the target's plane. Refuses what would reach outside of memory.
+    fn positions(&self) -> Option<Range<usize>> {
         assert_eq!(self.starts.len(), self.columns.len());
         if let (Some(last), true) = (self.columns.iter().max(), self.channels > 0) {
             assert!((self.channels - 1) * self.stride + last < self.weights.len());
@@ -111,16 +116,16 @@ impl Sums<'_> {
         assert!(self.bias.is_none_or(|bias| bias.len() == self.channels));
         let [_, columns] = self.target.within(1, self.pitch);
         let [first, rows] = self.target.within(0, self.rows);
-        if first >= rows || columns == 0 {
-            return others;
-        }
-        let [from, to] = [first * self.pitch, (rows - 1) * self.pitch + columns];
-        others.start.min(from)..others.end.max(to)
+        (first < rows && columns > 0).then(|| first * self.pitch..(rows - 1) * self.pitch + columns)
     }
 
     /// How many vectors of positions a tile has at most.
     fn wide(&self) -> usize {
-        if self.channels == 3 && vector::lanes() == 16 { 2 * WIDE } else { WIDE }
+        match self.channels {
+            3 if vector::lanes() == 16 => 2 * WIDE,
+            6 if vector::lanes() == 16 => 4,
+            _ => WIDE,
+        }
     }
 
     /// Adds the places that positions `range` go to.
@@ -134,14 +139,16 @@ impl Sums<'_> {
             let end = (p - column + self.pitch).min(range.end);
             let [from, to] = [left.max(column), right.min(column + end - p)];
             if (top..bottom).contains(&row) && from < to {
-                let place = self.target.place(row, from);
-                let next = Segment { from: p - range.start + from - column, count: to - from, place };
+                let [y, x] = self.target.place(row, from);
+                let place = y * self.target.size[1] as isize + x;
+                let next =
+                    Segment { from: p - range.start + from - column, count: to - from, column: x, place };
                 // Rows without a gap between them are one.
                 match segments[before..].last_mut() {
                     Some(last)
                         if self.target.step[1] == 1
                             && last.from + last.count == next.from
-                            && last.place + last.count == place =>
+                            && last.place + last.count as isize == place =>
                     {
                         last.count += next.count;
                     }
@@ -226,13 +233,12 @@ unsafe fn block_of_tiles<V: Vector>(
     let mut m = 0;
     while m < sums.channels {
         let rest = sums.channels - m;
-        let high = if V::MANY && rest > HIGH / 2 {
-            HIGH
-        } else if rest == 3 {
-            // The gradient of an image: three colours.
-            3
-        } else {
-            HIGH / 2
+        // The gradient of an image: three colours, in one phase or two.
+        let high = match (V::MANY, rest) {
+            (true, 6) => 6,
+            (false, 6) | (_, 3) => 3,
+            (true, 5..) => HIGH,
+            _ => HIGH / 2,
         };
         for Tile { x, wide, segments: range } in tiles {
             let at = Place { m, x: *x, starts, segments: &segments[range.clone()], out };
@@ -242,6 +248,10 @@ unsafe fn block_of_tiles<V: Vector>(
                     (HIGH, 1) => tile::<V, HIGH, 1>(sums, at),
                     (HIGH, 2) => tile::<V, HIGH, 2>(sums, at),
                     (HIGH, _) => tile::<V, HIGH, WIDE>(sums, at),
+                    (6, 1) => tile::<V, 6, 1>(sums, at),
+                    (6, 2) => tile::<V, 6, 2>(sums, at),
+                    (6, 3) => tile::<V, 6, 3>(sums, at),
+                    (6, _) => tile::<V, 6, 4>(sums, at),
                     (3, 1) => tile::<V, 3, 1>(sums, at),
                     (3, 2) => tile::<V, 3, 2>(sums, at),
                     (3, 3) => tile::<V, 3, 3>(sums, at),
@@ -276,16 +286,15 @@ struct Place<'a> {
 unsafe fn tile<V: Vector, const M: usize, const N: usize>(sums: &Sums, at: Place) {
     let Place { m, x, starts, segments, out } = at;
     let mut buffer = [[0f32; MOST]; M];
-    let [height, width] = sums.target.size;
-    let step = sums.target.step[1];
+    let Target { size: [height, width], step: [_, step], phases, .. } = sums.target;
     // A tile whose positions are all neighbours in the output goes there straight.
     let whole = matches!(segments, [all] if step == 1 && all.count == N * V::LANES);
     // SAFETY: the caller's promise, for every pointer here.
     unsafe {
         // The lines that the sums go to come in while these are computed.
         for segment in segments {
-            for i in 0..M.min(sums.channels - m) {
-                let to = out.0.add((m + i) * height * width + segment.place);
+            for i in (m..sums.channels.min(m + M)).step_by(phases) {
+                let to = out.0.wrapping_add(i / phases * height * width).wrapping_offset(segment.place);
                 for k in (0..segment.count * step).step_by(16) {
                     V::prefetch(to.wrapping_add(k));
                 }
@@ -294,8 +303,9 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(sums: &Sums, at: Place
         accumulate::<V, M, N>(sums, m, x, starts, &mut buffer);
         for (i, values) in buffer.iter_mut().enumerate().take(sums.channels - m) {
             let bias = V::splat(sums.bias.map_or(0.0, |bias| bias[m + i]));
-            let plane = out.0.add((m + i) * height * width);
-            let to = if whole { plane.add(segments[0].place) } else { values.as_mut_ptr() };
+            let (plane, phase) = ((m + i) / phases, (m + i) % phases);
+            let plane = out.0.add(plane * height * width);
+            let to = if whole { plane.offset(segments[0].place) } else { values.as_mut_ptr() };
             for j in 0..N {
                 let sum = V::load(values.as_ptr().add(j * V::LANES)).add(bias);
                 if sums.rectify { sum.rectify() } else { sum }.store(to.add(j * V::LANES));
@@ -305,12 +315,14 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(sums: &Sums, at: Place
             }
             for segment in segments {
                 let values = &values[segment.from..segment.from + segment.count];
-                let to = plane.add(segment.place);
                 if step == 1 {
-                    copy::<V>(values, to);
-                } else {
-                    for (k, &v) in values.iter().enumerate() {
-                        to.add(k * step).write(v);
+                    copy::<V>(values, plane.offset(segment.place));
+                    continue;
+                }
+                for (k, &v) in values.iter().enumerate() {
+                    let right = (k * step + phase) as isize;
+                    if (0..width as isize).contains(&(segment.column + right)) {
+                        plane.offset(segment.place + right).write(v);
                     }
                 }
             }

@@ -90,6 +90,25 @@ fn each_band(rows: usize, band: usize, f: impl Fn(Range<usize>) + Sync) {
     }
 }
 
+/// The most channels, over all phases of the columns, that are summed side by side.
+const FEW: usize = 6;
+
+/// What adds to one phase of the rows of the padded input, in one phase of its columns or in all.
+struct Phase {
+    /// The phases of the rows and, the first, of the columns.
+    at: [usize; 2],
+    /// How many phases of the columns.
+    across: usize,
+    /// Places in the planes of the output's gradient, by tap.
+    starts: Vec<usize>,
+    /// Places among the weights, by tap.
+    columns: Vec<usize>,
+    /// From one input channel's weights to the next one's.
+    stride: usize,
+    /// Weights in another order than the convolution's.
+    packed: Option<Vec<f32>>,
+}
+
 impl Shape {
     /// The size of the output.
     pub fn output(&self) -> [usize; 2] {
@@ -208,7 +227,7 @@ impl Shape {
                 rectify,
                 rows: rows.len(),
                 pitch,
-                target: Target { size: [h, w], step: [1, 1], shift: [rows.start as isize, 0] },
+                target: Target { size: [h, w], step: [1, 1], shift: [rows.start as isize, 0], phases: 1 },
             };
             // SAFETY: no two bands have a row in common.
             unsafe { kernel::write(&[sums], out) };
@@ -277,19 +296,18 @@ impl Shape {
                 copy(from + r * w, &mut row[before..before + n]);
             }
         };
-        let [kh, kw] = self.kernel;
         assert_eq!(out.len(), self.channels[0] * self.input[0] * self.input[1]);
         let out = Output::new(out);
-        let sum = |band: Range<usize>, planes: &[f32], taps: &[([usize; 2], [Vec<usize>; 2])]| {
-            let phases: Vec<Sums> = taps
+        let sum = |band: Range<usize>, planes: &[f32], phases: &[Phase]| {
+            let sums: Vec<Sums> = phases
                 .iter()
-                .map(|(phase, [starts, columns])| Sums {
+                .map(|phase| Sums {
                     planes,
-                    starts,
-                    weights,
-                    columns,
-                    stride: kh * kw,
-                    channels: self.channels[0],
+                    starts: &phase.starts,
+                    weights: phase.packed.as_deref().unwrap_or(weights),
+                    columns: &phase.columns,
+                    stride: phase.stride,
+                    channels: self.channels[0] * phase.across,
                     bias: None,
                     rectify: false,
                     rows: band.len(),
@@ -299,60 +317,92 @@ impl Shape {
                         step: self.stride,
                         shift: std::array::from_fn(|d| {
                             let row = first[d] + if d == 0 { band.start } else { 0 };
-                            (row * self.stride[d] + phase[d]) as isize - self.padding[d].0 as isize
+                            (row * self.stride[d] + phase.at[d]) as isize - self.padding[d].0 as isize
                         }),
+                        phases: phase.across,
                     },
                 })
                 .collect();
             // SAFETY: no two bands have a row in common.
-            unsafe { kernel::write(&phases, out) };
+            unsafe { kernel::write(&sums, out) };
         };
         let work = pitch * self.taps() * self.channels[1] / (self.stride[0] * self.stride[1]);
-        let by_phase = |plane: usize| {
-            self.phases().map(|phase| (phase, self.phase_taps(phase, plane, pitch))).collect::<Vec<_>>()
-        };
         if rectified.is_none() && [rows + back[0], pitch] == [h, w] && back == first {
-            let taps = by_phase(h * w);
+            let phases = self.phases(weights, h * w, pitch);
             each_band(rows, planes.share(work), |rows| {
                 let from = rows.start * pitch;
-                sum(rows, &gradient[from..], &taps);
+                sum(rows, &gradient[from..], &phases);
             });
         } else {
             let band = planes.band(work);
-            let taps = by_phase((band + planes.reach) * pitch);
-            planes.each_band(band, fill, |rows, planes| sum(rows, planes, &taps));
+            let phases = self.phases(weights, (band + planes.reach) * pitch, pitch);
+            planes.each_band(band, fill, |rows, planes| sum(rows, planes, &phases));
         }
     }
 
-    /// The phases of the rows and columns of the padded input.
-    fn phases(&self) -> impl Iterator<Item = [usize; 2]> {
+    /// The phases of the rows and columns of the padded input, and what adds to each from such planes of the output's
+    /// gradient.
+    fn phases(&self, weights: &[f32], plane: usize, pitch: usize) -> Vec<Phase> {
         let [down, across] = std::array::from_fn(|d| self.stride[d].min(self.input[d] + self.padding[d].0));
-        (0..down).flat_map(move |y| (0..across).map(move |x| [y, x]))
+        // The few channels of an image would leave registers unused.
+        if across > 1 && self.channels[0] * across <= FEW {
+            return (0..down).map(|y| self.phases_of_row(y, across, weights, plane, pitch)).collect();
+        }
+        let phases = (0..down).flat_map(|y| (0..across).map(move |x| [y, x]));
+        phases.map(|phase| self.phase(phase, plane, pitch)).collect()
     }
 
-    /// What adds to the rows and columns of one phase: places in the planes of the output's gradient, and those of the
-    /// weights that they are multiplied by.
-    fn phase_taps(&self, phase: [usize; 2], plane: usize, pitch: usize) -> [Vec<usize>; 2] {
+    /// By axis: the places of the kernel that add to a phase, and how many output rows or columns each reaches back.
+    fn places_of_phase(&self, axis: usize, phase: usize) -> Vec<(usize, usize)> {
+        (0..self.kernel[axis])
+            .map(|k| (k, k * self.dilation[axis]))
+            .filter(|(_, y)| y % self.stride[axis] == phase)
+            .map(|(k, y)| (k, y / self.stride[axis]))
+            .collect()
+    }
+
+    fn phase(&self, at: [usize; 2], plane: usize, pitch: usize) -> Phase {
         let [kh, kw] = self.kernel;
-        // By axis: the places of the kernel that add to this phase, and how many output rows each reaches back.
-        let places: [Vec<(usize, usize)>; 2] = std::array::from_fn(|d| {
-            (0..self.kernel[d])
-                .map(|k| (k, k * self.dilation[d]))
-                .filter(|(_, y)| y % self.stride[d] == phase[d])
-                .map(|(k, y)| (k, y / self.stride[d]))
-                .collect()
-        });
+        let [down, across] = [0, 1].map(|d| self.places_of_phase(d, at[d]));
         let back = self.reach();
         let (mut starts, mut columns) = (vec![], vec![]);
         for m in 0..self.channels[1] {
-            for &(ky, y) in &places[0] {
-                for &(kx, x) in &places[1] {
+            for &(ky, y) in &down {
+                for &(kx, x) in &across {
                     starts.push(m * plane + (back[0] - y) * pitch + back[1] - x);
                     columns.push((m * self.channels[0] * kh + ky) * kw + kx);
                 }
             }
         }
-        [starts, columns]
+        Phase { at, across: 1, starts, columns, stride: kh * kw, packed: None }
+    }
+
+    /// All phases of the columns, for one of the rows: each input channel once for each of them, with weights of 0 where a
+    /// place of the kernel adds to others only.
+    fn phases_of_row(&self, row: usize, across: usize, weights: &[f32], plane: usize, pitch: usize) -> Phase {
+        let [kh, kw] = self.kernel;
+        let down = self.places_of_phase(0, row);
+        let places: Vec<_> = (0..across).map(|phase| self.places_of_phase(1, phase)).collect();
+        let back = self.reach();
+        let taps = self.channels[1] * down.len() * (back[1] + 1);
+        let mut starts = Vec::with_capacity(taps);
+        let mut packed = vec![0.0; self.channels[0] * across * taps];
+        for m in 0..self.channels[1] {
+            for &(ky, y) in &down {
+                for x in 0..=back[1] {
+                    for (phase, places) in places.iter().enumerate() {
+                        let Some((kx, _)) = places.iter().find(|(_, reach)| *reach == x) else { continue };
+                        for c in 0..self.channels[0] {
+                            packed[(c * across + phase) * taps + starts.len()] =
+                                weights[((m * self.channels[0] + c) * kh + ky) * kw + kx];
+                        }
+                    }
+                    starts.push(m * plane + (back[0] - y) * pitch + back[1] - x);
+                }
+            }
+        }
+        let columns = (0..taps).collect();
+        Phase { at: [row, 0], across, starts, columns, stride: taps, packed: Some(packed) }
     }
 
     /// Adds the gradient of the weights for one image to `weights`.
