@@ -1,10 +1,16 @@
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use anstream::println;
 use burn::tensor::{Tensor, TensorData};
 use clap::Args;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, View};
+use tempfile::NamedTempFile;
 
 use super::model;
 use crate::device::Kind;
@@ -38,65 +44,145 @@ impl Arguments {
     pub fn run(self) -> Result<()> {
         let executor = Executor::new(self.device)?;
         let network = model(&self.model, executor.device())?;
-        let bytes = std::fs::read(&self.input).on("read", &self.input)?;
-        let file = SafeTensors::deserialize(&bytes).on("read", &self.input)?;
-        let tensors = file.tensors();
+        let mut images = Images::open(&self.input)?;
+        let [n, c, h, w] = images.shape;
+        let names = match self.layers.is_empty() {
+            true => network.graph().nodes.iter().map(|node| node.name.clone()).collect(),
+            false => self.layers,
+        };
+        let mut layers = names.iter().map(|_| Activations::new(&self.out)).collect::<Result<Vec<_>>>()?;
+        let bar = progress::bar("activations", n);
+        let batch = (BATCH / (c * h * w).max(1)).max(1);
+        for from in (0..n).step_by(batch) {
+            let images = images.read(from..n.min(from + batch))?;
+            let rows = executor.run(&images, 1, &bar, |chunk| {
+                chunk
+                    .iter()
+                    .map(|image| {
+                        let data = TensorData::new(image.clone(), [1, c, h, w]);
+                        let maps = network.capture(Tensor::from_data(data, executor.device()), &names)?;
+                        let reduce = |map: Tensor<4>| if self.means { map.mean_dims(&[2, 3]) } else { map };
+                        Ok(maps.into_iter().map(|map| reduce(map).into_data()).collect::<Vec<_>>())
+                    })
+                    .collect()
+            })?;
+            for maps in rows {
+                for (layer, map) in layers.iter_mut().zip(maps) {
+                    layer.push(map).on("write", &self.out)?;
+                }
+            }
+        }
+        bar.finish_and_clear();
+        let out = NamedTempFile::new_in(folder_of(&self.out)).on("write", &self.out)?;
+        let output = HashMap::from([("output".to_string(), network.output().to_string())]);
+        for layer in &mut layers {
+            layer.file.flush().on("write", &self.out)?;
+        }
+        safetensors::serialize_to_file(names.iter().zip(&layers), Some(output), out.path())
+            .on("write", &self.out)?;
+        if let Some(error) = layers.iter().find_map(|layer| layer.lost.take()) {
+            return Err(error).on("write", &self.out);
+        }
+        out.persist(&self.out).on("write", &self.out)?;
+        println!("wrote {} layers of {n} images to {}", layers.len(), self.out.display());
+        Ok(())
+    }
+}
+
+/// How many values are read at a time.
+const BATCH: usize = 1 << 24;
+
+/// A file of images, of which some are read at a time: together they may not fit into memory.
+struct Images<'a> {
+    path: &'a Path,
+    file: File,
+    /// Where the first one's values begin.
+    start: u64,
+    /// `[N, C, H, W]`.
+    shape: [usize; 4],
+}
+
+impl<'a> Images<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let file = File::open(path).on("read", path)?;
+        // SAFETY: only the header is read from the map; that nobody writes to the file meanwhile is the user's affair.
+        let map = unsafe { memmap2::Mmap::map(&file) }.on("read", path)?;
+        let tensors = SafeTensors::deserialize(&map).on("read", path)?.tensors();
         let [(_, images)] = &tensors[..] else {
-            return Err(Error::usage(format!(
-                "{} holds {} tensors, not one",
-                self.input.display(),
-                tensors.len()
-            )));
+            return Err(Error::usage(format!("{} holds {} tensors, not one", path.display(), tensors.len())));
         };
         let (Dtype::F32, &[n, c, h, w]) = (images.dtype(), images.shape()) else {
             return Err(Error::usage(format!(
                 "{} holds {:?} values of shape {:?}, not 32-bit floats [N, C, H, W]",
-                self.input.display(),
+                path.display(),
                 images.dtype(),
                 images.shape()
             )));
         };
-        let values: Vec<f32> =
-            images.data().as_chunks::<4>().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect();
-        let layers = match self.layers.is_empty() {
-            true => network.graph().nodes.iter().map(|node| node.name.clone()).collect(),
-            false => self.layers,
-        };
-        let images: Vec<&[f32]> = values.chunks((c * h * w).max(1)).collect();
-        let bar = progress::bar("activations", n);
-        let rows = executor.run(&images, 1, &bar, |chunk| {
-            chunk
-                .iter()
-                .map(|image| {
-                    let data = TensorData::new(image.to_vec(), [1, c, h, w]);
-                    let maps = network.capture(Tensor::from_data(data, executor.device()), &layers)?;
-                    let read = |map: Tensor<4>| {
-                        let map = if self.means { map.mean_dims(&[2, 3]) } else { map };
-                        let shape = map.dims();
-                        let values: Vec<f32> =
-                            map.into_data().try_to_vec().expect("activations are 32-bit floats");
-                        (shape, values)
-                    };
-                    Ok(maps.into_iter().map(read).collect::<Vec<_>>())
-                })
-                .collect()
-        })?;
-        bar.finish_and_clear();
-        let mut joined = HashMap::new();
-        for (k, layer) in layers.iter().enumerate() {
-            let shape = rows.first().map_or([0; 4], |row| row[k].0);
-            let bytes: Vec<u8> =
-                rows.iter().flat_map(|row| &row[k].1).flat_map(|v| v.to_le_bytes()).collect();
-            joined.insert(layer.as_str(), ([rows.len(), shape[1], shape[2], shape[3]], bytes));
-        }
-        let views = joined
-            .iter()
-            .map(|(name, (shape, bytes))| Ok((*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-            .on("write", &self.out)?;
-        let output = HashMap::from([("output".to_string(), network.output().to_string())]);
-        safetensors::serialize_to_file(views, Some(output), &self.out).on("write", &self.out)?;
-        println!("wrote {} layers of {n} images to {}", layers.len(), self.out.display());
-        Ok(())
+        let start = (map.len() - images.data().len()) as u64;
+        Ok(Self { path, file, start, shape: [n, c, h, w] })
     }
+
+    /// The values of some of the images.
+    fn read(&mut self, range: Range<usize>) -> Result<Vec<Vec<f32>>> {
+        let [_, c, h, w] = self.shape;
+        let size = 4 * c * h * w;
+        self.file.seek(SeekFrom::Start(self.start + (range.start * size) as u64)).on("read", self.path)?;
+        let mut bytes = vec![0; range.len() * size];
+        self.file.read_exact(&mut bytes).on("read", self.path)?;
+        let image =
+            |bytes: &[u8]| bytes.as_chunks().0.iter().map(|&value| f32::from_le_bytes(value)).collect();
+        Ok(bytes.chunks(size.max(1)).map(image).collect())
+    }
+}
+
+/// A layer's activations, on disk until they are all there.
+struct Activations {
+    file: BufWriter<NamedTempFile>,
+    shape: Vec<usize>,
+    /// Why they could not be read again.
+    lost: RefCell<Option<std::io::Error>>,
+}
+
+impl Activations {
+    fn new(out: &Path) -> Result<Self> {
+        let file = NamedTempFile::new_in(folder_of(out)).on("write", out)?;
+        Ok(Self { file: BufWriter::new(file), shape: vec![0; 4], lost: RefCell::new(None) })
+    }
+
+    /// Adds one image's.
+    fn push(&mut self, map: TensorData) -> std::io::Result<()> {
+        let n = self.shape[0] + 1;
+        self.shape = map.shape().to_vec();
+        self.shape[0] = n;
+        let values: Vec<f32> = map.try_to_vec().expect("activations are 32-bit floats");
+        values.iter().try_for_each(|value| self.file.write_all(&value.to_le_bytes()))
+    }
+}
+
+impl View for &Activations {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let read = std::fs::read(self.file.get_ref().path());
+        read.unwrap_or_else(|error| {
+            self.lost.replace(Some(error));
+            vec![]
+        })
+        .into()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.shape.iter().product::<usize>()
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
