@@ -9,7 +9,8 @@ torchvision, safetensors) are installed from PyPI in a throw-away environment, o
 
 Both sides run in turns, `--pairs` times; the medians and their ratio are printed. Cases: units `output`, `middle`, `third`
 (the third Fire module) and `early`, each as `-1` (one picture) and `-16` (16 pictures); `activations` (500 photographs at 15
-layers); default: all. Trompe's time is that of the whole command: start, weights, optimization, files; lucent's that of
+layers), `memory` (peak resident size of either side's process for one picture, for 16, and for activations of 500 and of
+2,000 images at those layers); default: all. Trompe's time is that of the whole command: start, weights, optimization, files; lucent's that of
 `render_vis` alone, in a process that has everything loaded. Size 224, Adam 0.05, Fourier, decorrelated colours, the
 standard transforms of each: lucid's schedule, in which Trompe crops where lucent shifts, so that lucent's images are
 about 250 pixels wide where Trompe's are about 236. `lucent, cropping` is lucent with transforms that crop as
@@ -35,7 +36,7 @@ UNITS = {
     "early": ("features.3:0", "features_3"),
 }
 LAYERS = [f"features.{i}" for i in range(13)] + ["classifier.1", "classifier.3"]
-CASES = [f"{unit}-{n}" for unit in UNITS for n in (1, 16)] + ["activations"]
+CASES = [f"{unit}-{n}" for unit in UNITS for n in (1, 16)] + ["activations", "memory"]
 
 
 def arguments():
@@ -47,6 +48,8 @@ def arguments():
     parser.add_argument("--steps", type=int, default=64, help="for one picture; a quarter for each of 16")
     parser.add_argument("--venv", help="an environment to use and keep")
     parser.add_argument("--csv", help="where to write the measurements")
+    # What a process of its own does, to measure how much memory it takes: pictures=N or activations=FILE.
+    parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(options.cases) - set(CASES)
     if unknown:
@@ -236,8 +239,65 @@ def main():
     options = arguments()
     if "TROMPE_COMPARE" not in os.environ:
         sys.exit(inside_environment(options))
+    if options.alone:
+        alone(options)
+        return
     with tempfile.TemporaryDirectory() as work:
         compare(options, work)
+
+
+def alone(options):
+    """What PyTorch's side does in a process of its own."""
+    from safetensors import safe_open
+
+    lucent = Lucent(options)
+    what, value = options.alone.split("=", 1)
+    if what == "pictures":
+        lucent.visualize("classifier_1", 0, int(value), 4, False)
+        return
+    means = []
+    with safe_open(value, "pt") as file:
+        images = file.get_slice("images")
+        for i in range(0, images.get_shape()[0], 8):
+            means.append(lucent.capture(images[i:i + 8], LAYERS)[1])
+
+
+def peak(command, environment):
+    """Peak resident size of a process in MB."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    actions = [(os.POSIX_SPAWN_DUP2, null, 1)]
+    child = os.posix_spawnp(command[0], command, environment, file_actions=actions)
+    os.close(null)
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        sys.exit(f"failed: {' '.join(command)}")
+    return usage.ru_maxrss / 1024
+
+
+def memory(options, trompe, rows):
+    import torch
+    from safetensors.torch import save_file
+
+    def row(name, ours, alone):
+        ours = peak([options.trompe, *ours], {**os.environ, "TROMPE_DATA": options.data})
+        python = [sys.executable, sys.argv[0], "--data", options.data, "--trompe", options.trompe, "--alone", alone]
+        theirs = peak(python, dict(os.environ))
+        print(f"peak memory, {name}: trompe {ours:.0f} MB, PyTorch {theirs:.0f} MB", flush=True)
+        rows.extend(["memory", side, name, megabytes, ""] for side, megabytes in (("trompe", ours), ("lucent", theirs)))
+
+    for n in (1, 16):
+        folder = os.path.join(trompe.work, f"memory-{n}")
+        row(f"{n} pictures", [
+            "visualize", "classifier.1:0", "--config", "configs/squeezenet.toml", "--number", str(n), "--steps", "4",
+            "--cache", os.path.join(folder, "cache"), "--out", folder,
+        ], f"pictures={n}")
+    flags = [flag for layer in LAYERS for flag in ("--layer", layer)]
+    for n in (500, 2000):
+        source = os.path.join(trompe.work, f"noise-{n}.safetensors")
+        save_file({"images": torch.randn(n, 3, 224, 224)}, source)
+        out = os.path.join(trompe.work, "means.safetensors")
+        row(f"{n} activations", ["activations", trompe.network, source, "--means", *flags, "--out", out], f"activations={source}")
+        os.remove(source)
 
 
 def compare(options, work):
@@ -254,7 +314,7 @@ def compare(options, work):
     header = f"{'case':12} {'trompe':>9} {'lucent':>9} {'ratio':>6}   {'cropping':>9} {'ratio':>6}   activation: trompe, lucent, cropping"
     print(header)
     for case in options.cases or CASES:
-        if case == "activations":
+        if case in ("activations", "memory"):
             continue
         name, n = case.rsplit("-", 1)
         (unit, layer), n = UNITS[name], int(n)
@@ -274,6 +334,8 @@ def compare(options, work):
         print(f"{case:12} {ours:9.4f} {plain:9.4f} {plain / ours:6.2f}   {crops:9.4f} {crops / ours:6.2f}   {scores}", flush=True)
     if "activations" in (options.cases or CASES):
         collect(options, lucent, trompe, rows)
+    if "memory" in (options.cases or CASES):
+        memory(options, trompe, rows)
     if options.csv:
         with open(options.csv, "w", newline="") as file:
             csv.writer(file).writerows([["case", "side", "pair", "seconds", "activation"], *rows])

@@ -72,9 +72,8 @@ pub unsafe fn written_by_part(
     room.fill(MaybeUninit::new(f32::NAN));
     let (before, after) = (values(&from).len() / n.max(1), count / n.max(1));
     room.par_chunks_mut(after.max(1))
-        .zip(values(&from).par_chunks(before.max(1)))
         .enumerate()
-        .for_each(|(i, (to, from))| f(i, from, to));
+        .for_each(|(i, to)| f(i, &values(&from)[i * before..][..before], to));
     // SAFETY: the caller's promise.
     unsafe { result.set_len(count) };
     tensor(result, dims, &from)

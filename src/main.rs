@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anstream::eprintln;
 use clap::Parser;
 use trompe::{cli::Cli, interrupt};
 

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::vector::{self, Vector, Work};
 use crate::flex::{Primitive, by_part, contiguous, dims, tensor, values};
 
-/// Windows, rows before columns. What lies outside the map does not count.
+/// Windows, rows before columns. What lies outside the map does not count, nor does what is not a number.
 #[derive(Clone, Debug)]
 pub(super) struct Windows {
     pub kernel: [usize; 2],
@@ -72,9 +72,7 @@ impl Windows {
             for (maximum, to) in maxima[row.clone()].iter_mut().zip(&mut places[row]) {
                 let value = window.values[x];
                 maximum.write(value);
-                // SAFETY: a place in a window is a small whole number.
-                let in_window: i32 = unsafe { window.places[x].to_int_unchecked() };
-                let at = corner.wrapping_add(x).wrapping_add(in_window as usize);
+                let at = corner.wrapping_add(x).wrapping_add(window.places[x] as i32 as usize);
                 to.write(if value == f32::NEG_INFINITY { NOWHERE } else { at as u32 });
                 x = x.wrapping_add(self.stride[1]);
             }
@@ -96,7 +94,7 @@ impl Maxima {
         Self { values: vec![f32::NEG_INFINITY; n], places: vec![0.0; n] }
     }
 
-    /// The highest of the candidates for each place of `range`, the first of equal ones.
+    /// The highest of the candidates for each place of `range`, and of equal ones the first.
     #[inline(always)]
     fn take<V: Vector>(&mut self, range: Range<usize>, candidates: &[Candidate]) {
         let [highest, found] = [&mut self.values, &mut self.places].map(|all| &mut all[range.clone()]);
@@ -245,7 +243,7 @@ mod tests {
         fn maxima_agree_with_burns(
             (kernel, stride) in ([1usize..5, 1usize..5], [1usize..4, 1usize..4]),
             fractions in [0usize..5, 0usize..5],
-            size in [5usize..17, 5usize..17],
+            size in [5usize..17, 5usize..60],
             ceil: bool,
         ) {
             // A margin is at most half of a window.

@@ -189,7 +189,7 @@ pub fn visualize(
         network.channels(layers[1])?;
     }
     let device = network.device().autodiff();
-    let (network, objectives) = narrowed(network, requests, &layers)?;
+    let (network, objectives) = what_is_needed(network, requests, &layers)?;
     let network = network.train().freeze();
     let canvas = Canvas::new(settings.parameterization, settings.size, settings.size, &device);
     let mut rngs: Vec<ChaCha8Rng> = requests
@@ -236,7 +236,11 @@ pub fn visualize(
 }
 
 /// The part of a network that the requested units need, and what is maximized in it.
-fn narrowed(network: &Network, requests: &[Request], layers: &[&str]) -> Result<(Network, Vec<Objective>)> {
+fn what_is_needed(
+    network: &Network,
+    requests: &[Request],
+    layers: &[&str],
+) -> Result<(Network, Vec<Objective>)> {
     let mut objectives: Vec<Objective> = requests.iter().map(|r| r.objective.clone()).collect();
     let [layer] = layers else {
         // Diversity is a matter of all channels.

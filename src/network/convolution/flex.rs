@@ -28,8 +28,9 @@ pub(super) trait Convolution: Backend {
 
 /// The convolution of images `[N, C, H, W]` on the flex backend.
 pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: bool) -> Tensor<4> {
-    let [_, _, h, w] = x.dims();
+    let [_, channels, h, w] = x.dims();
     let [output, input, kh, kw] = conv.weight.dims();
+    assert_eq!(channels, input, "a convolution of other channels");
     let padding = match conv.padding {
         PaddingConfig2d::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
         PaddingConfig2d::Valid => [(0, 0); 2],
@@ -177,7 +178,7 @@ mod tests {
 
     /// Sizes of a convolution that fit together.
     fn sizes() -> impl Strategy<Value = (usize, Shape)> {
-        let axis = || (1usize..5, 1usize..4, 1usize..3, (0usize..4, 0usize..4), 0usize..20);
+        let axis = || (1usize..5, 1usize..6, 1usize..3, (0usize..4, 0usize..4), 0usize..30);
         (1usize..4, [1usize..11, 1usize..21], axis(), axis()).prop_map(|(n, channels, rows, columns)| {
             let [a, b] = [rows, columns].map(|(kernel, stride, dilation, padding, extra)| {
                 let reach = dilation * (kernel - 1) + 1;

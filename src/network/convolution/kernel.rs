@@ -32,7 +32,7 @@ pub struct Sums<'a> {
     pub bias: Option<&'a [f32]>,
     /// Whether to put max(x, 0) for each sum x.
     pub rectify: bool,
-    /// The positions: rows that start `pitch` apart, `columns` of each.
+    /// The positions: rows that start `pitch` apart, of which the target drops the columns beyond it.
     pub rows: usize,
     pub pitch: usize,
     pub target: Target,
@@ -50,7 +50,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// The first and the last but one of `count` rows (`axis` 0) or columns (1) of positions that lie in the plane, in any
+    /// The first, and one past the last, of `count` rows (`axis` 0) or columns (1) of positions that lie in the plane in any
     /// phase.
     fn within(&self, axis: usize, count: usize) -> [usize; 2] {
         let (step, shift, size) = (self.step[axis] as isize, self.shift[axis], self.size[axis] as isize);
@@ -96,7 +96,7 @@ unsafe impl Sync for Output {}
 /// that go to different places are written side by side, so that what they read is fetched once.
 ///
 /// # Safety
-/// `out` is there, has a plane of the target's size for each output channel (or `phases` of them), and nobody else writes to these places of it.
+/// `out` is valid, has a plane of the target's size for every `phases` output channels, and nobody else writes to these places of it.
 pub unsafe fn write(all: &[Sums], out: Output) {
     let Some(one) = all.first() else { return };
     let alike = |sums: &Sums| [sums.rows, sums.pitch, sums.channels] == [one.rows, one.pitch, one.channels];
@@ -107,7 +107,7 @@ pub unsafe fn write(all: &[Sums], out: Output) {
 }
 
 impl Sums<'_> {
-    /// The positions that go to the target's plane. Refuses what would reach outside of memory.
+    /// The positions that go to the target's plane. Refuses weights and biases outside of what there are.
     fn positions(&self) -> Option<Range<usize>> {
         assert_eq!(self.starts.len(), self.columns.len());
         if let (Some(last), true) = (self.columns.iter().max(), self.channels > 0) {
@@ -116,6 +116,7 @@ impl Sums<'_> {
         assert!(self.bias.is_none_or(|bias| bias.len() == self.channels));
         let [_, columns] = self.target.within(1, self.pitch);
         let [first, rows] = self.target.within(0, self.rows);
+        assert!(self.target.phases == 1 || self.target.step[1] > 1);
         (first < rows && columns > 0).then(|| first * self.pitch..(rows - 1) * self.pitch + columns)
     }
 
@@ -190,18 +191,18 @@ impl Work for Tiles<'_> {
                         continue;
                     }
                     // The last vector would reach over the planes' end: the same tile from a copy that has room.
-                    let mut copy = vec![0.0; sums.starts.len() * length];
-                    for (to, &start) in copy.chunks_mut(length).zip(sums.starts) {
+                    let mut padded = vec![0.0; sums.starts.len() * length];
+                    for (to, &start) in padded.chunks_mut(length).zip(sums.starts) {
                         let values = &sums.planes[start + p..(start + end).min(sums.planes.len())];
                         to[..values.len()].copy_from_slice(values);
                     }
                     let starts: Vec<usize> = (0..sums.starts.len()).map(|t| t * length).collect();
-                    let tile = Tile { x: copy.as_ptr(), wide, segments: range };
+                    let tile = Tile { x: padded.as_ptr(), wide, segments: range };
                     // SAFETY: as below, with `wide` vectors of room for each tap.
                     unsafe { block_of_tiles::<V>(sums, &[tile], &starts, &segments, self.out) };
                 }
                 // SAFETY: every vector read lies in the planes, as compared above, and every weight among the weights,
-                // as `write` has asserted; segments lie in the planes of `out`.
+                // as `positions` has asserted; segments lie in the planes of `out`.
                 unsafe { block_of_tiles::<V>(sums, &tiles, sums.starts, &segments, self.out) };
             }
         }
@@ -233,7 +234,7 @@ unsafe fn block_of_tiles<V: Vector>(
     let mut m = 0;
     while m < sums.channels {
         let rest = sums.channels - m;
-        // The gradient of an image: three colours, in one phase or two.
+        // 3 and 6 are the gradient of an image's colours, in one phase or two.
         let high = match (V::MANY, rest) {
             (true, 6) => 6,
             (false, 6) | (_, 3) => 3,

@@ -28,9 +28,9 @@ thread_local! {
 }
 
 /// Values of the planes of a band: they are to stay in a core's cache until they have been read.
-const BAND: usize = 1 << 18;
+const BAND: usize = if cfg!(test) { 1 << 8 } else { 1 << 18 };
 /// A band for another core has about this many multiplications at least.
-const TASK: usize = 1 << 20;
+const TASK: usize = if cfg!(test) { 1 << 8 } else { 1 << 20 };
 
 /// The planes that sums read: rows of positions that start `pitch` apart, and as many rows more as the kernel reaches.
 struct Planes {
@@ -67,7 +67,7 @@ impl Planes {
         f: impl Fn(Range<usize>, &[f32]) + Sync,
     ) {
         let plane = (band + self.reach) * self.pitch;
-        each_band(self.rows, band, |rows| {
+        in_bands(self.rows, band, |rows| {
             with_memory(self.count * plane, |planes| {
                 let read = rows.start..rows.end + self.reach;
                 for (i, plane) in planes.chunks_mut(plane).enumerate() {
@@ -80,7 +80,7 @@ impl Planes {
 }
 
 /// Calls `f` with each band of so many rows.
-fn each_band(rows: usize, band: usize, f: impl Fn(Range<usize>) + Sync) {
+fn in_bands(rows: usize, band: usize, f: impl Fn(Range<usize>) + Sync) {
     let f = |i: usize| f(i * band..((i + 1) * band).min(rows));
     let bands = rows.div_ceil(band);
     if bands > 1 && rayon::current_num_threads() > 1 {
@@ -236,7 +236,7 @@ impl Shape {
         let pitch = planes.pitch;
         if self.reads_image() {
             let starts = self.input_starts(x.len() / self.channels[0], pitch);
-            each_band(h, planes.share(work), |rows| {
+            in_bands(h, planes.share(work), |rows| {
                 let from = rows.start * pitch;
                 sum(rows, &x[from..], &starts, pitch);
             });
@@ -329,7 +329,7 @@ impl Shape {
         let work = pitch * self.taps() * self.channels[1] / (self.stride[0] * self.stride[1]);
         if rectified.is_none() && [rows + back[0], pitch] == [h, w] && back == first {
             let phases = self.phases(weights, h * w, pitch);
-            each_band(rows, planes.share(work), |rows| {
+            in_bands(rows, planes.share(work), |rows| {
                 let from = rows.start * pitch;
                 sum(rows, &gradient[from..], &phases);
             });
@@ -378,7 +378,7 @@ impl Shape {
     }
 
     /// All phases of the columns, for one of the rows: each input channel once for each of them, with weights of 0 where a
-    /// place of the kernel adds to others only.
+    /// place of the kernel adds to others only. A gradient that is not finite reaches these, too.
     fn phases_of_row(&self, row: usize, across: usize, weights: &[f32], plane: usize, pitch: usize) -> Phase {
         let [kh, kw] = self.kernel;
         let down = self.places_of_phase(0, row);
