@@ -48,7 +48,7 @@ def arguments():
     parser.add_argument("--steps", type=int, default=64, help="for one picture; a quarter for each of 16")
     parser.add_argument("--venv", help="an environment to use and keep")
     parser.add_argument("--csv", help="where to write the measurements")
-    # What a process of its own does, to measure how much memory it takes: pictures=N or activations=FILE.
+    # What a process of its own does, to measure how much memory it takes: pictures=N or activations=N.
     parser.add_argument("--alone", help=argparse.SUPPRESS)
     options = parser.parse_args()
     unknown = set(options.cases) - set(CASES)
@@ -248,30 +248,29 @@ def main():
 
 def alone(options):
     """What PyTorch's side does in a process of its own."""
-    from safetensors import safe_open
-
     lucent = Lucent(options)
     what, value = options.alone.split("=", 1)
     if what == "pictures":
         lucent.visualize("classifier_1", 0, int(value), 4, False)
         return
-    means = []
-    with safe_open(value, "pt") as file:
-        images = file.get_slice("images")
-        for i in range(0, images.get_shape()[0], 8):
-            means.append(lucent.capture(images[i:i + 8], LAYERS)[1])
+    # Images of noise, made as they are needed.
+    means = [lucent.capture(lucent.torch.randn(8, 3, 224, 224), LAYERS)[1] for _ in range(int(value) // 8)]
+    assert len(means) == int(value) // 8
 
 
 def peak(command, environment):
-    """Peak resident size of a process in MB."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    actions = [(os.POSIX_SPAWN_DUP2, null, 1)]
-    child = os.posix_spawnp(command[0], command, environment, file_actions=actions)
-    os.close(null)
-    _, status, usage = os.wait4(child, 0)
-    if status:
+    """Peak resident size of a process in MB. (That of `wait4` counts this process's own, before the other's begins.)"""
+    child, most = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL), 0
+    while child.poll() is None:
+        try:
+            with open(f"/proc/{child.pid}/status") as status:
+                most = max([most] + [int(line.split()[1]) for line in status if line.startswith("VmHWM:")])
+        except ProcessLookupError:
+            pass
+        time.sleep(0.02)
+    if child.returncode:
         sys.exit(f"failed: {' '.join(command)}")
-    return usage.ru_maxrss / 1024
+    return most / 1024
 
 
 def memory(options, trompe, rows):
@@ -296,7 +295,7 @@ def memory(options, trompe, rows):
         source = os.path.join(trompe.work, f"noise-{n}.safetensors")
         save_file({"images": torch.randn(n, 3, 224, 224)}, source)
         out = os.path.join(trompe.work, "means.safetensors")
-        row(f"{n} activations", ["activations", trompe.network, source, "--means", *flags, "--out", out], f"activations={source}")
+        row(f"{n} activations", ["activations", trompe.network, source, "--means", *flags, "--out", out], f"activations={n}")
         os.remove(source)
 
 
