@@ -9,6 +9,7 @@ use image::{Rgb, RgbImage};
 use indicatif::ProgressBar;
 use rand::RngExt;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use trompe::allocator;
 use trompe::circuit::classifier;
 use trompe::data::{ChannelOrder, Preprocessing};
 use trompe::device::Kind;
@@ -20,7 +21,7 @@ use trompe::visualize::{Canvas, Parameterization, Warp, standard};
 
 /// As the program has it: without it, giving pages back and asking for them again is part of what is measured.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::MiMalloc = allocator::MiMalloc;
 
 const SIDE: usize = 224;
 /// The output, a unit in the middle, of the third Fire module and of the first.
@@ -32,8 +33,7 @@ struct Values {
 }
 
 fn main() {
-    // SAFETY: an option may be set at any time; this is `mi_option_purge_delay`, as the program has it.
-    unsafe { libmimalloc_sys::mi_option_set(15, -1) };
+    allocator::keep_freed();
     divan::main();
 }
 

@@ -3,6 +3,7 @@
 //! It builds CNNs whose feature visualizations lie (Geirhos et al., ICML 2024, "Don't trust your eyes"), measures
 //! how they lie, and measures how far the visualizations of honest networks can be believed.
 
+pub mod allocator;
 mod bootstrap;
 pub mod cache;
 pub mod circuit;
@@ -13,6 +14,7 @@ pub mod detect;
 pub mod device;
 pub mod error;
 pub mod executor;
+mod files;
 #[cfg(feature = "flex")]
 mod flex;
 pub mod interrupt;

@@ -16,6 +16,7 @@ use super::model;
 use crate::device::Kind;
 use crate::error::{Context, Error, Result};
 use crate::executor::Executor;
+use crate::files::folder_of;
 use crate::progress;
 
 #[derive(Args)]
@@ -181,8 +182,4 @@ impl View for &Activations {
     fn data_len(&self) -> usize {
         4 * self.shape.iter().product::<usize>()
     }
-}
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -111,7 +111,7 @@ fn before(network: &Network, (at, channel): Place) -> Result<Option<Place>> {
     let Some(&first) = inputs.first() else { return Ok(None) };
     let channels = width(first)?;
     Ok(match &node.op {
-        op if op.is_nonlinear() && *op != Op::Softmax => Some((first, channel)),
+        op if op.is_elementwise() => Some((first, channel)),
         Op::BatchNorm { .. }
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
@@ -151,8 +151,7 @@ fn before(network: &Network, (at, channel): Place) -> Result<Option<Place>> {
             // x·sigmoid(x) is a function of x alone.
             let of = |input: usize, x: usize| {
                 let Node { op, inputs, .. } = &graph.nodes[input];
-                let function = op.is_nonlinear() && *op != Op::Softmax;
-                input == x || (function && inputs[0] == graph.nodes[x].name)
+                input == x || (op.is_elementwise() && inputs[0] == graph.nodes[x].name)
             };
             let x = match node.op {
                 Op::Add => varying.first().copied().filter(|_| varying.len() == 1),

@@ -141,6 +141,11 @@ fn is_epsilon(value: &f64) -> bool {
 impl Op {
     /// Whether it is an activation function.
     pub fn is_nonlinear(&self) -> bool {
+        self.is_elementwise() || *self == Self::Softmax
+    }
+
+    /// Whether it is an activation function of each value alone.
+    pub fn is_elementwise(&self) -> bool {
         matches!(
             self,
             Self::Relu
@@ -153,7 +158,6 @@ impl Op {
                 | Self::Elu { .. }
                 | Self::Gelu { .. }
                 | Self::Erf
-                | Self::Softmax
         )
     }
 

@@ -27,17 +27,8 @@ impl Op {
     fn dependence(&self) -> Dependence {
         match self {
             Self::Conv { groups: 1, .. } | Self::Linear { .. } | Self::Constant { .. } => Dependence::Filters,
+            op if op.is_elementwise() => Dependence::Same,
             Self::BatchNorm { .. }
-            | Self::Relu
-            | Self::LeakyRelu { .. }
-            | Self::Clip { .. }
-            | Self::Sigmoid
-            | Self::HardSigmoid { .. }
-            | Self::HardSwish
-            | Self::Tanh
-            | Self::Elu { .. }
-            | Self::Gelu { .. }
-            | Self::Erf
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::GlobalAvgPool

@@ -29,12 +29,6 @@ pub trait Vector: Copy {
     /// As above.
     unsafe fn add(self, other: Self) -> Self;
 
-    /// The larger of two; `other` where one is not a number.
-    ///
-    /// # Safety
-    /// As above.
-    unsafe fn max(self, other: Self) -> Self;
-
     /// Where a lane of self is larger than that of `other`, the lane of `yes`, else that of `no`.
     ///
     /// # Safety
@@ -48,7 +42,10 @@ pub trait Vector: Copy {
     #[inline(always)]
     unsafe fn rectify(self) -> Self {
         // SAFETY: the caller's promise.
-        unsafe { Self::splat(0.0).max(self) }
+        unsafe {
+            let zero = Self::splat(0.0);
+            zero.where_larger(self, zero, self)
+        }
     }
 
     /// Asks for the line of the cache that holds `at`, which need not be readable.
@@ -147,12 +144,6 @@ impl Vector for [f32; 4] {
     }
 
     #[inline(always)]
-    unsafe fn max(self, other: Self) -> Self {
-        // SAFETY: needs nothing.
-        unsafe { self.where_larger(other, self, other) }
-    }
-
-    #[inline(always)]
     unsafe fn where_larger(self, other: Self, yes: Self, no: Self) -> Self {
         let mut chosen = no;
         for i in 0..4 {
@@ -193,7 +184,7 @@ mod x86 {
     }
 
     macro_rules! vector {
-        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $max:ident, $where_larger:ident) => {
+        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $where_larger:ident) => {
             // SAFETY of all blocks: the caller promises that the processor has these vectors, and room where it gives pointers.
             impl Vector for $vector {
                 const LANES: usize = $lanes;
@@ -225,11 +216,6 @@ mod x86 {
                 }
 
                 #[inline(always)]
-                unsafe fn max(self, other: Self) -> Self {
-                    unsafe { $max(self, other) }
-                }
-
-                #[inline(always)]
                 fn prefetch(at: *const f32) {
                     // SAFETY: a prefetch of any address is allowed.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
@@ -252,7 +238,6 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
-        _mm512_max_ps,
         where_larger_512
     );
     vector!(
@@ -264,7 +249,6 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
-        _mm256_max_ps,
         where_larger_256
     );
 }

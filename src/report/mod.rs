@@ -11,13 +11,13 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::error::{Context, Result};
+use crate::files::folder_of;
 
 pub use folder::{Manifest, Results, Stage};
 
 /// Writes a file that appears under its name only once it is whole.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).on("write", path)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).on("write", path)?;
     file.write_all(bytes).on("write", path)?;
     file.persist(path).on("write", path)?;
     Ok(())

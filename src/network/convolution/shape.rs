@@ -215,7 +215,8 @@ impl Shape {
         let [h, w] = self.output();
         assert_eq!(out.len(), self.channels[1] * h * w);
         let out = Output::new(out);
-        let sum = |rows: Range<usize>, planes: &[f32], starts: &[usize], pitch: usize| {
+        let pitch = planes.pitch;
+        let sum = |rows: Range<usize>, planes: &[f32], starts: &[usize]| {
             let sums = Sums {
                 planes,
                 starts,
@@ -232,19 +233,17 @@ impl Shape {
             // SAFETY: no two bands have a row in common.
             unsafe { kernel::write(&[sums], out) };
         };
-        let work = planes.pitch * self.taps() * self.channels[1];
-        let pitch = planes.pitch;
+        let work = pitch * self.taps() * self.channels[1];
         if self.reads_image() {
             let starts = self.input_starts(x.len() / self.channels[0], pitch);
             in_bands(h, planes.share(work), |rows| {
                 let from = rows.start * pitch;
-                sum(rows, &x[from..], &starts, pitch);
+                sum(rows, &x[from..], &starts);
             });
         } else {
             let band = planes.band(work);
             let starts = self.input_starts((band + planes.reach) * pitch, pitch);
-            planes
-                .each_band(band, self.fill_input(x, pitch), |rows, planes| sum(rows, planes, &starts, pitch));
+            planes.each_band(band, self.fill_input(x, pitch), |rows, planes| sum(rows, planes, &starts));
         }
     }
 

@@ -22,6 +22,7 @@ use prost::bytes::Bytes;
 
 use super::Network;
 use crate::error::{Context, Error, Result};
+use crate::files::folder_of;
 
 /// The metadata key under which an exported network keeps the size of the images it is for.
 const SIZE: &str = "trompe.size";
@@ -42,7 +43,7 @@ pub fn is_onnx(path: &Path) -> bool {
 pub fn read(path: &Path, device: &Device) -> Result<Network> {
     let bytes = std::fs::read(path).on("read", path)?;
     let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = folder_of(path);
     from_bytes(bytes, &name, parent, device)
         .map_err(|what| Error::failure(format!("{} {what}", path.display())))
 }
@@ -59,7 +60,7 @@ fn from_bytes(bytes: Vec<u8>, name: &str, folder: &Path, device: &Device) -> Res
 /// Failure, if the file can't be written.
 pub fn write(network: &Network, path: &Path) -> Result<()> {
     let bytes = export::export(network).encode_to_vec();
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let unfinished =
         tempfile::Builder::new().prefix(".unfinished-").tempfile_in(folder).on("write to", folder)?;
     std::fs::write(unfinished.path(), bytes).on("write", path)?;
