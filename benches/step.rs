@@ -1,5 +1,6 @@
 //! What a step of a visualization costs, stage by stage, and the harness's other costs. SqueezeNet at 224 pixels; stages
-//! run one image on one core, as the executor does when there are as many images as cores.
+//! run one image on one core, as the executor does when there are as many images as cores, and on two, as it does with a
+//! single picture.
 
 use burn::module::{Module, Param};
 use burn::optim::{AdamConfig, GradientsParams};
@@ -37,8 +38,21 @@ fn main() {
     divan::main();
 }
 
-fn one_core() -> ThreadPool {
-    ThreadPoolBuilder::new().num_threads(1).build().expect("a thread")
+/// How many cores a stage runs on.
+const CORES: [usize; 2] = [1, 2];
+
+fn pool(cores: usize) -> ThreadPool {
+    ThreadPoolBuilder::new().num_threads(cores).build().expect("threads")
+}
+
+/// How far into the network a step goes, and on how many cores.
+fn ways() -> impl Iterator<Item = String> {
+    LAYERS.iter().flat_map(|layer| CORES.map(|cores| format!("{layer} {cores}")))
+}
+
+fn way(way: &str) -> (&str, ThreadPool) {
+    let (layer, cores) = way.split_once(' ').expect("as `ways` has it");
+    (layer, pool(cores.parse().expect("a number")))
 }
 
 fn squeezenet(device: &Device) -> Network {
@@ -64,56 +78,58 @@ fn noise(canvas: &Canvas) -> Tensor<4> {
 }
 
 /// Parameterization, forward and backward.
-#[divan::bench(sample_count = 50)]
-fn step_parameterization(bencher: Bencher) {
+#[divan::bench(args = CORES, sample_count = 50)]
+fn step_parameterization(bencher: Bencher, cores: usize) {
     let canvas = canvas();
     let values = noise(&canvas);
     let step = || {
         let image = canvas.image(values.clone().require_grad());
         image.sum().backward()
     };
-    let core = one_core();
-    bencher.bench_local(|| core.install(step));
+    let pool = pool(cores);
+    bencher.bench_local(|| pool.install(step));
 }
 
 /// Transforms, forward and backward.
-#[divan::bench(sample_count = 50)]
-fn step_transforms(bencher: Bencher) {
+#[divan::bench(args = CORES, sample_count = 50)]
+fn step_transforms(bencher: Bencher, cores: usize) {
     let image = image();
     let mut step = 0u64;
-    let seen = || {
+    let mut seen = || {
         step += 1;
         let [common, own] = ["common", "own"].map(|name| seed::rng(step, &name));
         let warp = Warp::draw(&standard(), [SIDE; 2], &mut common.clone(), &mut own.clone());
         Warp::apply(&[warp], image.clone().require_grad()).sum().backward()
     };
-    bencher.bench_local(seen);
+    let pool = pool(cores);
+    bencher.bench_local(|| pool.install(&mut seen));
 }
 
 /// The network up to a layer, forward alone.
-#[divan::bench(args = LAYERS, sample_count = 50)]
-fn step_forward(bencher: Bencher, layer: &str) {
+#[divan::bench(args = ways(), sample_count = 50)]
+fn step_forward(bencher: Bencher, to: &str) {
+    let (layer, pool) = way(to);
     let (network, image) = (frozen(layer), image());
     let step = || network.capture(image.clone(), &[layer]).expect("a layer of the network");
-    let core = one_core();
-    bencher.bench_local(|| core.install(step));
+    bencher.bench_local(|| pool.install(step));
 }
 
 /// The network up to a layer, forward and backward to the image.
-#[divan::bench(args = LAYERS, sample_count = 50)]
-fn step_forward_and_backward(bencher: Bencher, layer: &str) {
+#[divan::bench(args = ways(), sample_count = 50)]
+fn step_forward_and_backward(bencher: Bencher, to: &str) {
+    let (layer, pool) = way(to);
     let (network, image) = (frozen(layer), image());
     let step = || {
         let maps = network.capture(image.clone().require_grad(), &[layer]).expect("a layer of the network");
         maps[0].clone().narrow(1, 0, 1).mean().backward()
     };
-    let core = one_core();
-    bencher.bench_local(|| core.install(step));
+    bencher.bench_local(|| pool.install(step));
 }
 
 /// Adam.
-#[divan::bench(sample_count = 50)]
-fn step_optimizer(bencher: Bencher) {
+#[divan::bench(args = CORES, sample_count = 50)]
+fn step_optimizer(bencher: Bencher, cores: usize) {
+    let pool = pool(cores);
     let values = Values { values: Param::from_tensor(noise(&canvas())) };
     let mut optimizer = AdamConfig::new().init();
     bencher
@@ -121,7 +137,7 @@ fn step_optimizer(bencher: Bencher) {
             let gradients = values.values.val().powi_scalar(2).sum().backward();
             GradientsParams::from_grads(gradients, &values)
         })
-        .bench_local_values(|gradients| optimizer.step(0.05, values.clone(), gradients));
+        .bench_local_values(|gradients| pool.install(|| optimizer.step(0.05, values.clone(), gradients)));
 }
 
 /// A picture with a texture of its own for each number.

@@ -12,7 +12,7 @@ mod resize;
 mod rewrite;
 mod shape;
 #[cfg(feature = "flex")]
-mod vector;
+pub(crate) mod vector;
 mod weights;
 pub mod zoo;
 

@@ -9,6 +9,8 @@ mod optimize;
 mod parameterization;
 #[cfg(feature = "flex")]
 mod resample;
+#[cfg(feature = "flex")]
+mod sigmoid;
 mod store;
 mod transform;
 

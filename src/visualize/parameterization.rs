@@ -7,6 +7,8 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
+use crate::network::pointwise;
+
 /// The square root of the covariance of ImageNet's colours (from lucid), scaled so that its longest column is 1.
 const COLOUR: [[f32; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]];
 
@@ -29,13 +31,14 @@ pub struct Canvas {
     height: usize,
     width: usize,
     device: Device,
-    colour: Tensor<4>,
+    /// How much of each decorrelated colour is in red, in green and in blue.
+    colour: [f32; 9],
     spectrum: Option<Spectrum>,
 }
 
 /// The constants of a two-dimensional inverse real Fourier transform, as matrices.
 struct Spectrum {
-    /// 1/f, `[1, 1, 2H, F]`, for the real and under them the imaginary parts.
+    /// 1/(4f), `[1, 1, 2H, F]`, for the real and under them the imaginary parts.
     scale: Tensor<4>,
     /// The complex inverse transform along columns, `[1, 1, 2H, 2H]`.
     columns: Tensor<4>,
@@ -48,12 +51,11 @@ impl Canvas {
     pub fn new(kind: Parameterization, height: usize, width: usize, device: &Device) -> Self {
         let longest =
             (0..3).map(|c| COLOUR.iter().map(|row| row[c] * row[c]).sum::<f32>().sqrt()).fold(0.0, f32::max);
-        let colour = COLOUR.iter().flatten().map(|v| v / longest).collect();
         Self {
             height,
             width,
             device: device.clone(),
-            colour: matrix(colour, 3, 3, device),
+            colour: std::array::from_fn(|i| COLOUR[i / 3][i % 3] / longest),
             spectrum: match kind {
                 Parameterization::Fourier => Some(Spectrum::new(height, width, device)),
                 Parameterization::Pixel => None,
@@ -87,16 +89,15 @@ impl Canvas {
     /// The images `[N, 3, H, W]` in 0..1 that the values stand for.
     pub fn image(&self, values: Tensor<4>) -> Tensor<4> {
         let pixels = match &self.spectrum {
-            Some(spectrum) => spectrum.inverse(values) / 4.0,
+            Some(spectrum) => spectrum.inverse(values),
             None => values,
         };
-        let [n, _, h, w] = pixels.dims();
-        let coloured = self
-            .colour
-            .clone()
-            .expand([n, 1, 3, 3])
-            .matmul(pixels.reshape([n, 1, 3, h * w]))
-            .reshape([n, 3, h, w]);
+        let colour = TensorData::new(self.colour.to_vec(), [3, 3, 1, 1]);
+        let coloured = pointwise(pixels, colour, TensorData::zeros::<f32, _>([3]));
+        #[cfg(feature = "flex")]
+        if crate::flex::holds(&coloured) {
+            return super::sigmoid::sigmoid(coloured);
+        }
         activation::sigmoid(coloured)
     }
 }
@@ -117,7 +118,7 @@ impl Spectrum {
         let lowest = 1.0 / height.max(width) as f32;
         let scale = (0..2 * height)
             .flat_map(|y| (0..half).map(move |x| (y % height, x)))
-            .map(|(y, x)| 1.0 / frequency(y, x).max(lowest))
+            .map(|(y, x)| 0.25 / frequency(y, x).max(lowest))
             .collect();
         let angle = |a: usize, b: usize, n: usize| TAU * ((a * b) % n) as f32 / n as f32;
         // [cos, -sin; sin, cos] on the stacked real and imaginary parts.
@@ -155,17 +156,17 @@ impl Spectrum {
 
     /// The real images `[N, C, H, W]` of spectra `[N, C, 2H, F]` before they are scaled.
     fn inverse(&self, values: Tensor<4>) -> Tensor<4> {
-        let scaled = values * self.scale.clone();
         #[cfg(feature = "flex")]
-        if crate::flex::holds(&scaled) {
+        if crate::flex::holds(&values) {
             let [_, _, _, width] = self.rows[0].dims();
-            return super::fourier::inverse(scaled, width);
+            return super::fourier::inverse(values, self.scale.clone(), width);
         }
-        self.multiply(scaled)
+        self.multiply(values)
     }
 
     /// The inverse transform by matrices, for devices without one of their own.
-    fn multiply(&self, scaled: Tensor<4>) -> Tensor<4> {
+    fn multiply(&self, values: Tensor<4>) -> Tensor<4> {
+        let scaled = values * self.scale.clone();
         let [n, c, h2, _] = scaled.dims();
         let columns = self.columns.clone().expand([n, c, h2, h2]);
         let parts = columns.matmul(scaled);
@@ -202,7 +203,7 @@ mod tests {
                     for px in 0..w {
                         let phase = TAU * (ky * py) as f32 / h as f32 + TAU * (kx * px) as f32 / w as f32;
                         let wave = if imaginary { -phase.sin() } else { phase.cos() };
-                        let want = twice * wave / f / ((h * w) as f32).sqrt();
+                        let want = twice * wave / (4.0 * f) / ((h * w) as f32).sqrt();
                         let error = (got[py * w + px] - want).abs();
                         assert!(error < 1e-5, "({ky}, {kx}) at ({py}, {px}): off by {error}");
                     }
@@ -223,7 +224,7 @@ mod tests {
             let [ours, matrices] = [true, false].map(|ours| {
                 let values = values.clone().require_grad();
                 let images = if ours {
-                    super::super::fourier::inverse(values.clone(), w)
+                    super::super::fourier::inverse(values.clone(), spectrum.scale.clone(), w)
                 } else {
                     spectrum.multiply(values.clone())
                 };

@@ -1,5 +1,8 @@
 //! Transforms as one operation of Burn's flex backend, with its gradient.
 
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -7,8 +10,13 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
-use super::transform::{GREY, Warp};
-use crate::flex::{Primitive, by_part, dims};
+use rayon::prelude::*;
+
+use super::transform::{GREY, MARGIN, Sample, Warp};
+use crate::flex::{Primitive, dims, written_by_part};
+
+/// Rows that a core takes at a time.
+const SHARE: usize = 16;
 
 /// What the backend is extended by.
 #[backend_extension(Flex, Autodiff)]
@@ -22,20 +30,50 @@ pub(super) fn resample(images: Tensor<4>, warps: &[Warp]) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::resample(images.into_dispatch(), warps.to_vec()))
 }
 
+/// Where the pixels of one result lie in its image, by row.
+type Samples = Vec<Vec<Sample>>;
+
+/// Where the pixels of all results lie in images of these dimensions.
+fn samples(warps: &[Warp], [_, _, h, w]: [usize; 4]) -> Vec<Samples> {
+    warps.iter().map(|warp| warp.samples([h, w])).collect()
+}
+
+/// A plane of an image, `w` pixels wide, with its margin.
+fn padded(plane: &[f32], w: usize) -> Vec<f32> {
+    let [before, after] = MARGIN;
+    let pitch = w + before + after;
+    let rows = plane.len() / w;
+    let mut padded = vec![GREY; (rows + before + after) * pitch];
+    for (row, to) in plane.chunks(w).zip(padded.chunks_mut(pitch).skip(before)) {
+        to[before..][..w].copy_from_slice(row);
+    }
+    padded
+}
+
+/// The results, `ow` pixels wide.
+fn gather(images: &Primitive, samples: &[Samples], ow: usize) -> Primitive {
+    let [n, c, _, w] = dims(images);
+    let pitch = w + MARGIN[0] + MARGIN[1];
+    let plane = |i: usize, plane: &[f32], out: &mut [MaybeUninit<f32>]| {
+        let plane = padded(plane, w);
+        let rows = out.par_chunks_mut(ow).zip(&samples[i / c]).with_min_len(SHARE);
+        rows.for_each(|(out, samples)| {
+            for (out, sample) in out.iter_mut().zip(samples) {
+                let at = sample.at as usize;
+                let [above, below] = [at, at + pitch].map(|at| &plane[at..at + 2]);
+                let [a, b, c, d] = sample.shares();
+                out.write(above[0] * a + above[1] * b + below[0] * c + below[1] * d);
+            }
+        });
+    };
+    // SAFETY: there is a sample for each pixel of the result.
+    unsafe { written_by_part(images, n * c, [n, c, samples[0].len(), ow], plane) }
+}
+
 impl Resampling for Flex {
     fn resample(images: Primitive, warps: Vec<Warp>) -> Primitive {
-        let [n, c, h, w] = dims(&images);
-        let [oh, ow] = warps[0].size();
-        by_part(&images, n, [n, c, oh, ow], |i, image, out| {
-            let places = warps[i].size().iter().product();
-            warps[i].each_pixel([h, w], |to, from, weights| {
-                let outside = GREY * (1.0 - weights.iter().sum::<f32>());
-                for (image, out) in image.chunks(h * w).zip(out.chunks_mut(places)) {
-                    let inside: f32 = from.iter().zip(weights).map(|(&p, weight)| image[p] * weight).sum();
-                    out[to] = inside + outside;
-                }
-            });
-        })
+        let [_, width] = warps[0].size();
+        gather(&images, &samples(&warps, dims(&images)), width)
     }
 }
 
@@ -43,22 +81,33 @@ impl Resampling for Flex {
 struct Spread;
 
 impl Backward<Flex, 1> for Spread {
-    type State = (Vec<Warp>, [usize; 4]);
+    /// Where the pixels lay, and the images' dimensions.
+    type State = (Arc<Vec<Samples>>, [usize; 4]);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<Flex>(&ops.node);
-        let (warps, dims @ [n, _, h, w]) = ops.state;
+        let (samples, dims @ [n, c, h, w]) = ops.state;
         let [Some(images)] = ops.parents else { return };
-        let spread = by_part(&gradient, n, dims, |i, gradient, out| {
-            let places = warps[i].size().iter().product();
-            warps[i].each_pixel([h, w], |to, from, weights| {
-                for (gradient, out) in gradient.chunks(places).zip(out.chunks_mut(h * w)) {
-                    for (&p, weight) in from.iter().zip(weights) {
-                        out[p] += gradient[to] * weight;
-                    }
-                }
-            });
-        });
+        let [before, after] = MARGIN;
+        let pitch = w + before + after;
+        let plane = |i: usize, gradient: &[f32], out: &mut [MaybeUninit<f32>]| {
+            let mut sum = vec![0.0; (h + before + after) * pitch];
+            for (gradient, sample) in gradient.iter().zip(samples[i / c].iter().flatten()) {
+                let at = sample.at as usize;
+                let [a, b, c, d] = sample.shares();
+                let above = &mut sum[at..at + 2];
+                above[0] += gradient * a;
+                above[1] += gradient * b;
+                let below = &mut sum[at + pitch..at + pitch + 2];
+                below[0] += gradient * c;
+                below[1] += gradient * d;
+            }
+            for (out, row) in out.chunks_mut(w).zip(sum.chunks(pitch).skip(before)) {
+                out.write_copy_of_slice(&row[before..before + w]);
+            }
+        };
+        // SAFETY: all rows are written.
+        let spread = unsafe { written_by_part(&gradient, n * c, dims, plane) };
         gradients.register::<Flex>(images.id, spread);
     }
 }
@@ -67,9 +116,11 @@ impl<C: CheckpointStrategy> Resampling for Autodiff<Flex, C> {
     fn resample(images: FloatTensor<Self>, warps: Vec<Warp>) -> FloatTensor<Self> {
         let (images, node) = images.into_parts();
         let dims = dims(&images);
-        let seen = Flex::resample(images, warps.clone());
+        let samples = samples(&warps, dims);
+        let [_, width] = warps[0].size();
+        let seen = gather(&images, &samples, width);
         match Spread.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((warps, dims), seen),
+            OpsKind::Tracked(prep) => prep.finish((Arc::new(samples), dims), seen),
             OpsKind::UnTracked(prep) => prep.finish(seen),
         }
     }

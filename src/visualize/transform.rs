@@ -1,7 +1,9 @@
 //! What is done to the image at each step, so that only what survives it drives the unit.
 
+use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{Rng, RngExt};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// One transform.
@@ -44,6 +46,28 @@ pub fn smallest(transforms: &[Transform], size: usize) -> usize {
 
 /// What is outside the image.
 pub(super) const GREY: f32 = 0.5;
+
+/// How many grey rows and columns there are before an image and after it, for what a result takes from outside.
+pub(super) const MARGIN: [usize; 2] = [1, 2];
+
+/// Where a pixel of a result lies in an image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// The place of the first of the four pixels around it, in the image with its margin.
+    pub at: u32,
+    /// How far it lies from that one, in pixels: 0 to 1.
+    below: f32,
+    right: f32,
+}
+
+impl Sample {
+    /// What it takes of the four pixels around it, in their order.
+    #[inline(always)]
+    pub fn shares(&self) -> [f32; 4] {
+        let Self { below, right, .. } = *self;
+        [(1.0 - below) * (1.0 - right), (1.0 - below) * right, below * (1.0 - right), below * right]
+    }
+}
 
 /// Transforms drawn for one image at one step, composed into one map, so that the image is resampled once.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,37 +142,25 @@ impl Warp {
         self.size
     }
 
-    /// Calls `f` for each pixel of the result, with its place, the places of the four pixels of an image of this size
-    /// that it lies between, and their shares; those outside the image have none.
-    pub(super) fn each_pixel(&self, [h, w]: [usize; 2], mut f: impl FnMut(usize, [usize; 4], [f32; 4])) {
-        let [oh, ow] = self.size;
-        // A call of the library's floor would take longer than the rest.
-        let floor = |x: f32| {
-            let towards_zero = x as isize;
-            if towards_zero as f32 > x { towards_zero - 1 } else { towards_zero }
-        };
-        for oy in 0..oh {
-            for ox in 0..ow {
-                let [y, x] = self.map.map(|r| r[0] * oy as f32 + r[1] * ox as f32 + r[2]);
-                let [y0, x0] = [y, x].map(floor);
-                let (ty, tx) = (y - y0 as f32, x - x0 as f32);
-                let mut shares = [(1.0 - ty) * (1.0 - tx), (1.0 - ty) * tx, ty * (1.0 - tx), ty * tx];
-                let mut places = [0; 4];
-                if y0 >= 0 && x0 >= 0 && y0 + 1 < h as isize && x0 + 1 < w as isize {
-                    let at = y0 as usize * w + x0 as usize;
-                    f(oy * ow + ox, [at, at + 1, at + w, at + w + 1], shares);
-                    continue;
-                }
-                for corner in 0..4 {
-                    let [cy, cx] = [y0 + corner as isize / 2, x0 + corner as isize % 2];
-                    if (0..h as isize).contains(&cy) && (0..w as isize).contains(&cx) {
-                        places[corner] = cy as usize * w + cx as usize;
-                    } else {
-                        shares[corner] = 0.0;
-                    }
-                }
-                f(oy * ow + ox, places, shares);
-            }
+    /// Where each pixel of the result lies in an image of this size, by row.
+    pub(super) fn samples(&self, image: [usize; 2]) -> Vec<Vec<Sample>> {
+        let [height, width] = self.size;
+        let row = |oy: usize| (0..width).map(|ox| self.sample(oy as f32, ox as f32, image)).collect();
+        (0..height).into_par_iter().with_min_len(16).map(row).collect()
+    }
+
+    #[inline(always)]
+    fn sample(&self, oy: f32, ox: f32, image: [usize; 2]) -> Sample {
+        // What lies beyond the margin is as grey as the margin.
+        let [y, x] = [0, 1].map(|axis| {
+            let [down, right, shift] = self.map[axis];
+            (down * oy + right * ox + shift).clamp(-1.0, image[axis] as f32) + MARGIN[0] as f32
+        });
+        let [above, left] = [y as u32, x as u32];
+        Sample {
+            at: above * (image[1] + MARGIN[0] + MARGIN[1]) as u32 + left,
+            below: y - above as f32,
+            right: x - left as f32,
         }
     }
 
@@ -171,29 +183,30 @@ impl Warp {
 
     /// [`apply`](Self::apply) by Burn's own operations.
     fn gather(warps: &[Self], images: Tensor<4>) -> Tensor<4> {
-        let [n, c, h, w] = images.dims();
+        let [before, after] = MARGIN;
+        let [_, _, h, w] = images.dims();
         let [oh, ow] = warps[0].size;
-        let device = images.device();
+        let padded = images.pad([(before, after); 2], PadMode::Constant(GREY));
+        let [n, c, height, width] = padded.dims();
+        let device = padded.device();
         let mut corners = [(); 4].map(|()| Vec::with_capacity(n * oh * ow));
         let mut weights = [(); 4].map(|()| Vec::with_capacity(n * oh * ow));
-        let mut outside = Vec::with_capacity(n * oh * ow);
         for (i, warp) in warps.iter().enumerate() {
-            warp.each_pixel([h, w], |_, places, shares| {
+            for sample in warp.samples([h, w]).into_iter().flatten() {
+                let shares = sample.shares();
                 for corner in 0..4 {
-                    corners[corner].push((i * h * w + places[corner]) as i32);
+                    let place = sample.at as usize + corner / 2 * width + corner % 2;
+                    corners[corner].push((i * height * width + place) as i32);
                     weights[corner].push(shares[corner]);
                 }
-                outside.push(GREY * (1.0 - shares.iter().sum::<f32>()));
-            });
+            }
         }
-        let column = |values: Vec<f32>| -> Tensor<2> {
-            Tensor::from_data(TensorData::new(values, [n * oh * ow, 1]), &device)
-        };
         // One row a pixel, so that picking pixels copies whole rows.
-        let rows: Tensor<2> = images.permute([0, 2, 3, 1]).reshape([n * h * w, c]);
-        let mut sum = column(outside).expand([n * oh * ow, c]);
+        let rows: Tensor<2> = padded.permute([0, 2, 3, 1]).reshape([n * height * width, c]);
+        let mut sum = Tensor::zeros([n * oh * ow, c], &device);
         for (places, weights) in corners.into_iter().zip(weights) {
-            sum = sum + pick(&rows, places, &device) * column(weights);
+            let weights = Tensor::<2>::from_data(TensorData::new(weights, [n * oh * ow, 1]), &device);
+            sum = sum + pick(&rows, places, &device) * weights;
         }
         sum.reshape([n, oh, ow, c]).permute([0, 3, 1, 2])
     }
