@@ -121,14 +121,6 @@ impl Layer {
         }
     }
 
-    /// Applies the convolution that `op` describes to its input and then max(x, 0), in one pass over memory.
-    pub fn forward_rectified(&self, op: &Op, inputs: Vec<Tensor<4>>) -> Tensor<4> {
-        match self {
-            Self::Conv(conv) => convolve(conv, op, one(inputs), true),
-            _ => activation::relu(self.forward(op, inputs)),
-        }
-    }
-
     /// Applies the layer that `op` describes to its inputs, each `[N, C, H, W]`.
     pub fn forward(&self, op: &Op, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
         match self {
@@ -295,6 +287,18 @@ impl Layer {
             Op::Resize(ref resize) => resize.apply(one(inputs)),
             _ => unreachable!("{op:?} is not a plain layer"),
         }
+    }
+}
+
+/// Applies one or two convolutions to the same input and joins what comes out, and then max(x, 0) if it is to be rectified,
+/// in one pass over memory. Two must have margins that are the same for maps of any size.
+pub(super) fn convolutions(layers: &[(&Layer, &Op)], x: Tensor<4>, rectify: bool) -> Tensor<4> {
+    match *layers {
+        [(Layer::Conv(conv), op)] => convolve(conv, op, x, rectify),
+        [(Layer::Conv(first), _), (Layer::Conv(second), _)] => {
+            convolution::convolve_pair([first, second], x, rectify)
+        }
+        _ => unreachable!("one or two convolutions"),
     }
 }
 

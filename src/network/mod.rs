@@ -1,6 +1,7 @@
 //! CNNs as directed acyclic graphs of named layers, with one forward pass.
 
 mod convolution;
+mod fusion;
 mod graph;
 mod layer;
 #[cfg(feature = "flex")]
@@ -16,13 +17,14 @@ pub(crate) mod vector;
 mod weights;
 pub mod zoo;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 
 pub(crate) use convolution::pointwise;
+use fusion::Fusion;
 pub use graph::{Graph, INPUT, Node, Op};
 use layer::Layer;
 pub use padding::{Padding, Same};
@@ -99,22 +101,16 @@ impl Network {
         let order = self.graph.ancestors(wanted);
         let index: HashMap<&str, usize> =
             order.iter().map(|&i| (self.graph.nodes[i].name.as_str(), i)).collect();
+        let mut reads = vec![vec![]; self.graph.nodes.len()];
         let mut uses = vec![0usize; self.graph.nodes.len()];
         for &i in &order {
-            for name in &self.graph.nodes[i].inputs {
-                uses[index[name.as_str()]] += 1;
-            }
+            reads[i] = self.graph.nodes[i].inputs.iter().map(|name| index[name.as_str()]).collect();
+            reads[i].iter().for_each(|&read| uses[read] += 1);
         }
         for &w in wanted {
             uses[w] += 1;
         }
-        // A convolution that only a ReLU reads is computed together with it.
-        let rectified: HashSet<usize> = order
-            .iter()
-            .filter(|&&i| self.graph.nodes[i].op == Op::Relu)
-            .map(|&i| index[self.graph.nodes[i].inputs[0].as_str()])
-            .filter(|&conv| matches!(self.graph.nodes[conv].op, Op::Conv { .. }) && uses[conv] == 1)
-            .collect();
+        let fusion = Fusion::new(&self.graph, &order, &uses, &reads);
         let mut values: Vec<Option<Tensor<4>>> = vec![None; self.graph.nodes.len()];
         let mut take = |values: &mut Vec<Option<Tensor<4>>>, i: usize| {
             uses[i] -= 1;
@@ -122,20 +118,22 @@ impl Network {
             value.expect("evaluated in order and kept until its last use")
         };
         let mut input = Some(input);
-        for &i in &order {
-            let node = &self.graph.nodes[i];
-            values[i] = Some(match node.op {
-                Op::Input { .. } => input.take().expect("one input node"),
-                _ => {
-                    let read: Vec<usize> = node.inputs.iter().map(|name| index[name.as_str()]).collect();
-                    let mut inputs: Vec<Tensor<4>> = read.iter().map(|&r| take(&mut values, r)).collect();
-                    match node.op {
-                        Op::Relu if rectified.contains(&read[0]) => inputs.remove(0),
-                        _ if rectified.contains(&i) => self.layers[i].forward_rectified(&node.op, inputs),
-                        _ => self.layers[i].forward(&node.op, inputs),
-                    }
+        for &i in order.iter().filter(|&&i| !fusion.is_within(i)) {
+            let mut inputs =
+                |i: usize| reads[i].iter().map(|&read| take(&mut values, read)).collect::<Vec<_>>();
+            let op = &self.graph.nodes[i].op;
+            let value = match (op, fusion.group(i)) {
+                (Op::Input { .. }, _) => input.take().expect("one input node"),
+                (_, None) => self.layers[i].forward(op, inputs(i)),
+                (_, Some(group)) => {
+                    let map = group.convs.iter().flat_map(|&conv| inputs(conv)).last();
+                    let convs =
+                        group.convs.iter().map(|&conv| (&self.layers[conv], &self.graph.nodes[conv].op));
+                    let map = map.expect("a convolution has an input");
+                    layer::convolutions(&convs.collect::<Vec<_>>(), map, group.rectified)
                 }
-            });
+            };
+            values[i] = Some(value);
         }
         wanted.iter().map(|&w| take(&mut values, w)).collect()
     }

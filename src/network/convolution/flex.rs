@@ -5,12 +5,12 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::{ActivationOps, ModuleOps};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, backend_extension};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 
-use super::shape::Shape;
+use super::shape::{self, Branch, Shape};
 use crate::flex::{Primitive, contiguous, dims, tensor, values, written_by_part};
 
 /// What the backend is extended by.
@@ -24,10 +24,43 @@ pub(super) trait Convolution: Backend {
         shape: Shape,
         rectify: bool,
     ) -> FloatTensor<Self>;
+
+    /// Two convolutions of the same images, one's channels after the other's. Only the images have a gradient.
+    fn pair(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        second_weight: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+        shapes: [Shape; 2],
+        rectify: bool,
+    ) -> FloatTensor<Self>;
 }
 
 /// The convolution of images `[N, C, H, W]` on the flex backend.
 pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: bool) -> Tensor<4> {
+    let shape = shape(conv, &x);
+    let [weight, bias] = parameters(conv);
+    Tensor::from_dispatch(Dispatch::convolution(x.into_dispatch(), weight, bias, shape, rectify))
+}
+
+/// Two convolutions of images `[N, C, H, W]` on the flex backend, joined: without strides, and nothing is learned by them.
+pub(super) fn convolve_pair(convs: [&Conv2d; 2], x: Tensor<4>, rectify: bool) -> Tensor<4> {
+    let shapes = Shape::joined(convs.map(|conv| shape(conv, &x)));
+    let [[weight, bias], [second_weight, second_bias]] = convs.map(parameters);
+    let x = x.into_dispatch();
+    Tensor::from_dispatch(Dispatch::pair(x, weight, bias, second_weight, second_bias, shapes, rectify))
+}
+
+/// Weight and bias.
+fn parameters(conv: &Conv2d) -> [DispatchTensor; 2] {
+    let weight = conv.weight.val();
+    let none = || Tensor::zeros([weight.dims()[0]], &weight.device());
+    let bias = conv.bias.as_ref().map_or_else(none, |bias| bias.val());
+    [weight.into_dispatch(), bias.into_dispatch()]
+}
+
+fn shape(conv: &Conv2d, x: &Tensor<4>) -> Shape {
     let [_, channels, h, w] = x.dims();
     let [output, input, kh, kw] = conv.weight.dims();
     assert_eq!(channels, input, "a convolution of other channels");
@@ -36,17 +69,57 @@ pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: bool) -> Tensor<4> 
         PaddingConfig2d::Valid => [(0, 0); 2],
         PaddingConfig2d::Same => unreachable!("layers are made with explicit margins"),
     };
-    let shape = Shape {
+    Shape {
         channels: [input, output],
         input: [h, w],
         kernel: [kh, kw],
         stride: conv.stride,
         padding,
+        unused: [(0, 0); 2],
         dilation: conv.dilation,
-    };
-    let bias = conv.bias.as_ref().map_or_else(|| Tensor::zeros([output], &x.device()), |bias| bias.val());
-    let [x, weight] = [x, conv.weight.val()].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(Dispatch::convolution(x, weight, bias.into_dispatch(), shape, rectify))
+    }
+}
+
+/// Convolutions whose outputs are joined.
+#[derive(Clone, Debug)]
+struct Joined {
+    shapes: Vec<Shape>,
+    weights: Vec<Primitive>,
+    biases: Vec<Primitive>,
+}
+
+impl Joined {
+    fn branches(&self) -> Vec<Branch<'_>> {
+        let parameters = self.weights.iter().map(values).zip(self.biases.iter().map(values));
+        let all = self.shapes.iter().zip(parameters);
+        all.map(|(shape, (weights, bias))| Branch { shape, weights, bias }).collect()
+    }
+
+    fn forward(&self, x: &Primitive, rectify: bool) -> Primitive {
+        let branches = self.branches();
+        let [n, ..] = dims(x);
+        let [h, w] = self.shapes[0].output();
+        let channels = self.shapes.iter().map(|shape| shape.channels[1]).sum();
+        // SAFETY: `forward` writes every value.
+        unsafe {
+            written_by_part(x, n, [n, channels, h, w], |_, x, out| shape::forward(&branches, x, rectify, out))
+        }
+    }
+
+    /// The gradient of the images, given the output where it was rectified.
+    fn input_gradient(&self, gradient: &Primitive, rectified: Option<&Primitive>) -> Primitive {
+        let branches = self.branches();
+        let [n, ..] = dims(gradient);
+        let Shape { channels: [channels, _], input: [h, w], .. } = self.shapes[0];
+        // SAFETY: `input_gradient` writes every value.
+        unsafe {
+            written_by_part(gradient, n, [n, channels, h, w], |i, gradient, out| {
+                let part = i * gradient.len()..(i + 1) * gradient.len();
+                let rectified = rectified.map(|output| &values(output)[part]);
+                shape::input_gradient(&branches, gradient, rectified, out);
+            })
+        }
+    }
 }
 
 impl Convolution for Flex {
@@ -57,87 +130,85 @@ impl Convolution for Flex {
         shape: Shape,
         rectify: bool,
     ) -> Primitive {
-        let [weight, bias] = [&weight, &bias].map(contiguous);
-        let [n, ..] = dims(&x);
-        let [h, w] = shape.output();
-        // SAFETY: `forward` writes every value.
-        unsafe {
-            written_by_part(&x, n, [n, shape.channels[1], h, w], |_, x, out| {
-                shape.forward(x, values(&weight), values(&bias), rectify, out);
-            })
-        }
+        let [weights, biases] = [&weight, &bias].map(|parameter| vec![contiguous(parameter)]);
+        Joined { shapes: vec![shape], weights, biases }.forward(&x, rectify)
+    }
+
+    fn pair(
+        x: Primitive,
+        weight: Primitive,
+        bias: Primitive,
+        second_weight: Primitive,
+        second_bias: Primitive,
+        shapes: [Shape; 2],
+        rectify: bool,
+    ) -> Primitive {
+        let [weights, biases] = [[&weight, &second_weight], [&bias, &second_bias]]
+            .map(|parameters| parameters.map(contiguous).to_vec());
+        Joined { shapes: shapes.to_vec(), weights, biases }.forward(&x, rectify)
     }
 }
 
-/// What the gradients need of the forward pass.
-#[derive(Clone, Debug)]
-struct State {
-    /// The images, where the weights have gradients.
-    x: Option<Primitive>,
-    weight: Primitive,
-    /// The output, where it was rectified.
-    rectified: Option<Primitive>,
-    shape: Shape,
+/// The gradient of the images alone.
+#[derive(Debug)]
+struct ImageGradient;
+
+impl Backward<Flex, 1> for ImageGradient {
+    /// The convolutions, and the output where it was rectified.
+    type State = (Joined, Option<Primitive>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = contiguous(&gradients.consume::<Flex>(&ops.node));
+        let (joined, rectified) = ops.state;
+        let [Some(x)] = ops.parents else { return };
+        gradients.register::<Flex>(x.id, joined.input_gradient(&gradient, rectified.as_ref()));
+    }
 }
 
-impl State {
-    /// The gradient of the images.
-    fn of_images(&self, gradient: &Primitive) -> Primitive {
-        let [n, ..] = dims(gradient);
-        let [h, w] = self.shape.input;
-        // SAFETY: `input_gradient` writes every value.
-        unsafe {
-            written_by_part(gradient, n, [n, self.shape.channels[0], h, w], |i, gradient, out| {
-                let rectified = self
-                    .rectified
-                    .as_ref()
-                    .map(|output| &values(output)[i * gradient.len()..][..gradient.len()]);
-                self.shape.input_gradient(values(&self.weight), gradient, rectified, out);
-            })
-        }
-    }
+/// The gradients of images, weights and bias of one convolution.
+#[derive(Debug)]
+struct Gradient;
 
+impl Gradient {
     /// The gradient of the weights, from that of the output before it was rectified.
-    fn of_weights(&self, gradient: &Primitive) -> Primitive {
-        let x = self.x.as_ref().expect("kept where weights have gradients");
+    fn of_weights(shape: &Shape, x: &Primitive, gradient: &Primitive) -> Primitive {
         let [n, ..] = dims(gradient);
-        let [input, output] = self.shape.channels;
-        let [kh, kw] = self.shape.kernel;
+        let [input, output] = shape.channels;
+        let [kh, kw] = shape.kernel;
         let mut sum = vec![0.0; output * input * kh * kw];
         let [images, gradients] = [values(x), values(gradient)].map(|all| all.chunks(all.len() / n));
         for (x, gradient) in images.zip(gradients) {
-            self.shape.add_weight_gradient(x, gradient, &mut sum);
+            shape.add_weight_gradient(x, gradient, &mut sum);
         }
         tensor(sum, [output, input, kh, kw], gradient)
     }
 }
 
-/// The gradients of images, weights and bias.
-#[derive(Debug)]
-struct Gradient;
-
 impl Backward<Flex, 3> for Gradient {
-    type State = State;
+    /// The images, the convolution, and the output where it was rectified.
+    type State = (Option<Primitive>, Joined, Option<Primitive>);
 
-    fn backward(self, ops: Ops<State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(&gradients.consume::<Flex>(&ops.node));
-        let state = ops.state;
+        let (images, joined, rectified) = ops.state;
         let [x, weight, bias] = ops.parents;
         if let Some(x) = x {
-            gradients.register::<Flex>(x.id, state.of_images(&gradient));
+            gradients.register::<Flex>(x.id, joined.input_gradient(&gradient, rectified.as_ref()));
         }
         if weight.is_none() && bias.is_none() {
             return;
         }
-        let gradient = match &state.rectified {
-            Some(output) => Flex::relu_backward(output.clone(), gradient),
+        let gradient = match rectified {
+            Some(output) => Flex::relu_backward(output, gradient),
             None => gradient,
         };
+        let shape = &joined.shapes[0];
         if let Some(weight) = weight {
-            gradients.register::<Flex>(weight.id, state.of_weights(&gradient));
+            let images = images.expect("kept where weights have gradients");
+            gradients.register::<Flex>(weight.id, Self::of_weights(shape, &images, &gradient));
         }
         if let Some(bias) = bias {
-            let [_, channels] = state.shape.channels;
+            let [_, channels] = shape.channels;
             let zeros = tensor(vec![0.0; channels], [channels], &gradient);
             gradients
                 .register::<Flex>(bias.id, Flex::conv2d_bias_backward(gradient.clone(), zeros, gradient));
@@ -156,12 +227,36 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
         let learned = weight.is_tracked();
         let [(x, image_node), (weight, weight_node), (bias, bias_node)] =
             [x, weight, bias].map(|tensor| tensor.into_parts());
-        let [x, weight] = [&x, &weight].map(contiguous);
-        let output = Flex::convolution(x.clone(), weight.clone(), bias, shape.clone(), rectify);
+        let [x, weight, bias] = [&x, &weight, &bias].map(contiguous);
+        let joined = Joined { shapes: vec![shape], weights: vec![weight], biases: vec![bias] };
+        let output = joined.forward(&x, rectify);
         match Gradient.prepare::<C>([image_node, weight_node, bias_node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let rectified = rectify.then(|| output.clone());
-                prep.finish(State { x: learned.then_some(x), weight, rectified, shape }, output)
+                prep.finish((learned.then_some(x), joined, rectified), output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    fn pair(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        second_weight: FloatTensor<Self>,
+        second_bias: FloatTensor<Self>,
+        shapes: [Shape; 2],
+        rectify: bool,
+    ) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let [weights, biases] = [[weight, second_weight], [bias, second_bias]]
+            .map(|parameters| parameters.map(|tensor| contiguous(&tensor.into_parts().0)).to_vec());
+        let joined = Joined { shapes: shapes.to_vec(), weights, biases };
+        let output = joined.forward(&contiguous(&x), rectify);
+        match ImageGradient.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let rectified = rectify.then(|| output.clone());
+                prep.finish((joined, rectified), output)
             }
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
@@ -170,7 +265,7 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
 
 #[cfg(test)]
 mod tests {
-    use burn::module::Param;
+    use burn::module::{Module, Param};
     use burn::tensor::{Device, Distribution};
     use proptest::prelude::*;
 
@@ -192,6 +287,7 @@ mod tests {
                 kernel: [a.0, b.0],
                 stride: [a.1, b.1],
                 padding: [a.3, b.3],
+                unused: [(0, 0); 2],
                 dilation: [a.2, b.2],
             };
             (n, shape)
@@ -258,6 +354,58 @@ mod tests {
         }
     }
 
+    /// Kernels that read an image of this size at as many places, with the padding that makes it so.
+    fn alike() -> impl Strategy<Value = (usize, usize, [usize; 2], Vec<(usize, [usize; 4], [usize; 2])>)> {
+        // Half of what is padded with a kernel of twice that and one more; the rest is cut from both.
+        let axis = || (0usize..3, 1usize..3);
+        let branch =
+            (1usize..20, axis(), axis()).prop_map(|(channels, (reach, dilation), (across, wide))| {
+                (channels, [reach, across, dilation, wide], [reach * dilation, across * wide])
+            });
+        (1usize..3, 1usize..9, [1usize..12, 1usize..20], proptest::collection::vec(branch, 2))
+    }
+
+    proptest! {
+        /// Joined convolutions and the gradient of what they read are those of Burn's own.
+        #[test]
+        fn joined_kernels_agree_with_burns((n, channels, size, kernels) in alike(), rectify: bool, cores in 1usize..3) {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(cores).build().unwrap();
+            pool.install(|| -> Result<(), TestCaseError> {
+                let device = Device::flex();
+                let convs: Vec<Conv2d> = kernels.iter().enumerate().map(|(i, (output, sizes, padding))| {
+                    let [down, across, dilation, wide] = *sizes;
+                    // Not always as much on both sides.
+                    let around = |p: usize| if i % 2 == 0 { (p, p) } else { (p / 2, 2 * p - p / 2) };
+                    let shape = Shape {
+                        channels: [channels, *output],
+                        input: size,
+                        kernel: [2 * down + 1, 2 * across + 1],
+                        stride: [1, 1],
+                        padding: padding.map(around),
+                        unused: [(0, 0); 2],
+                        dilation: [dilation, wide],
+                    };
+                    conv(&shape, true, &device)
+                }).collect();
+                let convs: Vec<Conv2d> = convs.into_iter().map(|conv| conv.train().freeze()).collect();
+                let x = Tensor::<4>::random([n, channels, size[0], size[1]], Distribution::Normal(0.0, 1.0), &device.autodiff());
+                let [ours, burns] = [true, false].map(|ours| {
+                    let x = x.clone().require_grad();
+                    let y = if ours {
+                        convolve_pair([&convs[0], &convs[1]], x.clone(), rectify)
+                    } else {
+                        let y = Tensor::cat(convs.iter().map(|conv| conv.forward(x.clone())).collect(), 1);
+                        if rectify { burn::tensor::activation::relu(y) } else { y }
+                    };
+                    let gradients = (y.clone() * (y.clone() * 0.3).cos()).sum().backward();
+                    (y.without_autodiff(), x.grad(&gradients).unwrap())
+                });
+                close("output", ours.0, burns.0)?;
+                close("gradient of images", ours.1, burns.1)
+            })?;
+        }
+    }
+
     /// Large enough for several tasks and for whole tiles of every height.
     #[test]
     fn large_convolutions_agree_with_burns() {
@@ -270,6 +418,7 @@ mod tests {
                 kernel: [kernel; 2],
                 stride: [stride; 2],
                 padding: [(padding, padding); 2],
+                unused: [(0, 0); 2],
                 dilation: [1, 1],
             };
             let device = Device::flex().autodiff();

@@ -17,17 +17,14 @@ const MOST: usize = 2 * WIDE * 16;
 /// Tiles that a few output channels go over before the next channels do.
 const BLOCK: usize = 8;
 
-/// Sums of shifted planes: at position p, output channel m is `bias[m] + Σ weights[m · stride + columns[t]] ·
-/// planes[starts[t] + p]` over the taps t. Each sum runs in the order of the taps, wherever p is.
+/// Sums of shifted planes: at position p, output channel m is `bias[m] + Σ weight[m, t] · planes[starts[t] + p]` over the
+/// taps t. Each sum runs in the order of the taps, wherever p is.
 pub struct Sums<'a> {
     pub planes: &'a [f32],
     /// By tap, the first position's place in `planes`.
     pub starts: &'a [usize],
-    pub weights: &'a [f32],
-    /// By tap, its place among an output channel's weights.
-    pub columns: &'a [usize],
-    /// From one output channel's weights to the next one's.
-    pub stride: usize,
+    /// Those of the first taps, of the next ones and so on.
+    pub weights: &'a [Weights<'a>],
     pub channels: usize,
     pub bias: Option<&'a [f32]>,
     /// Whether to put max(x, 0) for each sum x.
@@ -36,6 +33,16 @@ pub struct Sums<'a> {
     pub rows: usize,
     pub pitch: usize,
     pub target: Target,
+}
+
+/// Weights of some taps.
+#[derive(Clone, Copy)]
+pub struct Weights<'a> {
+    pub values: &'a [f32],
+    /// By tap, its place among an output channel's weights.
+    pub columns: &'a [usize],
+    /// From one output channel's weights to the next one's.
+    pub stride: usize,
 }
 
 /// Where the sums go: by row and column of positions, a place in a plane of `size` for each output channel, or, with several
@@ -85,6 +92,15 @@ impl Output {
     pub fn new(out: &mut [MaybeUninit<f32>]) -> Self {
         Self(out.as_mut_ptr().cast())
     }
+
+    /// The place so many values on.
+    ///
+    /// # Safety
+    /// There are as many.
+    pub unsafe fn after(self, values: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.add(values) })
+    }
 }
 
 // SAFETY: tasks have different positions, and two positions never have one place.
@@ -109,9 +125,14 @@ pub unsafe fn write(all: &[Sums], out: Output) {
 impl Sums<'_> {
     /// The positions that go to the target's plane. Refuses weights and biases outside of what there are.
     fn positions(&self) -> Option<Range<usize>> {
-        assert_eq!(self.starts.len(), self.columns.len());
-        if let (Some(last), true) = (self.columns.iter().max(), self.channels > 0) {
-            assert!((self.channels - 1) * self.stride + last < self.weights.len());
+        assert_eq!(
+            self.starts.len(),
+            self.weights.iter().map(|weights| weights.columns.len()).sum::<usize>()
+        );
+        for weights in self.weights {
+            if let (Some(last), true) = (weights.columns.iter().max(), self.channels > 0) {
+                assert!((self.channels - 1) * weights.stride + last < weights.values.len());
+            }
         }
         assert!(self.bias.is_none_or(|bias| bias.len() == self.channels));
         let [_, columns] = self.target.within(1, self.pitch);
@@ -369,24 +390,28 @@ unsafe fn accumulate<V: Vector, const M: usize, const N: usize>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut rows = [sums.weights.as_ptr(); M];
-        for i in 0..M {
-            rows[i] = sums.weights.as_ptr().add((m + i).min(sums.channels - 1) * sums.stride);
-        }
         let mut sum = [[V::splat(0.0); N]; M];
         let mut values = [V::splat(0.0); N];
-        for t in 0..starts.len() {
-            let x = x.add(*starts.get_unchecked(t));
-            let column = *sums.columns.get_unchecked(t);
-            for j in 0..N {
-                values[j] = V::load(x.add(j * V::LANES));
-            }
+        let mut next = starts.as_ptr();
+        for weights in sums.weights {
+            let mut rows = [weights.values.as_ptr(); M];
             for i in 0..M {
-                let weight = V::splat(*rows[i].add(column));
+                rows[i] = rows[i].add((m + i).min(sums.channels - 1) * weights.stride);
+            }
+            for t in 0..weights.columns.len() {
+                let x = x.add(*next.add(t));
+                let column = *weights.columns.get_unchecked(t);
                 for j in 0..N {
-                    sum[i][j] = weight.mul_add(values[j], sum[i][j]);
+                    values[j] = V::load(x.add(j * V::LANES));
+                }
+                for i in 0..M {
+                    let weight = V::splat(*rows[i].add(column));
+                    for j in 0..N {
+                        sum[i][j] = weight.mul_add(values[j], sum[i][j]);
+                    }
                 }
             }
+            next = next.add(weights.columns.len());
         }
         for i in 0..M {
             for j in 0..N {

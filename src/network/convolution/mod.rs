@@ -25,6 +25,23 @@ pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: bool) -> Tensor<4> 
     if rectify { activation::relu(y) } else { y }
 }
 
+/// Two convolutions of the same images `[N, C, H, W]`, one's channels after the other's, and max(x, 0) of each value if they
+/// are to be rectified. Without strides, and where nothing is learned by them, they are computed together.
+pub(super) fn convolve_pair(convs: [&Conv2d; 2], x: Tensor<4>, rectify: bool) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if crate::flex::holds(&x) && convs.iter().all(|conv| can_be_joined(conv)) {
+        return flex::convolve_pair(convs, x, rectify);
+    }
+    Tensor::cat(convs.map(|conv| convolve(conv, x.clone(), rectify)).to_vec(), 1)
+}
+
+#[cfg(feature = "flex")]
+fn can_be_joined(conv: &Conv2d) -> bool {
+    let learned =
+        conv.weight.val().is_tracked() || conv.bias.as_ref().is_some_and(|bias| bias.val().is_tracked());
+    conv.groups == 1 && conv.stride == [1, 1] && !learned
+}
+
 /// The convolution of images `[N, C, H, W]` with a 1x1 kernel, weights `[out, C, 1, 1]` and biases `[out]`, that nothing
 /// is learned by.
 pub(crate) fn pointwise(x: Tensor<4>, weight: TensorData, bias: TensorData) -> Tensor<4> {

@@ -1,4 +1,5 @@
-//! A convolution and its gradients as sums and products of shifted planes.
+//! A convolution and its gradients, or several of one input whose outputs are joined, as sums and products of shifted
+//! planes.
 //!
 //! With a stride of s, rows (and columns) of the input fall into s phases, and a place of the kernel reads one of them
 //! only: what it reads moves by one position from one output to the next, as without a stride.
@@ -9,7 +10,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::kernel::{self, Output, Products, Sums, Target};
+use super::kernel::{self, Output, Products, Sums, Target, Weights};
 
 /// The sizes of a convolution, rows before columns.
 #[derive(Clone, Debug)]
@@ -19,7 +20,18 @@ pub struct Shape {
     pub kernel: [usize; 2],
     pub stride: [usize; 2],
     pub padding: [(usize, usize); 2],
+    /// How much of the padding only other convolutions need, which this one is joined with.
+    pub unused: [(usize, usize); 2],
     pub dilation: [usize; 2],
+}
+
+/// One of the convolutions of an image that are joined. They differ in their kernels and output channels only.
+pub struct Branch<'a> {
+    pub shape: &'a Shape,
+    /// `[out, C, kh, kw]`
+    pub weights: &'a [f32],
+    /// `[out]`
+    pub bias: &'a [f32],
 }
 
 thread_local! {
@@ -101,10 +113,8 @@ struct Phase {
     across: usize,
     /// Places in the planes of the output's gradient, by tap.
     starts: Vec<usize>,
-    /// Places among the weights, by tap.
-    columns: Vec<usize>,
-    /// From one input channel's weights to the next one's.
-    stride: usize,
+    /// By branch, places among the weights by tap, and from one input channel's weights to the next one's.
+    columns: Vec<(Vec<usize>, usize)>,
     /// Weights in another order than the convolution's.
     packed: Option<Vec<f32>>,
 }
@@ -114,13 +124,38 @@ impl Shape {
     pub fn output(&self) -> [usize; 2] {
         std::array::from_fn(|d| {
             let padded = self.input[d] + self.padding[d].0 + self.padding[d].1;
+            let padded = padded - self.unused[d].0 - self.unused[d].1;
             (padded - self.dilation[d] * (self.kernel[d] - 1) - 1) / self.stride[d] + 1
         })
     }
 
-    /// How many positions the last place of the kernel lies from the first, by axis.
+    /// Where a place of the kernel reads the padded input for the first row (`axis` 0) or column (1) of the output.
+    fn reads(&self, axis: usize, k: usize) -> usize {
+        self.unused[axis].0 + k * self.dilation[axis]
+    }
+
+    /// How many positions after the first the last place of the kernel reads, by axis.
     fn reach(&self) -> [usize; 2] {
-        std::array::from_fn(|d| self.dilation[d] * (self.kernel[d] - 1) / self.stride[d])
+        std::array::from_fn(|d| self.reads(d, self.kernel[d] - 1) / self.stride[d])
+    }
+
+    /// The shapes of convolutions of one image without strides, as they are when joined: with the padding that any of them
+    /// needs.
+    pub fn joined<const N: usize>(shapes: [Self; N]) -> [Self; N] {
+        let padding: [(usize, usize); 2] = std::array::from_fn(|d| {
+            let most = |side: fn(&(usize, usize)) -> usize| {
+                shapes.iter().map(|shape| side(&shape.padding[d])).max().unwrap_or(0)
+            };
+            (most(|p| p.0), most(|p| p.1))
+        });
+        let with_padding = |shape: Self| Self {
+            unused: std::array::from_fn(|d| {
+                (padding[d].0 - shape.padding[d].0, padding[d].1 - shape.padding[d].1)
+            }),
+            padding,
+            ..shape
+        };
+        shapes.map(with_padding)
     }
 
     /// How many weights an output channel has.
@@ -138,7 +173,7 @@ impl Shape {
     fn phases_read(&self) -> [Vec<usize>; 2] {
         std::array::from_fn(|d| {
             let mut read: Vec<usize> =
-                (0..self.kernel[d]).map(|k| k * self.dilation[d] % self.stride[d]).collect();
+                (0..self.kernel[d]).map(|k| self.reads(d, k) % self.stride[d]).collect();
             read.sort_unstable();
             read.dedup();
             read
@@ -166,7 +201,7 @@ impl Shape {
         let index = |phases: &[usize], phase| phases.binary_search(&phase).expect("a phase that is read");
         self.places()
             .map(|[c, ky, kx]| {
-                let [y, x] = [ky * self.dilation[0], kx * self.dilation[1]];
+                let [y, x] = [self.reads(0, ky), self.reads(1, kx)];
                 let i = (c * down.len() + index(&down, y % sy)) * across.len() + index(&across, x % sx);
                 i * plane + y / sy * pitch + x / sx
             })
@@ -200,180 +235,13 @@ impl Shape {
         }
     }
 
-    /// The convolution of one image `[C, H, W]` with weights `[out, C, kh, kw]`, and max(x, 0) of it if it is to be
-    /// rectified; every value of it is written.
-    pub fn forward(
-        &self,
-        x: &[f32],
-        weights: &[f32],
-        bias: &[f32],
-        rectify: bool,
-        out: &mut [MaybeUninit<f32>],
-    ) {
-        let columns: Vec<usize> = (0..self.taps()).collect();
-        let planes = self.input_planes();
-        let [h, w] = self.output();
-        assert_eq!(out.len(), self.channels[1] * h * w);
-        let out = Output::new(out);
-        let pitch = planes.pitch;
-        let sum = |rows: Range<usize>, planes: &[f32], starts: &[usize]| {
-            let sums = Sums {
-                planes,
-                starts,
-                weights,
-                columns: &columns,
-                stride: self.taps(),
-                channels: self.channels[1],
-                bias: Some(bias),
-                rectify,
-                rows: rows.len(),
-                pitch,
-                target: Target { size: [h, w], step: [1, 1], shift: [rows.start as isize, 0], phases: 1 },
-            };
-            // SAFETY: no two bands have a row in common.
-            unsafe { kernel::write(&[sums], out) };
-        };
-        let work = pitch * self.taps() * self.channels[1];
-        if self.reads_image() {
-            let starts = self.input_starts(x.len() / self.channels[0], pitch);
-            in_bands(h, planes.share(work), |rows| {
-                let from = rows.start * pitch;
-                sum(rows, &x[from..], &starts);
-            });
-        } else {
-            let band = planes.band(work);
-            let starts = self.input_starts((band + planes.reach) * pitch, pitch);
-            planes.each_band(band, self.fill_input(x, pitch), |rows, planes| sum(rows, planes, &starts));
-        }
-    }
-
-    /// The gradient of one image, given that of the output. Where the output was rectified, it is given too: the gradient
-    /// is that of its positive values only. Every value is written.
-    pub fn input_gradient(
-        &self,
-        weights: &[f32],
-        gradient: &[f32],
-        rectified: Option<&[f32]>,
-        out: &mut [MaybeUninit<f32>],
-    ) {
-        let [h, w] = self.output();
-        // Row y of the padded input is row y div s of phase y mod s; place k of the kernel adds to it from output row
-        // (y - k · dilation) / s, if that is whole.
-        let back = self.reach();
-        let first: [usize; 2] = std::array::from_fn(|d| self.padding[d].0 / self.stride[d]);
-        let [rows, columns] =
-            std::array::from_fn(|d| (self.padding[d].0 + self.input[d] - 1) / self.stride[d] + 1 - first[d]);
-        let planes = Planes { count: self.channels[1], rows, pitch: columns + back[1], reach: back[0] };
-        let pitch = planes.pitch;
-        // Column q holds output column q + first - back, and rows likewise.
-        let before = back[1].saturating_sub(first[1]).min(pitch);
-        let skipped = first[1].saturating_sub(back[1]);
-        let n = (pitch - before).min(w.saturating_sub(skipped));
-        let copy = |from: usize, to: &mut [f32]| {
-            let gradient = &gradient[from..from + to.len()];
-            match rectified {
-                None => to.copy_from_slice(gradient),
-                Some(values) => kernel::where_positive(&values[from..from + to.len()], gradient, to),
-            }
-        };
-        let fill = |m: usize, rows: Range<usize>, to: &mut [f32]| {
-            let below = (back[0].saturating_sub(first[0])).clamp(rows.start, rows.end);
-            let above = (h + back[0]).saturating_sub(first[0]).clamp(below, rows.end);
-            let [start, end] = [below, above].map(|r| (r - rows.start) * pitch);
-            to[..start].fill(0.0);
-            to[end..].fill(0.0);
-            if below == above {
-                return;
-            }
-            let from = (m * h + below + first[0] - back[0]) * w + skipped;
-            if n == pitch && n == w {
-                return copy(from, &mut to[start..end]);
-            }
-            for (r, row) in to[start..end].chunks_mut(pitch).enumerate() {
-                row[..before].fill(0.0);
-                row[before + n..].fill(0.0);
-                copy(from + r * w, &mut row[before..before + n]);
-            }
-        };
-        assert_eq!(out.len(), self.channels[0] * self.input[0] * self.input[1]);
-        let out = Output::new(out);
-        let sum = |band: Range<usize>, planes: &[f32], phases: &[Phase]| {
-            let sums: Vec<Sums> = phases
-                .iter()
-                .map(|phase| Sums {
-                    planes,
-                    starts: &phase.starts,
-                    weights: phase.packed.as_deref().unwrap_or(weights),
-                    columns: &phase.columns,
-                    stride: phase.stride,
-                    channels: self.channels[0] * phase.across,
-                    bias: None,
-                    rectify: false,
-                    rows: band.len(),
-                    pitch,
-                    target: Target {
-                        size: self.input,
-                        step: self.stride,
-                        shift: std::array::from_fn(|d| {
-                            let row = first[d] + if d == 0 { band.start } else { 0 };
-                            (row * self.stride[d] + phase.at[d]) as isize - self.padding[d].0 as isize
-                        }),
-                        phases: phase.across,
-                    },
-                })
-                .collect();
-            // SAFETY: no two bands have a row in common.
-            unsafe { kernel::write(&sums, out) };
-        };
-        let work = pitch * self.taps() * self.channels[1] / (self.stride[0] * self.stride[1]);
-        if rectified.is_none() && [rows + back[0], pitch] == [h, w] && back == first {
-            let phases = self.phases(weights, h * w, pitch);
-            in_bands(rows, planes.share(work), |rows| {
-                let from = rows.start * pitch;
-                sum(rows, &gradient[from..], &phases);
-            });
-        } else {
-            let band = planes.band(work);
-            let phases = self.phases(weights, (band + planes.reach) * pitch, pitch);
-            planes.each_band(band, fill, |rows, planes| sum(rows, planes, &phases));
-        }
-    }
-
-    /// The phases of the rows and columns of the padded input, and what adds to each from such planes of the output's
-    /// gradient.
-    fn phases(&self, weights: &[f32], plane: usize, pitch: usize) -> Vec<Phase> {
-        let [down, across] = std::array::from_fn(|d| self.stride[d].min(self.input[d] + self.padding[d].0));
-        // The few channels of an image would leave registers unused.
-        if across > 1 && self.channels[0] * across <= FEW {
-            return (0..down).map(|y| self.phases_of_row(y, across, weights, plane, pitch)).collect();
-        }
-        let phases = (0..down).flat_map(|y| (0..across).map(move |x| [y, x]));
-        phases.map(|phase| self.phase(phase, plane, pitch)).collect()
-    }
-
     /// By axis: the places of the kernel that add to a phase, and how many output rows or columns each reaches back.
     fn places_of_phase(&self, axis: usize, phase: usize) -> Vec<(usize, usize)> {
         (0..self.kernel[axis])
-            .map(|k| (k, k * self.dilation[axis]))
+            .map(|k| (k, self.reads(axis, k)))
             .filter(|(_, y)| y % self.stride[axis] == phase)
             .map(|(k, y)| (k, y / self.stride[axis]))
             .collect()
-    }
-
-    fn phase(&self, at: [usize; 2], plane: usize, pitch: usize) -> Phase {
-        let [kh, kw] = self.kernel;
-        let [down, across] = [0, 1].map(|d| self.places_of_phase(d, at[d]));
-        let back = self.reach();
-        let (mut starts, mut columns) = (vec![], vec![]);
-        for m in 0..self.channels[1] {
-            for &(ky, y) in &down {
-                for &(kx, x) in &across {
-                    starts.push(m * plane + (back[0] - y) * pitch + back[1] - x);
-                    columns.push((m * self.channels[0] * kh + ky) * kw + kx);
-                }
-            }
-        }
-        Phase { at, across: 1, starts, columns, stride: kh * kw, packed: None }
     }
 
     /// All phases of the columns, for one of the rows: each input channel once for each of them, with weights of 0 where a
@@ -401,7 +269,7 @@ impl Shape {
             }
         }
         let columns = (0..taps).collect();
-        Phase { at: [row, 0], across, starts, columns, stride: taps, packed: Some(packed) }
+        Phase { at: [row, 0], across, starts, columns: vec![(columns, taps)], packed: Some(packed) }
     }
 
     /// Adds the gradient of the weights for one image to `weights`.
@@ -435,6 +303,207 @@ impl Shape {
             add(memory, plane, weights);
         });
     }
+}
+
+/// How far the kernels of all branches reach.
+fn reach(branches: &[Branch]) -> [usize; 2] {
+    std::array::from_fn(|d| branches.iter().map(|branch| branch.shape.reach()[d]).max().unwrap_or(0))
+}
+
+/// The output channels of all branches.
+fn channels(branches: &[Branch]) -> usize {
+    branches.iter().map(|branch| branch.shape.channels[1]).sum()
+}
+
+/// The weights that one position of the outputs is multiplied with.
+fn taps(branches: &[Branch]) -> usize {
+    branches.iter().map(|Branch { shape, .. }| shape.taps() * shape.channels[1]).sum()
+}
+
+/// The convolutions of one image `[C, H, W]`, one after another, and max(x, 0) of them if they are to be rectified; every value
+/// of `out` is written.
+pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUninit<f32>]) {
+    let Some(Branch { shape, .. }) = branches.first() else { return };
+    let [h, w] = shape.output();
+    assert_eq!(out.len(), channels(branches) * h * w);
+    let [down, across] = reach(branches);
+    let planes = Planes { reach: down, pitch: w + across, ..shape.input_planes() };
+    let columns: Vec<Vec<usize>> = branches.iter().map(|branch| (0..branch.shape.taps()).collect()).collect();
+    let pitch = planes.pitch;
+    let sum = |rows: Range<usize>, planes: &[f32], starts: &[Vec<usize>], mut out: Output| {
+        for ((Branch { shape, weights, bias }, starts), columns) in branches.iter().zip(starts).zip(&columns)
+        {
+            let sums = Sums {
+                planes,
+                starts,
+                weights: &[Weights { values: weights, columns, stride: shape.taps() }],
+                channels: shape.channels[1],
+                bias: Some(bias),
+                rectify,
+                rows: rows.len(),
+                pitch,
+                target: Target { size: [h, w], step: [1, 1], shift: [rows.start as isize, 0], phases: 1 },
+            };
+            // SAFETY: no two bands have a row in common, and the next branch's planes come after this one's.
+            out = unsafe {
+                kernel::write(&[sums], out);
+                out.after(shape.channels[1] * h * w)
+            };
+        }
+    };
+    let starts = |plane: usize| -> Vec<Vec<usize>> {
+        branches.iter().map(|branch| branch.shape.input_starts(plane, pitch)).collect()
+    };
+    let out = Output::new(out);
+    let work = pitch * taps(branches);
+    if shape.reads_image() {
+        let starts = starts(x.len() / shape.channels[0]);
+        in_bands(h, planes.share(work), |rows| {
+            let from = rows.start * pitch;
+            sum(rows, &x[from..], &starts, out);
+        });
+    } else {
+        let band = planes.band(work);
+        let starts = starts((band + planes.reach) * pitch);
+        planes.each_band(band, shape.fill_input(x, pitch), |rows, planes| sum(rows, planes, &starts, out));
+    }
+}
+
+/// The gradient of one image, given that of the outputs. Where these were rectified, they are given too: the gradient is
+/// that of their positive values only. Every value is written.
+pub fn input_gradient(
+    branches: &[Branch],
+    gradient: &[f32],
+    rectified: Option<&[f32]>,
+    out: &mut [MaybeUninit<f32>],
+) {
+    let Some(Branch { shape, .. }) = branches.first() else { return };
+    let [h, w] = shape.output();
+    // Row y of the padded input is row y div s of phase y mod s; place k of the kernel adds to it from output row
+    // (y - k · dilation) / s, if that is whole.
+    let back = reach(branches);
+    let first: [usize; 2] = std::array::from_fn(|d| shape.padding[d].0 / shape.stride[d]);
+    let [rows, columns] =
+        std::array::from_fn(|d| (shape.padding[d].0 + shape.input[d] - 1) / shape.stride[d] + 1 - first[d]);
+    let planes = Planes { count: channels(branches), rows, pitch: columns + back[1], reach: back[0] };
+    let pitch = planes.pitch;
+    // Column q holds output column q + first - back, and rows likewise.
+    let before = back[1].saturating_sub(first[1]).min(pitch);
+    let skipped = first[1].saturating_sub(back[1]);
+    let n = (pitch - before).min(w.saturating_sub(skipped));
+    let copy = |from: usize, to: &mut [f32]| {
+        let gradient = &gradient[from..from + to.len()];
+        match rectified {
+            None => to.copy_from_slice(gradient),
+            Some(values) => kernel::where_positive(&values[from..from + to.len()], gradient, to),
+        }
+    };
+    let fill = |m: usize, rows: Range<usize>, to: &mut [f32]| {
+        let below = (back[0].saturating_sub(first[0])).clamp(rows.start, rows.end);
+        let above = (h + back[0]).saturating_sub(first[0]).clamp(below, rows.end);
+        let [start, end] = [below, above].map(|r| (r - rows.start) * pitch);
+        to[..start].fill(0.0);
+        to[end..].fill(0.0);
+        if below == above {
+            return;
+        }
+        let from = (m * h + below + first[0] - back[0]) * w + skipped;
+        if n == pitch && n == w {
+            return copy(from, &mut to[start..end]);
+        }
+        for (r, row) in to[start..end].chunks_mut(pitch).enumerate() {
+            row[..before].fill(0.0);
+            row[before + n..].fill(0.0);
+            copy(from + r * w, &mut row[before..before + n]);
+        }
+    };
+    assert_eq!(out.len(), shape.channels[0] * shape.input[0] * shape.input[1]);
+    let out = Output::new(out);
+    let sum = |band: Range<usize>, planes: &[f32], phases: &[Phase]| {
+        let weights: Vec<Vec<Weights>> = phases
+            .iter()
+            .map(|phase| {
+                let values = branches.iter().map(|branch| phase.packed.as_deref().unwrap_or(branch.weights));
+                let places = phase.columns.iter();
+                values
+                    .zip(places)
+                    .map(|(values, &(ref columns, stride))| Weights { values, columns, stride })
+                    .collect()
+            })
+            .collect();
+        let sums: Vec<Sums> = phases
+            .iter()
+            .zip(&weights)
+            .map(|(phase, weights)| Sums {
+                planes,
+                starts: &phase.starts,
+                weights,
+                channels: shape.channels[0] * phase.across,
+                bias: None,
+                rectify: false,
+                rows: band.len(),
+                pitch,
+                target: Target {
+                    size: shape.input,
+                    step: shape.stride,
+                    shift: std::array::from_fn(|d| {
+                        let row = first[d] + if d == 0 { band.start } else { 0 };
+                        (row * shape.stride[d] + phase.at[d]) as isize - shape.padding[d].0 as isize
+                    }),
+                    phases: phase.across,
+                },
+            })
+            .collect();
+        // SAFETY: no two bands have a row in common.
+        unsafe { kernel::write(&sums, out) };
+    };
+    let work = pitch * taps(branches) / (shape.stride[0] * shape.stride[1]);
+    if rectified.is_none() && [rows + back[0], pitch] == [h, w] && back == first {
+        let phases = phases(branches, h * w, pitch);
+        in_bands(rows, planes.share(work), |rows| {
+            let from = rows.start * pitch;
+            sum(rows, &gradient[from..], &phases);
+        });
+    } else {
+        let band = planes.band(work);
+        let phases = phases(branches, (band + planes.reach) * pitch, pitch);
+        planes.each_band(band, fill, |rows, planes| sum(rows, planes, &phases));
+    }
+}
+
+/// The phases of the rows and columns of the padded input, and what adds to each from such planes of the outputs'
+/// gradient.
+fn phases(branches: &[Branch], plane: usize, pitch: usize) -> Vec<Phase> {
+    let [Branch { shape, weights, .. }, ..] = branches else { return vec![] };
+    let [down, across] = std::array::from_fn(|d| shape.stride[d].min(shape.input[d] + shape.padding[d].0));
+    // The few channels of an image would leave registers unused.
+    if branches.len() == 1 && across > 1 && shape.channels[0] * across <= FEW {
+        return (0..down).map(|y| shape.phases_of_row(y, across, weights, plane, pitch)).collect();
+    }
+    let phases = (0..down).flat_map(|y| (0..across).map(move |x| [y, x]));
+    phases.map(|at| phase(branches, at, plane, pitch)).collect()
+}
+
+fn phase(branches: &[Branch], at: [usize; 2], plane: usize, pitch: usize) -> Phase {
+    let back = reach(branches);
+    let mut phase = Phase { at, across: 1, starts: vec![], columns: vec![], packed: None };
+    let mut first = 0;
+    for Branch { shape, .. } in branches {
+        let [kh, kw] = shape.kernel;
+        let [down, across] = [0, 1].map(|d| shape.places_of_phase(d, at[d]));
+        let mut columns = vec![];
+        for m in 0..shape.channels[1] {
+            for &(ky, y) in &down {
+                for &(kx, x) in &across {
+                    phase.starts.push((first + m) * plane + (back[0] - y) * pitch + back[1] - x);
+                    columns.push((m * shape.channels[0] * kh + ky) * kw + kx);
+                }
+            }
+        }
+        phase.columns.push((columns, kh * kw));
+        first += shape.channels[1];
+    }
+    phase
 }
 
 /// Every `stride`-th value of `values` from column `phase` of its padded row on; zeros outside it.
