@@ -44,6 +44,9 @@ const BAND: usize = if cfg!(test) { 1 << 8 } else { 1 << 18 };
 /// A band for another core has about this many multiplications at least.
 const TASK: usize = if cfg!(test) { 1 << 8 } else { 1 << 20 };
 
+/// Values after the last plane, so that no vector reaches over the end.
+const ROOM: usize = 16;
+
 /// The planes that sums read: rows of positions that start `pitch` apart, and as many rows more as the kernel reaches.
 struct Planes {
     count: usize,
@@ -65,7 +68,7 @@ impl Planes {
     fn share(&self, work: usize) -> usize {
         match rayon::current_num_threads() {
             1 => self.rows,
-            threads => self.rows.div_ceil(4 * threads).max(TASK.div_ceil(work.max(1))),
+            threads => self.rows.div_ceil(2 * threads).max(TASK.div_ceil(work.max(1))),
         }
         .clamp(1, self.rows.max(1))
     }
@@ -80,9 +83,9 @@ impl Planes {
     ) {
         let plane = (band + self.reach) * self.pitch;
         in_bands(self.rows, band, |rows| {
-            with_memory(self.count * plane, |planes| {
+            with_memory(self.count * plane + ROOM, |planes| {
                 let read = rows.start..rows.end + self.reach;
-                for (i, plane) in planes.chunks_mut(plane).enumerate() {
+                for (i, plane) in planes.chunks_mut(plane).take(self.count).enumerate() {
                     fill(i, read.clone(), &mut plane[..read.len() * self.pitch]);
                 }
                 f(rows, planes);
