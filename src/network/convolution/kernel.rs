@@ -307,7 +307,8 @@ struct Place<'a> {
 #[inline(always)]
 unsafe fn tile<V: Vector, const M: usize, const N: usize>(sums: &Sums, at: Place) {
     let Place { m, x, starts, segments, out } = at;
-    let mut buffer = [[0f32; MOST]; M];
+    let mut buffer = MaybeUninit::<[[f32; MOST]; M]>::uninit();
+    let buffer = buffer.as_mut_ptr().cast::<f32>();
     let Target { size: [height, width], step: [_, step], phases, .. } = sums.target;
     // A tile whose positions are all neighbours in the output goes there straight.
     let whole = matches!(segments, [all] if step == 1 && all.count == N * V::LANES);
@@ -322,19 +323,21 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(sums: &Sums, at: Place
                 }
             }
         }
-        accumulate::<V, M, N>(sums, m, x, starts, &mut buffer);
-        for (i, values) in buffer.iter_mut().enumerate().take(sums.channels - m) {
+        accumulate::<V, M, N>(sums, m, x, starts, buffer);
+        for i in 0..M.min(sums.channels - m) {
+            let values = buffer.add(i * MOST);
             let bias = V::splat(sums.bias.map_or(0.0, |bias| bias[m + i]));
             let (plane, phase) = ((m + i) / phases, (m + i) % phases);
             let plane = out.0.add(plane * height * width);
-            let to = if whole { plane.offset(segments[0].place) } else { values.as_mut_ptr() };
+            let to = if whole { plane.offset(segments[0].place) } else { values };
             for j in 0..N {
-                let sum = V::load(values.as_ptr().add(j * V::LANES)).add(bias);
+                let sum = V::load(values.add(j * V::LANES)).add(bias);
                 if sums.rectify { sum.rectify() } else { sum }.store(to.add(j * V::LANES));
             }
             if whole {
                 continue;
             }
+            let values = std::slice::from_raw_parts(values, N * V::LANES);
             for segment in segments {
                 let values = &values[segment.from..segment.from + segment.count];
                 if step == 1 {
@@ -374,7 +377,7 @@ unsafe fn copy<V: Vector>(values: &[f32], to: *mut f32) {
     }
 }
 
-/// The sums of a tile, without bias. Loops with constant bounds and nothing else keep them in registers; closures would
+/// The sums of a tile, without bias, to `to`, `MOST` for each output channel. Loops with constant bounds and nothing else keep them in registers; closures would
 /// be compiled without the processor's vectors.
 ///
 /// # Safety
@@ -386,7 +389,7 @@ unsafe fn accumulate<V: Vector, const M: usize, const N: usize>(
     m: usize,
     x: *const f32,
     starts: &[usize],
-    buffer: &mut [[f32; MOST]; M],
+    to: *mut f32,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -415,7 +418,7 @@ unsafe fn accumulate<V: Vector, const M: usize, const N: usize>(
         }
         for i in 0..M {
             for j in 0..N {
-                sum[i][j].store(buffer[i].as_mut_ptr().add(j * V::LANES));
+                sum[i][j].store(to.add(i * MOST + j * V::LANES));
             }
         }
     }
