@@ -35,79 +35,85 @@ impl Windows {
         from.saturating_sub(self.before[axis]).min(end)..end
     }
 
-    /// The maxima of one map `[H, W]` and the places in it that they are at, [`NOWHERE`] for a window without one. Every
-    /// value of `maxima` and `places` is written.
+    /// Where in a map the window of a row and column begins, which may be before the map does.
+    fn corner(&self, width: usize, [y, x]: [usize; 2]) -> isize {
+        let at = |axis: usize, i: usize| (i * self.stride[axis]) as isize - self.before[axis] as isize;
+        at(0, y) * width as isize + at(1, x)
+    }
+
+    /// The maxima of one map `[H, W]` and how far from its window's corner each of them is, [`NOWHERE`] for a window without
+    /// one. Every value of `maxima` and `places` is written.
     #[inline(always)]
     fn forward<V: Vector>(
         &self,
         [h, w]: [usize; 2],
         map: &[f32],
         maxima: &mut [MaybeUninit<f32>],
-        places: &mut [MaybeUninit<u32>],
+        places: &mut [MaybeUninit<f32>],
     ) {
         let [_, width] = self.kernel;
         // As far as the windows reach, and the map.
         let reach = (self.count[1].saturating_sub(1) * self.stride[1] + width).max(self.before[1] + w);
-        // Of each column, over the rows of a window, and of the window that would start there; their places from the
-        // window's corner on.
+        // Of each column, over the rows of a window, and of the window that would start there.
         let mut column = Maxima::new(reach);
         let mut window = Maxima::new(reach + 1 - width);
+        let mut rows = vec![];
+        let columns: Vec<Candidate> = (0..width).map(|x| Candidate { from: x, shift: x as f32 }).collect();
         for y in 0..self.count[0] {
-            let rows = self.range(0, y, h).map(|row| Candidate {
-                values: &map[row * w..][..w],
-                places: None,
+            rows.clear();
+            rows.extend(self.range(0, y, h).map(|row| Candidate {
+                from: row * w,
                 shift: ((row + self.before[0] - y * self.stride[0]) * w) as f32,
-            });
-            column.take::<V>(self.before[1]..self.before[1] + w, &rows.collect::<Vec<_>>());
-            let starts = 0..window.values.len();
-            let columns = (0..width).map(|x| Candidate {
-                values: &column.values[x..][..starts.len()],
-                places: Some(&column.places[x..][..starts.len()]),
-                shift: x as f32,
-            });
-            window.take::<V>(starts.clone(), &columns.collect::<Vec<_>>());
-            let corner = (y * self.stride[0] * w).wrapping_sub(self.before[0] * w + self.before[1]);
+            }));
+            column.take::<V>(self.before[1]..self.before[1] + w, &rows, map, None);
+            window.take::<V>(0..reach + 1 - width, &columns, &column.values, Some(&column.places));
             let row = y * self.count[1]..(y + 1) * self.count[1];
-            let mut x = 0;
-            for (maximum, to) in maxima[row.clone()].iter_mut().zip(&mut places[row]) {
-                let value = window.values[x];
-                maximum.write(value);
-                let at = corner.wrapping_add(x).wrapping_add(window.places[x] as i32 as usize);
-                to.write(if value == f32::NEG_INFINITY { NOWHERE } else { at as u32 });
-                x = x.wrapping_add(self.stride[1]);
-            }
+            window.pick::<V>(self.stride[1], &mut maxima[row.clone()], &mut places[row]);
         }
     }
 }
 
 /// The place of a maximum that is not there.
-const NOWHERE: u32 = u32::MAX;
+const NOWHERE: f32 = -1.0;
 
-/// Highest values and where they were found, as floats, which hold the places of a window exactly (up to 16 million).
+/// Highest values and where they were found, as floats, which hold the places of a window exactly (up to 16 million). There is
+/// one more than asked for, so that they come in pairs.
 struct Maxima {
     values: Vec<f32>,
     places: Vec<f32>,
 }
 
+/// Values that may be the highest: those from a place on, found `shift` places further than they were.
+struct Candidate {
+    from: usize,
+    shift: f32,
+}
+
 impl Maxima {
     fn new(n: usize) -> Self {
-        Self { values: vec![f32::NEG_INFINITY; n], places: vec![0.0; n] }
+        Self { values: vec![f32::NEG_INFINITY; n + 1], places: vec![0.0; n + 1] }
     }
 
-    /// The highest of the candidates for each place of `range`, and of equal ones the first.
+    /// The highest of the candidates among `values` for each place of `range`, and of equal ones the first.
     #[inline(always)]
-    fn take<V: Vector>(&mut self, range: Range<usize>, candidates: &[Candidate]) {
+    fn take<V: Vector>(
+        &mut self,
+        range: Range<usize>,
+        candidates: &[Candidate],
+        values: &[f32],
+        places: Option<&[f32]>,
+    ) {
         let [highest, found] = [&mut self.values, &mut self.places].map(|all| &mut all[range.clone()]);
         let n = highest.len();
-        let fits = |c: &Candidate| c.values.len() == n && c.places.is_none_or(|places| places.len() == n);
-        assert!(candidates.iter().all(fits));
+        assert!(candidates.iter().all(|c| c.from + n <= values.len()));
+        assert!(places.is_none_or(|places| places.len() == values.len()));
         if n < V::LANES {
             for i in 0..n {
                 (highest[i], found[i]) = (f32::NEG_INFINITY, 0.0);
                 for c in candidates {
-                    if c.values[i] > highest[i] {
-                        highest[i] = c.values[i];
-                        found[i] = c.places.map_or(0.0, |places| places[i]) + c.shift;
+                    if values[c.from + i] > highest[i] {
+                        highest[i] = values[c.from + i];
+                        found[i] = places.map_or(0.0, |places| places[c.from + i]) + c.shift;
                     }
                 }
             }
@@ -120,8 +126,11 @@ impl Maxima {
                 let zero = V::splat(0.0);
                 let (mut value, mut place) = (V::splat(f32::NEG_INFINITY), zero);
                 for c in candidates {
-                    let new = V::load(c.values.as_ptr().add(at));
-                    let before = c.places.map_or(zero, |places| V::load(places.as_ptr().add(at)));
+                    let new = V::load(values.as_ptr().add(c.from + at));
+                    let before = match places {
+                        Some(places) => V::load(places.as_ptr().add(c.from + at)),
+                        None => zero,
+                    };
                     place = new.where_larger(value, before.add(V::splat(c.shift)), place);
                     value = new.where_larger(value, new, value);
                 }
@@ -130,13 +139,44 @@ impl Maxima {
             }
         }
     }
-}
 
-/// Values that may be the highest, found at `shift` places after `places`, or at `shift`.
-struct Candidate<'a> {
-    values: &'a [f32],
-    places: Option<&'a [f32]>,
-    shift: f32,
+    /// Every `stride`-th of them, as many as there is room for.
+    #[inline(always)]
+    fn pick<V: Vector>(
+        &self,
+        stride: usize,
+        maxima: &mut [MaybeUninit<f32>],
+        places: &mut [MaybeUninit<f32>],
+    ) {
+        let n = maxima.len();
+        if n < V::LANES || stride > 2 {
+            for (i, (maximum, place)) in maxima.iter_mut().zip(places).enumerate() {
+                let value = self.values[i * stride];
+                maximum.write(value);
+                place.write(if value > f32::NEG_INFINITY { self.places[i * stride] } else { NOWHERE });
+            }
+            return;
+        }
+        assert!(self.values.len() >= n * stride && self.places.len() >= n * stride && places.len() == n);
+        for at in (0..n - V::LANES).step_by(V::LANES).chain([n - V::LANES]) {
+            // SAFETY: as just asserted; the processor has these vectors.
+            unsafe {
+                let from = at * stride;
+                let [value, place] = if stride == 1 {
+                    [V::load(self.values.as_ptr().add(from)), V::load(self.places.as_ptr().add(from))]
+                } else {
+                    let next = from + V::LANES;
+                    [
+                        V::load(self.values.as_ptr().add(from)).even(V::load(self.values.as_ptr().add(next))),
+                        V::load(self.places.as_ptr().add(from)).even(V::load(self.places.as_ptr().add(next))),
+                    ]
+                };
+                let place = value.where_larger(V::splat(f32::NEG_INFINITY), place, V::splat(NOWHERE));
+                value.store(maxima.as_mut_ptr().cast::<f32>().add(at));
+                place.store(places.as_mut_ptr().cast::<f32>().add(at));
+            }
+        }
+    }
 }
 
 /// The maxima of one map, on the processor's vectors.
@@ -145,7 +185,7 @@ struct Forward<'a> {
     size: [usize; 2],
     map: &'a [f32],
     maxima: &'a mut [MaybeUninit<f32>],
-    places: &'a mut [MaybeUninit<u32>],
+    places: &'a mut [MaybeUninit<f32>],
 }
 
 impl Work for Forward<'_> {
@@ -155,8 +195,8 @@ impl Work for Forward<'_> {
     }
 }
 
-/// The maxima `[N, C, rows, columns]` of maps `[N, C, H, W]`, and the place of each in its map.
-fn pool(maps: &Primitive, windows: &Windows) -> (Primitive, Vec<u32>) {
+/// The maxima `[N, C, rows, columns]` of maps `[N, C, H, W]`, and how far each is from its window's corner.
+fn pool(maps: &Primitive, windows: &Windows) -> (Primitive, Vec<f32>) {
     let maps = contiguous(maps);
     let [n, c, h, w] = dims(&maps);
     let [rows, columns] = windows.count;
@@ -199,17 +239,23 @@ impl MaxPool for Flex {
 struct Gradient;
 
 impl Backward<Flex, 1> for Gradient {
-    /// The place of each maximum in its map, and the maps' dimensions.
-    type State = (Arc<Vec<u32>>, [usize; 4]);
+    /// How far each maximum is from its window's corner, the windows, and the maps' dimensions.
+    type State = (Arc<Vec<f32>>, Windows, [usize; 4]);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<Flex>(&ops.node);
-        let (places, dims @ [n, c, ..]) = ops.state;
+        let (places, windows, dims @ [n, c, _, w]) = ops.state;
         let [Some(node)] = ops.parents else { return };
+        let [rows, columns] = windows.count;
         let back = by_part(&gradient, n * c, dims, |i, gradient, out| {
-            for (&place, gradient) in places[i * gradient.len()..].iter().zip(gradient) {
-                if place != NOWHERE {
-                    out[place as usize] += gradient;
+            let places = &places[i * rows * columns..][..rows * columns];
+            for (y, (gradient, places)) in gradient.chunks(columns).zip(places.chunks(columns)).enumerate() {
+                let mut corner = windows.corner(w, [y, 0]);
+                for (gradient, &place) in gradient.iter().zip(places) {
+                    if place >= 0.0 {
+                        out[(corner + place as isize) as usize] += gradient;
+                    }
+                    corner += windows.stride[1] as isize;
                 }
             }
         });
@@ -222,7 +268,7 @@ impl<C: CheckpointStrategy> MaxPool for Autodiff<Flex, C> {
         let (maps, node) = maps.into_parts();
         let (maxima, places) = pool(&maps, &windows);
         match Gradient.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((Arc::new(places), dims(&maps)), maxima),
+            OpsKind::Tracked(prep) => prep.finish((Arc::new(places), windows, dims(&maps)), maxima),
             OpsKind::UnTracked(prep) => prep.finish(maxima),
         }
     }

@@ -35,6 +35,12 @@ pub trait Vector: Copy {
     /// As above.
     unsafe fn where_larger(self, other: Self, yes: Self, no: Self) -> Self;
 
+    /// The lanes with even numbers, and then those of `next`.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn even(self, next: Self) -> Self;
+
     /// max(self, 0); what is not a number stays so.
     ///
     /// # Safety
@@ -144,6 +150,11 @@ impl Vector for [f32; 4] {
     }
 
     #[inline(always)]
+    unsafe fn even(self, next: Self) -> Self {
+        [self[0], self[2], next[0], next[2]]
+    }
+
+    #[inline(always)]
     unsafe fn where_larger(self, other: Self, yes: Self, no: Self) -> Self {
         let mut chosen = no;
         for i in 0..4 {
@@ -183,8 +194,23 @@ mod x86 {
         _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
     }
 
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn even_512(a: __m512, b: __m512) -> __m512 {
+        let lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        _mm512_permutex2var_ps(a, lanes, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn even_256(a: __m256, b: __m256) -> __m256 {
+        // Of either half by itself first.
+        let halves = _mm256_shuffle_ps::<0b10_00_10_00>(a, b);
+        _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(halves)))
+    }
+
     macro_rules! vector {
-        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $where_larger:ident) => {
+        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $where_larger:ident, $even:ident) => {
             // SAFETY of all blocks: the caller promises that the processor has these vectors, and room where it gives pointers.
             impl Vector for $vector {
                 const LANES: usize = $lanes;
@@ -222,6 +248,11 @@ mod x86 {
                 }
 
                 #[inline(always)]
+                unsafe fn even(self, next: Self) -> Self {
+                    unsafe { $even(self, next) }
+                }
+
+                #[inline(always)]
                 unsafe fn where_larger(self, other: Self, yes: Self, no: Self) -> Self {
                     unsafe { $where_larger(self, other, yes, no) }
                 }
@@ -238,7 +269,8 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
-        where_larger_512
+        where_larger_512,
+        even_512
     );
     vector!(
         __m256,
@@ -249,6 +281,59 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
-        where_larger_256
+        where_larger_256,
+        even_256
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Puts what each operation makes of the numbers 0, 1, 2, … into a list.
+    struct All<'a>(&'a mut Vec<Vec<f32>>);
+
+    impl Work for All<'_> {
+        #[inline(always)]
+        unsafe fn with<V: Vector>(self) {
+            let numbers: Vec<f32> = (0..2 * V::LANES).map(|i| i as f32).collect();
+            // SAFETY: there are two vectors of numbers, and room for one.
+            unsafe {
+                let [a, b] = [0, V::LANES].map(|from| V::load(numbers.as_ptr().add(from)));
+                let limit = V::splat(1.5);
+                for result in [a.even(b), a.add(b), a.mul_add(b, limit), a.where_larger(limit, b, a)] {
+                    let mut lanes = vec![0.0; V::LANES];
+                    result.store(lanes.as_mut_ptr());
+                    self.0.push(lanes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_vectors_do_the_same() {
+        let mut found = vec![];
+        // SAFETY: arrays are everywhere, and the others where they are detected.
+        unsafe {
+            All(&mut found).with::<[f32; 4]>();
+            #[cfg(target_arch = "x86_64")]
+            {
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    x86::avx2(All(&mut found));
+                }
+                if is_x86_feature_detected!("avx512f") {
+                    x86::avx512(All(&mut found));
+                }
+            }
+        }
+        for results in found.chunks(4) {
+            let lanes = results[0].len();
+            let number = |i: usize| i as f32;
+            let all = |f: &dyn Fn(usize) -> f32| (0..lanes).map(f).collect::<Vec<_>>();
+            assert_eq!(results[0], all(&|i| number(2 * i)));
+            assert_eq!(results[1], all(&|i| number(2 * i + lanes)));
+            assert_eq!(results[2], all(&|i| number(i * (i + lanes)) + 1.5));
+            assert_eq!(results[3], all(&|i| number(if i > 1 { i + lanes } else { i })));
+        }
+    }
 }
