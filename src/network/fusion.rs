@@ -66,3 +66,74 @@ impl Fusion {
         self.within.contains(&i)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+    use burn::tensor::{Device, Distribution, Tensor};
+
+    use crate::network::{INPUT, Network, Op, zoo};
+    use crate::seed;
+
+    fn network(graph: super::Graph) -> Network {
+        Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap()
+    }
+
+    /// Branches that can be computed together, and some that cannot: read elsewhere, rectified differently, of two maps.
+    fn branches() -> super::Graph {
+        let mut g = super::Graph::new("branches", 3);
+        let pair = |g: &mut super::Graph, name: &str, of: [&str; 2], rectified: [bool; 2]| {
+            let parts = [0, 1].map(|i| {
+                let conv = g.push(format!("{name}.{i}"), Op::conv(3, 3, 1 + 2 * i, 1, i), &[of[i]]);
+                if rectified[i] { g.push(format!("{name}.{i}_relu"), Op::Relu, &[&conv]) } else { conv }
+            });
+            let joined = g.push(name, Op::Concat, &[&parts[0], &parts[1]]);
+            g.push(format!("{name}.small"), Op::conv(6, 3, 1, 1, 0), &[&joined])
+        };
+        let both = pair(&mut g, "both", [INPUT; 2], [true; 2]);
+        let plain = pair(&mut g, "plain", [&both, &both], [false; 2]);
+        let mixed = pair(&mut g, "mixed", [&plain, &plain], [true, false]);
+        let apart = pair(&mut g, "apart", [&mixed, &both], [true; 2]);
+        let shared = pair(&mut g, "shared", [&apart, &apart], [true; 2]);
+        g.push("last", Op::Concat, &[&shared, "shared.1_relu", "plain.0"]);
+        g
+    }
+
+    #[test]
+    fn a_fire_module_and_its_relus_are_one() {
+        let whole = zoo::squeezenet1_0(10);
+        let order: Vec<usize> = (0..whole.nodes.len()).collect();
+        let position = |name: &str| whole.position(name).unwrap();
+        let inputs: Vec<Vec<usize>> =
+            whole.nodes.iter().map(|node| node.inputs.iter().map(|name| position(name)).collect()).collect();
+        let mut uses = vec![0; order.len()];
+        inputs.iter().flatten().for_each(|&read| uses[read] += 1);
+        let fusion = super::Fusion::new(&whole, &order, &uses, &inputs);
+        let fire = fusion.group(position("features.3")).unwrap();
+        assert_eq!(fire.convs, ["features.3.expand1x1", "features.3.expand3x3"].map(position));
+        assert!(fire.rectified && fusion.is_within(position("features.3.expand3x3_activation")));
+        assert_eq!(fusion.group(position("features.3.squeeze_activation")).unwrap().convs.len(), 1);
+        assert!(!fusion.is_within(position("features.3")));
+    }
+
+    /// What is asked for by name is computed by itself: values and gradients are the same.
+    #[test]
+    fn layers_together_are_what_they_are_one_by_one() {
+        for (graph, last) in [(branches(), "last"), (zoo::squeezenet1_0(10), "features.8")] {
+            let network = network(graph).train().freeze();
+            let all: Vec<String> = network.graph().layers().map(String::from).collect();
+            let x = Tensor::<4>::random([2, 3, 40, 33], Distribution::Default, &Device::default().autodiff());
+            let [together, single] = [vec![last.to_string()], all].map(|layers| {
+                let x = x.clone().require_grad();
+                let place = layers.iter().position(|layer| layer == last).unwrap();
+                let y = network.capture(x.clone(), &layers).unwrap().remove(place);
+                let gradients = (y.clone() * y.clone().cos()).sum().backward();
+                (y.without_autodiff(), x.grad(&gradients).unwrap())
+            });
+            for (a, b) in [(together.0, single.0), (together.1, single.1)] {
+                let scale = b.clone().abs().max().into_scalar::<f32>().max(1.0);
+                assert!((a - b).abs().max().into_scalar::<f32>() <= 1e-5 * scale);
+            }
+        }
+    }
+}
