@@ -26,4 +26,6 @@ pub mod sanity_check;
 pub mod seed;
 pub mod training;
 pub mod trials;
+#[cfg(feature = "flex")]
+mod vector;
 pub mod visualize;

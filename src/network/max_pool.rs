@@ -13,8 +13,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use super::vector::{self, Vector, Work};
 use crate::flex::{Primitive, by_part, contiguous, dims, tensor, values};
+use crate::vector::{self, Vector, Work};
 
 /// Windows, rows before columns. What lies outside the map does not count, nor does what is not a number.
 #[derive(Clone, Debug)]

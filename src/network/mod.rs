@@ -12,8 +12,6 @@ mod padding;
 mod resize;
 mod rewrite;
 mod shape;
-#[cfg(feature = "flex")]
-pub(crate) mod vector;
 mod weights;
 pub mod zoo;
 

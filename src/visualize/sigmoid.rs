@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::flex::{Primitive, contiguous, dims, values, written_by_part};
-use crate::network::vector::{self, Vector, Work};
+use crate::vector::{self, Vector, Work};
 
 /// What the backend is extended by.
 #[backend_extension(Flex, Autodiff)]

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::network::vector::{self, Vector, Work};
+use crate::vector::{self, Vector, Work};
 
 /// Vectors of positions that one tile is wide.
 const WIDE: usize = 3;
