@@ -2,9 +2,11 @@
 
 use std::mem::MaybeUninit;
 
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, OpsKind};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Flex, TensorMetadata};
+use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
@@ -34,6 +36,19 @@ pub fn tensor<const D: usize>(values: Vec<f32>, dims: [usize; D], beside: &Primi
 /// The dimensions `[N, C, H, W]`.
 pub fn dims(tensor: &Primitive) -> [usize; 4] {
     std::array::from_fn(|d| tensor.shape()[d])
+}
+
+/// The output of an operation with its gradient, which needs `state` where any parent of the output has a gradient.
+pub fn with_gradient<C: CheckpointStrategy, G: Backward<Flex, N>, const N: usize>(
+    gradient: G,
+    parents: [NodeGuard; N],
+    output: Primitive,
+    state: impl FnOnce(&Primitive) -> G::State,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    match gradient.prepare::<C>(parents).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish(state(&output), output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    }
 }
 
 /// A tensor of dimensions `dims` in `n` equal parts, each added to by `f` given its number and the same part of `from`.

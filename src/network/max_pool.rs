@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::flex::{Primitive, by_part, contiguous, dims, tensor, values};
+use crate::flex::{Primitive, by_part, contiguous, dims, tensor, values, with_gradient};
 use crate::vector::{self, Vector, Work};
 
 /// Windows, rows before columns. What lies outside the map does not count, nor does what is not a number.
@@ -267,10 +267,7 @@ impl<C: CheckpointStrategy> MaxPool for Autodiff<Flex, C> {
     fn max_of_windows(maps: FloatTensor<Self>, windows: Windows) -> FloatTensor<Self> {
         let (maps, node) = maps.into_parts();
         let (maxima, places) = pool(&maps, &windows);
-        match Gradient.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((Arc::new(places), windows, dims(&maps)), maxima),
-            OpsKind::UnTracked(prep) => prep.finish(maxima),
-        }
+        with_gradient::<C, _, 1>(Gradient, [node], maxima, |_| (Arc::new(places), windows, dims(&maps)))
     }
 }
 

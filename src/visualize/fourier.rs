@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
@@ -13,7 +13,7 @@ use realfft::RealFftPlanner;
 use realfft::num_complex::Complex32;
 use rustfft::FftPlanner;
 
-use crate::flex::{Primitive, contiguous, dims, tensor, values};
+use crate::flex::{Primitive, contiguous, dims, tensor, values, with_gradient};
 
 /// What the backend is extended by.
 #[backend_extension(Flex, Autodiff)]
@@ -148,9 +148,6 @@ impl<C: CheckpointStrategy> Fourier for Autodiff<Flex, C> {
         let (scale, _) = scale.into_parts();
         let scale = contiguous(&scale);
         let images = Flex::inverse(spectra, scale.clone(), width);
-        match Forward.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(scale, images),
-            OpsKind::UnTracked(prep) => prep.finish(images),
-        }
+        with_gradient::<C, _, 1>(Forward, [node], images, |_| scale)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
@@ -13,7 +13,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::transform::{GREY, MARGIN, Sample, Warp};
-use crate::flex::{Primitive, dims, written_by_part};
+use crate::flex::{Primitive, dims, with_gradient, written_by_part};
 
 /// Rows that a core takes at a time.
 const SHARE: usize = 16;
@@ -119,9 +119,6 @@ impl<C: CheckpointStrategy> Resampling for Autodiff<Flex, C> {
         let samples = samples(&warps, dims);
         let [_, width] = warps[0].size();
         let seen = gather(&images, &samples, width);
-        match Spread.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((Arc::new(samples), dims), seen),
-            OpsKind::UnTracked(prep) => prep.finish(seen),
-        }
+        with_gradient::<C, _, 1>(Spread, [node], seen, |_| (Arc::new(samples), dims))
     }
 }

@@ -5,13 +5,13 @@ use std::mem::MaybeUninit;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::flex::{Primitive, contiguous, dims, values, written_by_part};
+use crate::flex::{Primitive, contiguous, dims, values, with_gradient, written_by_part};
 use crate::vector::{self, Vector, Work};
 
 /// What the backend is extended by.
@@ -101,11 +101,7 @@ impl Backward<Flex, 1> for Gradient {
 impl<C: CheckpointStrategy> Sigmoid for Autodiff<Flex, C> {
     fn squash(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
-        let sigmoids = Flex::squash(x);
-        match Gradient.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(sigmoids.clone(), sigmoids),
-            OpsKind::UnTracked(prep) => prep.finish(sigmoids),
-        }
+        with_gradient::<C, _, 1>(Gradient, [node], Flex::squash(x), Primitive::clone)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::ops::{ActivationOps, ModuleOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, backend_extension};
@@ -11,7 +11,7 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 
 use super::shape::{self, Branch, Shape};
-use crate::flex::{Primitive, contiguous, dims, tensor, values, written_by_part};
+use crate::flex::{Primitive, contiguous, dims, tensor, values, with_gradient, written_by_part};
 
 /// What the backend is extended by.
 #[backend_extension(Flex, Autodiff)]
@@ -230,13 +230,9 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
         let [x, weight, bias] = [&x, &weight, &bias].map(contiguous);
         let joined = Joined { shapes: vec![shape], weights: vec![weight], biases: vec![bias] };
         let output = joined.forward(&x, rectify);
-        match Gradient.prepare::<C>([image_node, weight_node, bias_node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let rectified = rectify.then(|| output.clone());
-                prep.finish((learned.then_some(x), joined, rectified), output)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
+        with_gradient::<C, _, 3>(Gradient, [image_node, weight_node, bias_node], output, |output| {
+            (learned.then_some(x), joined, rectify.then(|| output.clone()))
+        })
     }
 
     fn pair(
@@ -252,14 +248,10 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
         let [weights, biases] = [[weight, second_weight], [bias, second_bias]]
             .map(|parameters| parameters.map(|tensor| contiguous(&tensor.into_parts().0)).to_vec());
         let joined = Joined { shapes: shapes.to_vec(), weights, biases };
-        let output = joined.forward(&contiguous(&x), rectify);
-        match ImageGradient.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let rectified = rectify.then(|| output.clone());
-                prep.finish((joined, rectified), output)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
+        let output = joined.forward(&x, rectify);
+        with_gradient::<C, _, 1>(ImageGradient, [node], output, |output| {
+            (joined, rectify.then(|| output.clone()))
+        })
     }
 }
 

@@ -377,8 +377,8 @@ unsafe fn copy<V: Vector>(values: &[f32], to: *mut f32) {
     }
 }
 
-/// The sums of a tile, without bias, to `to`, `MOST` for each output channel. Loops with constant bounds and nothing else keep them in registers; closures would
-/// be compiled without the processor's vectors.
+/// The sums of a tile, without bias, to `to`, `MOST` for each output channel. Loops with constant bounds and nothing else
+/// keep them in registers; closures would be compiled without the processor's vectors.
 ///
 /// # Safety
 /// As for [`block_of_tiles`].
