@@ -29,6 +29,10 @@ pub trait Vector: Copy {
     /// As above.
     unsafe fn add(self, other: Self) -> Self;
 
+    /// # Safety
+    /// As above.
+    unsafe fn sub(self, other: Self) -> Self;
+
     /// Where a lane of self is larger than that of `other`, the lane of `yes`, else that of `no`.
     ///
     /// # Safety
@@ -40,6 +44,18 @@ pub trait Vector: Copy {
     /// # Safety
     /// As above.
     unsafe fn even(self, next: Self) -> Self;
+
+    /// The lanes with odd numbers, and then those of `next`.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn odd(self, next: Self) -> Self;
+
+    /// The lanes in turn with those of `other`: what has them as its even and its odd ones.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn zip(self, other: Self) -> [Self; 2];
 
     /// max(self, 0); what is not a number stays so.
     ///
@@ -53,6 +69,12 @@ pub trait Vector: Copy {
             zero.where_larger(self, zero, self)
         }
     }
+
+    /// Does work by itself: in the midst of other work, a compiler may run out of registers for it.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn apart(work: impl Work);
 
     /// Asks for the line of the cache that holds `at`, which need not be readable.
     #[inline(always)]
@@ -150,8 +172,33 @@ impl Vector for [f32; 4] {
     }
 
     #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        let mut difference = self;
+        for i in 0..4 {
+            difference[i] -= other[i];
+        }
+        difference
+    }
+
+    #[inline(never)]
+    unsafe fn apart(work: impl Work) {
+        // SAFETY: the caller's promise.
+        unsafe { work.with::<Self>() }
+    }
+
+    #[inline(always)]
     unsafe fn even(self, next: Self) -> Self {
         [self[0], self[2], next[0], next[2]]
+    }
+
+    #[inline(always)]
+    unsafe fn odd(self, next: Self) -> Self {
+        [self[1], self[3], next[1], next[3]]
+    }
+
+    #[inline(always)]
+    unsafe fn zip(self, other: Self) -> [Self; 2] {
+        [[self[0], other[0], self[1], other[1]], [self[2], other[2], self[3], other[3]]]
     }
 
     #[inline(always)]
@@ -178,6 +225,20 @@ mod x86 {
 
     #[target_feature(enable = "avx2,fma")]
     pub unsafe fn avx2(work: impl Work) {
+        // SAFETY: the caller's promise.
+        unsafe { work.with::<__m256>() }
+    }
+
+    #[inline(never)]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn apart_512(work: impl Work) {
+        // SAFETY: the caller's promise.
+        unsafe { work.with::<__m512>() }
+    }
+
+    #[inline(never)]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn apart_256(work: impl Work) {
         // SAFETY: the caller's promise.
         unsafe { work.with::<__m256>() }
     }
@@ -209,8 +270,37 @@ mod x86 {
         _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(halves)))
     }
 
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn odd_512(a: __m512, b: __m512) -> __m512 {
+        let lanes = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+        _mm512_permutex2var_ps(a, lanes, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn odd_256(a: __m256, b: __m256) -> __m256 {
+        let halves = _mm256_shuffle_ps::<0b11_01_11_01>(a, b);
+        _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(halves)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn zip_512(a: __m512, b: __m512) -> [__m512; 2] {
+        let first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        let second = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        [_mm512_permutex2var_ps(a, first, b), _mm512_permutex2var_ps(a, second, b)]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn zip_256(a: __m256, b: __m256) -> [__m256; 2] {
+        let [low, high] = [_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)];
+        [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
+    }
+
     macro_rules! vector {
-        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $where_larger:ident, $even:ident) => {
+        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $where_larger:ident, $even:ident, $odd:ident, $zip:ident, $apart:ident) => {
             // SAFETY of all blocks: the caller promises that the processor has these vectors, and room where it gives pointers.
             impl Vector for $vector {
                 const LANES: usize = $lanes;
@@ -242,6 +332,16 @@ mod x86 {
                 }
 
                 #[inline(always)]
+                unsafe fn sub(self, other: Self) -> Self {
+                    unsafe { $sub(self, other) }
+                }
+
+                #[inline(always)]
+                unsafe fn apart(work: impl Work) {
+                    unsafe { $apart(work) }
+                }
+
+                #[inline(always)]
                 fn prefetch(at: *const f32) {
                     // SAFETY: a prefetch of any address is allowed.
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
@@ -250,6 +350,16 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn even(self, next: Self) -> Self {
                     unsafe { $even(self, next) }
+                }
+
+                #[inline(always)]
+                unsafe fn odd(self, next: Self) -> Self {
+                    unsafe { $odd(self, next) }
+                }
+
+                #[inline(always)]
+                unsafe fn zip(self, other: Self) -> [Self; 2] {
+                    unsafe { $zip(self, other) }
                 }
 
                 #[inline(always)]
@@ -269,8 +379,12 @@ mod x86 {
         _mm512_storeu_ps,
         _mm512_fmadd_ps,
         _mm512_add_ps,
+        _mm512_sub_ps,
         where_larger_512,
-        even_512
+        even_512,
+        odd_512,
+        zip_512,
+        apart_512
     );
     vector!(
         __m256,
@@ -281,8 +395,12 @@ mod x86 {
         _mm256_storeu_ps,
         _mm256_fmadd_ps,
         _mm256_add_ps,
+        _mm256_sub_ps,
         where_larger_256,
-        even_256
+        even_256,
+        odd_256,
+        zip_256,
+        apart_256
     );
 }
 
@@ -301,7 +419,17 @@ mod tests {
             unsafe {
                 let [a, b] = [0, V::LANES].map(|from| V::load(numbers.as_ptr().add(from)));
                 let limit = V::splat(1.5);
-                for result in [a.even(b), a.add(b), a.mul_add(b, limit), a.where_larger(limit, b, a)] {
+                let [first, second] = a.zip(b);
+                for result in [
+                    a.even(b),
+                    a.odd(b),
+                    first,
+                    second,
+                    a.add(b),
+                    a.sub(limit),
+                    a.mul_add(b, limit),
+                    a.where_larger(limit, b, a),
+                ] {
                     let mut lanes = vec![0.0; V::LANES];
                     result.store(lanes.as_mut_ptr());
                     self.0.push(lanes);
@@ -326,14 +454,22 @@ mod tests {
                 }
             }
         }
-        for results in found.chunks(4) {
+        for results in found.chunks(8) {
             let lanes = results[0].len();
             let number = |i: usize| i as f32;
             let all = |f: &dyn Fn(usize) -> f32| (0..lanes).map(f).collect::<Vec<_>>();
-            assert_eq!(results[0], all(&|i| number(2 * i)));
-            assert_eq!(results[1], all(&|i| number(2 * i + lanes)));
-            assert_eq!(results[2], all(&|i| number(i * (i + lanes)) + 1.5));
-            assert_eq!(results[3], all(&|i| number(if i > 1 { i + lanes } else { i })));
+            let zipped = |i: usize| number(i / 2 + if i % 2 == 1 { lanes } else { 0 });
+            let want = [
+                all(&|i| number(2 * i)),
+                all(&|i| number(2 * i + 1)),
+                all(&zipped),
+                all(&|i| zipped(lanes + i)),
+                all(&|i| number(2 * i + lanes)),
+                all(&|i| number(i) - 1.5),
+                all(&|i| number(i * (i + lanes)) + 1.5),
+                all(&|i| number(if i > 1 { i + lanes } else { i })),
+            ];
+            assert_eq!(results, want);
         }
     }
 }

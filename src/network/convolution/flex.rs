@@ -1,5 +1,7 @@
 //! The kernels as an operation of Burn's flex backend, with its gradients.
 
+use std::sync::Arc;
+
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
@@ -10,7 +12,9 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 
+use super::prepared::{Prepared, prepared};
 use super::shape::{self, Branch, Shape};
+
 use crate::flex::{Primitive, contiguous, dims, tensor, values, with_gradient, written_by_part};
 
 /// What the backend is extended by.
@@ -86,13 +90,24 @@ struct Joined {
     shapes: Vec<Shape>,
     weights: Vec<Primitive>,
     biases: Vec<Primitive>,
+    /// By convolution, what is prepared for weights that stay as they are.
+    prepared: Vec<Option<Arc<Prepared>>>,
 }
 
 impl Joined {
+    fn new(shapes: Vec<Shape>, weights: Vec<Primitive>, biases: Vec<Primitive>, learned: bool) -> Self {
+        let prepared = weights.iter().map(|weights| (!learned).then(|| prepared(weights))).collect();
+        Self { shapes, weights, biases, prepared }
+    }
+
     fn branches(&self) -> Vec<Branch<'_>> {
-        let parameters = self.weights.iter().map(values).zip(self.biases.iter().map(values));
-        let all = self.shapes.iter().zip(parameters);
-        all.map(|(shape, (weights, bias))| Branch { shape, weights, bias }).collect()
+        let branch = |i: usize| Branch {
+            shape: &self.shapes[i],
+            weights: values(&self.weights[i]),
+            bias: values(&self.biases[i]),
+            prepared: self.prepared[i].as_deref(),
+        };
+        (0..self.shapes.len()).map(branch).collect()
     }
 
     fn forward(&self, x: &Primitive, rectify: bool) -> Primitive {
@@ -131,7 +146,7 @@ impl Convolution for Flex {
         rectify: bool,
     ) -> Primitive {
         let [weights, biases] = [&weight, &bias].map(|parameter| vec![contiguous(parameter)]);
-        Joined { shapes: vec![shape], weights, biases }.forward(&x, rectify)
+        Joined::new(vec![shape], weights, biases, false).forward(&x, rectify)
     }
 
     fn pair(
@@ -145,7 +160,7 @@ impl Convolution for Flex {
     ) -> Primitive {
         let [weights, biases] = [[&weight, &second_weight], [&bias, &second_bias]]
             .map(|parameters| parameters.map(contiguous).to_vec());
-        Joined { shapes: shapes.to_vec(), weights, biases }.forward(&x, rectify)
+        Joined::new(shapes.to_vec(), weights, biases, false).forward(&x, rectify)
     }
 }
 
@@ -228,7 +243,7 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
         let [(x, image_node), (weight, weight_node), (bias, bias_node)] =
             [x, weight, bias].map(|tensor| tensor.into_parts());
         let [x, weight, bias] = [&x, &weight, &bias].map(contiguous);
-        let joined = Joined { shapes: vec![shape], weights: vec![weight], biases: vec![bias] };
+        let joined = Joined::new(vec![shape], vec![weight], vec![bias], learned);
         let output = joined.forward(&x, rectify);
         with_gradient::<C, _, 3>(Gradient, [image_node, weight_node, bias_node], output, |output| {
             (learned.then_some(x), joined, rectify.then(|| output.clone()))
@@ -247,7 +262,7 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
         let (x, node) = x.into_parts();
         let [weights, biases] = [[weight, second_weight], [bias, second_bias]]
             .map(|parameters| parameters.map(|tensor| contiguous(&tensor.into_parts().0)).to_vec());
-        let joined = Joined { shapes: shapes.to_vec(), weights, biases };
+        let joined = Joined::new(shapes.to_vec(), weights, biases, false);
         let output = joined.forward(&x, rectify);
         with_gradient::<C, _, 1>(ImageGradient, [node], output, |output| {
             (joined, rectify.then(|| output.clone()))
@@ -258,10 +273,12 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
 #[cfg(test)]
 mod tests {
     use burn::module::{Module, Param};
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::{Device, Distribution, TensorData};
     use proptest::prelude::*;
+    use rand::{Rng, RngExt};
 
     use super::*;
+    use crate::seed;
 
     /// Sizes of a convolution that fit together.
     fn sizes() -> impl Strategy<Value = (usize, Shape)> {
@@ -286,14 +303,19 @@ mod tests {
         })
     }
 
-    fn conv(shape: &Shape, bias: bool, device: &Device) -> Conv2d {
+    /// Whole numbers from -2 to 2: sums of a few of their products are exact in any order, and so are Winograd's, which are
+    /// multiples of 1/4.
+    fn whole<const D: usize>(dims: [usize; D], rng: &mut impl Rng, device: &Device) -> Tensor<D> {
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| rng.random_range(-2..3) as f32).collect();
+        Tensor::from_data(TensorData::new(values, dims), device)
+    }
+
+    fn conv(shape: &Shape, bias: bool, rng: &mut impl Rng, device: &Device) -> Conv2d {
         let [input, output] = shape.channels;
         let [(top, bottom), (left, right)] = shape.padding;
-        let random = Distribution::Normal(0.0, 1.0);
-        let weight = Tensor::<4>::random([output, input, shape.kernel[0], shape.kernel[1]], random, device);
         Conv2d {
-            weight: Param::from_tensor(weight),
-            bias: bias.then(|| Param::from_tensor(Tensor::<1>::random([output], random, device))),
+            weight: Param::from_tensor(whole([output, input, shape.kernel[0], shape.kernel[1]], rng, device)),
+            bias: bias.then(|| Param::from_tensor(whole([output], rng, device))),
             stride: shape.stride,
             kernel_size: shape.kernel,
             dilation: shape.dilation,
@@ -302,47 +324,51 @@ mod tests {
         }
     }
 
-    fn close(name: &str, ours: Tensor<4>, burns: Tensor<4>) -> Result<(), TestCaseError> {
-        prop_assert_eq!(ours.dims(), burns.dims());
-        let scale = burns.clone().abs().max().into_scalar::<f32>().max(1.0);
-        let difference = (ours - burns).abs().max().into_scalar::<f32>();
-        prop_assert!(difference <= 1e-5 * scale, "{} differs by {} of {}", name, difference, scale);
-        Ok(())
+    /// What Burn's own convolutions of the same image give, joined.
+    fn burns(convs: &[&Conv2d], x: Tensor<4>, rectify: bool) -> Tensor<4> {
+        let y = Tensor::cat(convs.iter().map(|conv| conv.forward(x.clone())).collect(), 1);
+        if rectify { burn::tensor::activation::relu(y) } else { y }
+    }
+
+    /// Output, gradient of the images, and those of weights and bias where they are learned.
+    fn results(
+        conv: &Conv2d,
+        x: &Tensor<4>,
+        forward: impl Fn(Tensor<4>) -> Tensor<4>,
+        rng: &mut (impl Rng + Clone),
+    ) -> Vec<Vec<f32>> {
+        let x = x.clone().require_grad();
+        let y = forward(x.clone());
+        let factors = whole(y.dims(), &mut rng.clone(), &y.device());
+        let gradients = (y.clone() * factors).sum().backward();
+        let flat = |tensor: Tensor<1>| tensor.into_data().try_to_vec().unwrap();
+        let weight = conv.weight.val().grad(&gradients).map(|gradient| flat(gradient.flatten(0, 3)));
+        let bias = conv.bias.as_ref().and_then(|bias| bias.val().grad(&gradients)).map(flat);
+        let both = [y.without_autodiff(), x.grad(&gradients).unwrap()];
+        both.map(|tensor| flat(tensor.flatten(0, 3))).into_iter().chain(weight).chain(bias).collect()
+    }
+
+    fn on_cores<R: Send>(cores: usize, f: impl FnOnce() -> R + Send) -> R {
+        rayon::ThreadPoolBuilder::new().num_threads(cores).build().unwrap().install(f)
     }
 
     proptest! {
         /// Output and all gradients are those of Burn's own convolution and ReLU, on one core and on two.
         #[test]
-        fn kernels_agree_with_burns((n, shape) in sizes(), bias: bool, rectify: bool, cores in 1usize..3) {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(cores).build().unwrap();
-            pool.install(|| -> Result<(), TestCaseError> {
+        fn kernels_agree_with_burns((n, shape) in sizes(), bias: bool, rectify: bool, cores in 1usize..3, seed: u64) {
+            let [ours, theirs] = on_cores(cores, || {
                 let device = Device::flex().autodiff();
-                let conv = conv(&shape, bias, &device);
+                let mut rng = seed::rng(seed, &0);
+                let conv = conv(&shape, bias, &mut rng, &device);
                 let [h, w] = shape.input;
-                let x = Tensor::<4>::random([n, shape.channels[0], h, w], Distribution::Normal(0.0, 1.0), &device);
-                let mut results = [true, false].map(|ours| {
-                    let x = x.clone().require_grad();
-                    let y = if ours {
-                        convolve(&conv, x.clone(), rectify)
-                    } else {
-                        let y = conv.forward(x.clone());
-                        if rectify { burn::tensor::activation::relu(y) } else { y }
-                    };
-                    // A gradient that differs from place to place, and of both signs.
-                    let gradients = (y.clone() * (y.clone() * 0.3).cos()).sum().backward();
-                    let weight = conv.weight.val().grad(&gradients).unwrap();
-                    let bias = conv.bias.as_ref().map(|b| b.val().grad(&gradients).unwrap().reshape([1, 1, 1, -1]));
-                    (y.without_autodiff(), x.grad(&gradients).unwrap(), weight, bias)
-                }).into_iter();
-                let (ours, burns) = (results.next().unwrap(), results.next().unwrap());
-                close("output", ours.0, burns.0)?;
-                close("gradient of images", ours.1, burns.1)?;
-                close("gradient of weights", ours.2, burns.2)?;
-                if let (Some(ours), Some(burns)) = (ours.3, burns.3) {
-                    close("gradient of the bias", ours, burns)?;
-                }
-                Ok(())
-            })?;
+                let x = whole([n, shape.channels[0], h, w], &mut rng, &device);
+                [
+                    results(&conv, &x, |x| convolve(&conv, x, rectify), &mut rng),
+                    results(&conv, &x, |x| burns(&[&conv], x, rectify), &mut rng),
+                ]
+            });
+            prop_assert_eq!(ours.len(), 3 + usize::from(bias));
+            prop_assert!(ours == theirs);
         }
     }
 
@@ -365,10 +391,11 @@ mod tests {
             bias: [bool; 2],
             rectify: bool,
             cores in 1usize..3,
+            seed: u64,
         ) {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(cores).build().unwrap();
-            pool.install(|| -> Result<(), TestCaseError> {
+            let [ours, theirs] = on_cores(cores, || {
                 let device = Device::flex();
+                let mut rng = seed::rng(seed, &0);
                 // The output is as large as the input, with more of the margin after it for the second.
                 let convs = [0, 1].map(|i| {
                     let (output, axes) = kernels[i];
@@ -384,28 +411,67 @@ mod tests {
                         unused: [(0, 0); 2],
                         dilation: axes.map(|(_, dilation)| dilation),
                     };
-                    conv(&shape, bias[i], &device)
+                    conv(&shape, bias[i], &mut rng, &device).train().freeze()
                 });
-                let convs = convs.map(|conv| conv.train().freeze());
-                let x = Tensor::<4>::random([n, channels, input[0], input[1]], Distribution::Normal(0.0, 1.0), &device.autodiff());
-                let [ours, burns] = [true, false].map(|ours| {
-                    let x = x.clone().require_grad();
-                    let y = if ours {
-                        convolve_pair([&convs[0], &convs[1]], x.clone(), rectify)
-                    } else {
-                        let y = Tensor::cat(convs.iter().map(|conv| conv.forward(x.clone())).collect(), 1);
-                        if rectify { burn::tensor::activation::relu(y) } else { y }
+                let convs = [&convs[0], &convs[1]];
+                let x = whole([n, channels, input[0], input[1]], &mut rng, &device.autodiff());
+                [
+                    results(convs[0], &x, |x| convolve_pair(convs, x, rectify), &mut rng),
+                    results(convs[0], &x, |x| burns(&convs, x, rectify), &mut rng),
+                ]
+            });
+            prop_assert!(ours == theirs);
+        }
+
+        /// So are those of 3x3 kernels that are not learned, which go by tiles, alone and beside a 1x1 kernel.
+        #[test]
+        fn tiles_agree_with_burns(
+            n in 1usize..3,
+            channels in [2usize..40, 2usize..40, 1usize..40],
+            padding in [0usize..4, 0usize..4],
+            extra in [0usize..20, 0usize..70],
+            bias: bool,
+            rectify: bool,
+            cores in 1usize..3,
+            seed: u64,
+        ) {
+            let [[ours, theirs], [our_pair, their_pair]] = on_cores(cores, || {
+                let device = Device::flex();
+                let mut rng = seed::rng(seed, &0);
+                let [read, output, beside] = channels;
+                let input = [0, 1].map(|d| 3usize.saturating_sub(2 * padding[d]).max(1) + extra[d]);
+                let x = whole([n, read, input[0], input[1]], &mut rng, &device.clone().autodiff());
+                let mut conv = |output: usize, kernel: usize, padding: [usize; 2]| {
+                    let shape = Shape {
+                        channels: [read, output],
+                        input,
+                        kernel: [kernel; 2],
+                        stride: [1, 1],
+                        padding: padding.map(|p| (p, p)),
+                        unused: [(0, 0); 2],
+                        dilation: [1, 1],
                     };
-                    let gradients = (y.clone() * (y.clone() * 0.3).cos()).sum().backward();
-                    (y.without_autodiff(), x.grad(&gradients).unwrap())
-                });
-                close("output", ours.0, burns.0)?;
-                close("gradient of images", ours.1, burns.1)
-            })?;
+                    conv(&shape, bias, &mut rng, &device).train().freeze()
+                };
+                let (alone, large, small) = (conv(output, 3, padding), conv(output, 3, [1, 1]), conv(beside, 1, [0, 0]));
+                let pair = [&small, &large];
+                [
+                    [
+                        results(&alone, &x, |x| convolve(&alone, x, rectify), &mut rng),
+                        results(&alone, &x, |x| burns(&[&alone], x, rectify), &mut rng),
+                    ],
+                    [
+                        results(&large, &x, |x| convolve_pair(pair, x, rectify), &mut rng),
+                        results(&large, &x, |x| burns(&pair, x, rectify), &mut rng),
+                    ],
+                ]
+            });
+            prop_assert!(ours == theirs);
+            prop_assert!(our_pair == their_pair);
         }
     }
 
-    /// Large enough for several tasks and for whole tiles of every height.
+    /// Large enough for several tasks and for whole tiles of every height, of numbers that are not whole.
     #[test]
     fn large_convolutions_agree_with_burns() {
         for (channels, side, kernel, stride, padding) in
@@ -420,16 +486,19 @@ mod tests {
                 unused: [(0, 0); 2],
                 dilation: [1, 1],
             };
-            let device = Device::flex().autodiff();
-            let conv = conv(&shape, true, &device);
-            let x = Tensor::<4>::random([1, channels[0], side, side], Distribution::Default, &device)
-                .require_grad();
-            let [ours, burns] = [convolve(&conv, x.clone(), false), conv.forward(x.clone())].map(|y| {
-                let gradients = y.clone().powi_scalar(2).sum().backward();
-                (y.without_autodiff(), x.grad(&gradients).unwrap())
-            });
-            close("output", ours.0, burns.0).unwrap();
-            close("gradient", ours.1, burns.1).unwrap();
+            let device = Device::flex();
+            let mut rng = seed::rng(0, &0);
+            let conv = conv(&shape, true, &mut rng, &device).train().freeze();
+            let device = device.autodiff();
+            let x = Tensor::<4>::random([1, channels[0], side, side], Distribution::Default, &device);
+            let [ours, theirs] = [
+                results(&conv, &x, |x| convolve(&conv, x, false), &mut rng),
+                results(&conv, &x, |x| burns(&[&conv], x, false), &mut rng),
+            ];
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                let scale = theirs.iter().fold(0f32, |most, x| most.max(x.abs()));
+                assert!(ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= 1e-5 * scale));
+            }
         }
     }
 }

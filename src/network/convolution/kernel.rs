@@ -9,13 +9,16 @@ use rayon::prelude::*;
 use crate::vector::{self, Vector, Work};
 
 /// Vectors of positions that one tile is wide.
-const WIDE: usize = 3;
+pub const WIDE: usize = 3;
 /// Output channels that one tile is high where there are registers for them; half as many elsewhere.
-const HIGH: usize = 8;
+pub const HIGH: usize = 8;
 /// The most positions a tile has on any processor.
 const MOST: usize = 2 * WIDE * 16;
 /// Tiles that a few output channels go over before the next channels do.
 const BLOCK: usize = 8;
+
+/// How many taps before they are read planes are asked for.
+const AHEAD: usize = 6;
 
 /// Sums of shifted planes: at position p, output channel m is `bias[m] + Σ weight[m, t] · planes[starts[t] + p]` over the
 /// taps t. Each sum runs in the order of the taps, wherever p is.
@@ -100,6 +103,11 @@ impl Output {
     pub unsafe fn after(self, values: usize) -> Self {
         // SAFETY: the caller's promise.
         Self(unsafe { self.0.add(values) })
+    }
+
+    /// Where value `i` is.
+    pub fn place(self, i: usize) -> *mut f32 {
+        self.0.wrapping_add(i)
     }
 }
 
@@ -323,7 +331,16 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(sums: &Sums, at: Place
                 }
             }
         }
-        accumulate::<V, M, N>(sums, m, x, starts, buffer);
+        let Sums { weights, channels, .. } = *sums;
+        let mut starts = starts;
+        for (i, all) in weights.iter().enumerate() {
+            let (these, rest) = starts.split_at(all.columns.len());
+            let weights = &Weights { values: &all.values[m * all.stride..], ..*all };
+            let last = (M - 1).min(channels - m - 1);
+            let more = i > 0;
+            V::apart(Taps::<M, N> { weights, last, x, starts: these, to: buffer, pitch: MOST, more });
+            starts = rest;
+        }
         for i in 0..M.min(sums.channels - m) {
             let values = buffer.add(i * MOST);
             let bias = V::splat(sums.bias.map_or(0.0, |bias| bias[m + i]));
@@ -360,7 +377,7 @@ unsafe fn tile<V: Vector, const M: usize, const N: usize>(sums: &Sums, at: Place
 /// # Safety
 /// There is room for them, and the processor has these vectors.
 #[inline(always)]
-unsafe fn copy<V: Vector>(values: &[f32], to: *mut f32) {
+pub unsafe fn copy<V: Vector>(values: &[f32], to: *mut f32) {
     let n = values.len();
     // SAFETY: the caller's promise; the last vector ends with the last value.
     unsafe {
@@ -377,35 +394,53 @@ unsafe fn copy<V: Vector>(values: &[f32], to: *mut f32) {
     }
 }
 
-/// The sums of a tile, without bias, to `to`, `MOST` for each output channel. Loops with constant bounds and nothing else
-/// keep them in registers; closures would be compiled without the processor's vectors.
+/// The sums over taps at N vectors of positions for the first M output channels of `weights`, without bias.
 ///
-/// # Safety
-/// As for [`block_of_tiles`].
-#[allow(clippy::needless_range_loop)]
-#[inline(always)]
-unsafe fn accumulate<V: Vector, const M: usize, const N: usize>(
-    sums: &Sums,
-    m: usize,
-    x: *const f32,
-    starts: &[usize],
-    to: *mut f32,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut sum = [[V::splat(0.0); N]; M];
-        let mut values = [V::splat(0.0); N];
-        let mut next = starts.as_ptr();
-        for weights in sums.weights {
+/// Whoever does this work promises that `x` has N vectors at each start, that there are weights up to the last channel, and
+/// that `to` has room.
+pub struct Taps<'a, const M: usize, const N: usize> {
+    pub weights: &'a Weights<'a>,
+    /// Channels past this one repeat it.
+    pub last: usize,
+    /// The first position's place in the planes, before a tap's start is added.
+    pub x: *const f32,
+    pub starts: &'a [usize],
+    /// Where the sums go, those of one channel `pitch` after those of the one before.
+    pub to: *mut f32,
+    pub pitch: usize,
+    /// Whether they are added to what is there.
+    pub more: bool,
+}
+
+impl<const M: usize, const N: usize> Work for Taps<'_, M, N> {
+    /// Loops with constant bounds and nothing else keep the sums in registers; closures would be compiled without the
+    /// processor's vectors.
+    #[allow(clippy::needless_range_loop)]
+    #[inline(always)]
+    unsafe fn with<V: Vector>(self) {
+        let Self { weights, last, x, starts, to, pitch, more } = self;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sum = [[V::splat(0.0); N]; M];
+            if more {
+                for i in 0..M {
+                    for j in 0..N {
+                        sum[i][j] = V::load(to.add(i * pitch + j * V::LANES));
+                    }
+                }
+            }
             let mut rows = [weights.values.as_ptr(); M];
             for i in 0..M {
-                rows[i] = rows[i].add((m + i).min(sums.channels - 1) * weights.stride);
+                rows[i] = rows[i].add(i.min(last) * weights.stride);
             }
-            for t in 0..weights.columns.len() {
-                let x = x.add(*next.add(t));
+            let mut values = [V::splat(0.0); N];
+            for t in 0..starts.len() {
+                let from = x.add(*starts.get_unchecked(t));
+                let ahead = x.add(*starts.get_unchecked((t + AHEAD).min(starts.len() - 1)));
                 let column = *weights.columns.get_unchecked(t);
                 for j in 0..N {
-                    values[j] = V::load(x.add(j * V::LANES));
+                    V::prefetch(ahead.add(j * V::LANES));
+                    values[j] = V::load(from.add(j * V::LANES));
                 }
                 for i in 0..M {
                     let weight = V::splat(*rows[i].add(column));
@@ -414,47 +449,84 @@ unsafe fn accumulate<V: Vector, const M: usize, const N: usize>(
                     }
                 }
             }
-            next = next.add(weights.columns.len());
-        }
-        for i in 0..M {
-            for j in 0..N {
-                sum[i][j].store(to.add(i * MOST + j * V::LANES));
+            for i in 0..M {
+                for j in 0..N {
+                    sum[i][j].store(to.add(i * pitch + j * V::LANES));
+                }
             }
         }
     }
 }
 
-/// Writes each of `chosen` whose value is above 0, and 0 for the others, to `to`.
-pub fn where_positive(values: &[f32], chosen: &[f32], to: &mut [f32]) {
-    vector::run(WherePositive { values, chosen, to });
+/// Writes `rows` of `chosen`, each of so many values, and 0 instead of those whose value is not above 0 where there are values.
+/// The rows that are read and those that are written start `pitches` apart.
+pub fn copy_rows(
+    values: Option<&[f32]>,
+    chosen: &[f32],
+    to: &mut [f32],
+    rows: usize,
+    width: usize,
+    pitches: [usize; 2],
+) {
+    vector::run(Rows { values, chosen, to, rows, width, pitches });
 }
 
-struct WherePositive<'a> {
-    values: &'a [f32],
+struct Rows<'a> {
+    values: Option<&'a [f32]>,
     chosen: &'a [f32],
     to: &'a mut [f32],
+    rows: usize,
+    width: usize,
+    pitches: [usize; 2],
 }
 
-impl Work for WherePositive<'_> {
+impl Work for Rows<'_> {
     #[inline(always)]
     unsafe fn with<V: Vector>(self) {
-        let Self { values, chosen, to } = self;
-        let n = to.len();
-        assert!(values.len() == n && chosen.len() == n);
+        let Self { values, chosen, to, rows, width, pitches } = self;
+        let [read, written] = pitches;
+        if rows > 0 {
+            assert!((rows - 1) * read + width <= chosen.len() && (rows - 1) * written + width <= to.len());
+        }
+        assert!(values.is_none_or(|values| values.len() == chosen.len()));
+        for row in 0..rows {
+            let from = row * read;
+            // SAFETY: as just asserted, and the processor has these vectors.
+            unsafe {
+                let to = to.as_mut_ptr().add(row * written);
+                match values {
+                    None => copy::<V>(&chosen[from..from + width], to),
+                    Some(values) => {
+                        let (values, chosen) = (values.as_ptr().add(from), chosen.as_ptr().add(from));
+                        copy_positive::<V>(values, chosen, width, to);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes `n` of `chosen`, and 0 instead of those whose value is not above 0.
+///
+/// # Safety
+/// There are as many, and room for them, and the processor has these vectors.
+#[inline(always)]
+unsafe fn copy_positive<V: Vector>(values: *const f32, chosen: *const f32, n: usize, to: *mut f32) {
+    // SAFETY: the caller's promise; the last vector ends with the last value.
+    unsafe {
         if n < V::LANES {
             for i in 0..n {
-                to[i] = if values[i] > 0.0 { chosen[i] } else { 0.0 };
+                to.add(i).write(if *values.add(i) > 0.0 { *chosen.add(i) } else { 0.0 });
             }
             return;
         }
-        // The last vector overlaps the one before it.
-        for at in (0..n - V::LANES).step_by(V::LANES).chain([n - V::LANES]) {
-            // SAFETY: all have n values, and the processor these vectors, or `run` had not chosen them.
-            unsafe {
-                let [value, choice] = [values, chosen].map(|from| V::load(from.as_ptr().add(at)));
-                let zero = V::splat(0.0);
-                value.where_larger(zero, choice, zero).store(to.as_mut_ptr().add(at));
-            }
+        let zero = V::splat(0.0);
+        let mut at = 0;
+        while at < n {
+            let i = at.min(n - V::LANES);
+            let kept = V::load(values.add(i)).where_larger(zero, V::load(chosen.add(i)), zero);
+            kept.store(to.add(i));
+            at += V::LANES;
         }
     }
 }
@@ -477,19 +549,19 @@ impl Products<'_> {
         let high = 4;
         weights.par_chunks_mut(high * taps).enumerate().for_each(|(i, weights)| {
             let gradients = &self.gradients[i * high * self.positions..];
-            vector::run(Rows { products: self, gradients, weights });
+            vector::run(OutputChannels { products: self, gradients, weights });
         });
     }
 }
 
 /// The products of a few output channels.
-struct Rows<'a> {
+struct OutputChannels<'a> {
     products: &'a Products<'a>,
     gradients: &'a [f32],
     weights: &'a mut [f32],
 }
 
-impl Work for Rows<'_> {
+impl Work for OutputChannels<'_> {
     #[inline(always)]
     unsafe fn with<V: Vector>(self) {
         let Self { products, gradients, weights } = self;

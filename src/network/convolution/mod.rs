@@ -8,7 +8,13 @@ mod flex;
 #[cfg(feature = "flex")]
 mod kernel;
 #[cfg(feature = "flex")]
+mod memory;
+#[cfg(feature = "flex")]
+mod prepared;
+#[cfg(feature = "flex")]
 mod shape;
+#[cfg(feature = "flex")]
+mod winograd;
 
 use burn::module::{Module, Param};
 use burn::nn::PaddingConfig2d;

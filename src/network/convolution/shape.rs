@@ -4,13 +4,15 @@
 //! With a stride of s, rows (and columns) of the input fall into s phases, and a place of the kernel reads one of them
 //! only: what it reads moves by one position from one output to the next, as without a stride.
 
-use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::kernel::{self, Output, Products, Sums, Target, Weights};
+use super::memory::{self, Memory};
+use super::prepared::Prepared;
+use super::winograd::{self, Factors, Windows};
 
 /// The sizes of a convolution, rows before columns.
 #[derive(Clone, Debug)]
@@ -32,11 +34,21 @@ pub struct Branch<'a> {
     pub weights: &'a [f32],
     /// `[out]`
     pub bias: &'a [f32],
+    /// What the weights are multiplied as where that is done by tiles. Without it, that is not done.
+    pub prepared: Option<&'a Prepared>,
+}
+
+impl<'a> Branch<'a> {
+    /// What the image is multiplied with if that goes by tiles.
+    fn forward(&self) -> Option<&'a Factors> {
+        let prepared = self.prepared.filter(|_| self.shape.pays_by_tiles())?;
+        Some(prepared.forward.get_or_init(|| Factors::new(self.weights, self.shape.channels, false)))
+    }
 }
 
 thread_local! {
     /// Memory for planes that the next convolution on this thread uses again.
-    static PLANES: Cell<Vec<f32>> = const { Cell::new(vec![]) };
+    static PLANES: Memory = const { memory::empty() };
 }
 
 /// Values of the planes of a band: they are to stay in a core's cache until they have been read.
@@ -45,7 +57,11 @@ const BAND: usize = if cfg!(test) { 1 << 8 } else { 1 << 18 };
 const TASK: usize = if cfg!(test) { 1 << 8 } else { 1 << 20 };
 
 /// Values after the last plane, so that no vector reaches over the end.
-const ROOM: usize = 16;
+const ROOM: usize = 48;
+
+/// Transforming tiles pays from this many channels on either side, and this many outputs of a channel.
+const CHANNELS: usize = if cfg!(test) { 2 } else { 16 };
+const OUTPUTS: usize = if cfg!(test) { 1 } else { 49 };
 
 /// The planes that sums read: rows of positions that start `pitch` apart, and as many rows more as the kernel reaches.
 struct Planes {
@@ -83,7 +99,7 @@ impl Planes {
     ) {
         let plane = (band + self.reach) * self.pitch;
         in_bands(self.rows, band, |rows| {
-            with_memory(self.count * plane + ROOM, |planes| {
+            memory::with(&PLANES, self.count * plane + ROOM, |planes| {
                 let read = rows.start..rows.end + self.reach;
                 for (i, plane) in planes.chunks_mut(plane).take(self.count).enumerate() {
                     fill(i, read.clone(), &mut plane[..read.len() * self.pitch]);
@@ -159,6 +175,13 @@ impl Shape {
             ..shape
         };
         shapes.map(with_padding)
+    }
+
+    /// Whether multiplying tiles saves time.
+    fn pays_by_tiles(&self) -> bool {
+        let fits = self.kernel == [3, 3] && self.stride == [1, 1] && self.dilation == [1, 1];
+        let [h, w] = self.output();
+        fits && self.channels.iter().all(|&c| c >= CHANNELS) && h * w >= OUTPUTS
     }
 
     /// How many weights an output channel has.
@@ -299,7 +322,7 @@ impl Shape {
         }
         let plane = (planes.rows + planes.reach) * pitch;
         let fill = self.fill_input(x, pitch);
-        with_memory(planes.count * plane, |memory| {
+        memory::with(&PLANES, planes.count * plane, |memory| {
             memory.par_chunks_mut(plane).with_min_len(8).enumerate().for_each(|(i, plane)| {
                 fill(i, 0..planes.rows + planes.reach, plane);
             });
@@ -333,9 +356,29 @@ pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUn
     let planes = Planes { reach: down, pitch: w + across, ..shape.input_planes() };
     let columns: Vec<Vec<usize>> = branches.iter().map(|branch| (0..branch.shape.taps()).collect()).collect();
     let pitch = planes.pitch;
-    let sum = |rows: Range<usize>, planes: &[f32], starts: &[Vec<usize>], mut out: Output| {
-        for ((Branch { shape, weights, bias }, starts), columns) in branches.iter().zip(starts).zip(&columns)
-        {
+    let sum = |rows: Range<usize>, planes: &[f32], plane: usize, starts: &[Vec<usize>], mut out: Output| {
+        for ((branch, starts), columns) in branches.iter().zip(starts).zip(&columns) {
+            let Branch { shape, weights, bias, .. } = *branch;
+            let next = shape.channels[1] * h * w;
+            if let Some(factors) = branch.forward() {
+                let windows = Windows {
+                    planes: &planes[shape.unused[0].0 * pitch + shape.unused[1].0..],
+                    plane,
+                    pitch,
+                    factors: &[factors],
+                    bias: Some(bias),
+                    rectify,
+                    rows: rows.len(),
+                    first: rows.start,
+                    size: [h, w],
+                };
+                // SAFETY: as below.
+                out = unsafe {
+                    winograd::write(&windows, out);
+                    out.after(next)
+                };
+                continue;
+            }
             let sums = Sums {
                 planes,
                 starts,
@@ -350,7 +393,7 @@ pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUn
             // SAFETY: no two bands have a row in common, and the next branch's planes come after this one's.
             out = unsafe {
                 kernel::write(&[sums], out);
-                out.after(shape.channels[1] * h * w)
+                out.after(next)
             };
         }
     };
@@ -359,16 +402,21 @@ pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUn
     };
     let out = Output::new(out);
     let work = pitch * taps(branches);
-    if shape.reads_image() {
-        let starts = starts(x.len() / shape.channels[0]);
+    let transformed = branches.iter().any(|branch| branch.forward().is_some());
+    if shape.reads_image() && !transformed {
+        let plane = x.len() / shape.channels[0];
+        let starts = starts(plane);
         in_bands(h, planes.share(work), |rows| {
             let from = rows.start * pitch;
-            sum(rows, &x[from..], &starts, out);
+            sum(rows, &x[from..], plane, &starts, out);
         });
     } else {
         let band = planes.band(work);
-        let starts = starts((band + planes.reach) * pitch);
-        planes.each_band(band, shape.fill_input(x, pitch), |rows, planes| sum(rows, planes, &starts, out));
+        let band = if transformed { band.next_multiple_of(2) } else { band };
+        let plane = (band + planes.reach) * pitch;
+        let starts = starts(plane);
+        let fill = shape.fill_input(x, pitch);
+        planes.each_band(band, fill, |rows, planes| sum(rows, planes, plane, &starts, out));
     }
 }
 
@@ -394,13 +442,6 @@ pub fn input_gradient(
     let before = back[1].saturating_sub(first[1]).min(pitch);
     let skipped = first[1].saturating_sub(back[1]);
     let n = (pitch - before).min(w.saturating_sub(skipped));
-    let copy = |from: usize, to: &mut [f32]| {
-        let gradient = &gradient[from..from + to.len()];
-        match rectified {
-            None => to.copy_from_slice(gradient),
-            Some(values) => kernel::where_positive(&values[from..from + to.len()], gradient, to),
-        }
-    };
     let fill = |m: usize, rows: Range<usize>, to: &mut [f32]| {
         let below = (back[0].saturating_sub(first[0])).clamp(rows.start, rows.end);
         let above = (h + back[0]).saturating_sub(first[0]).clamp(below, rows.end);
@@ -410,15 +451,17 @@ pub fn input_gradient(
         if below == above {
             return;
         }
-        let from = (m * h + below + first[0] - back[0]) * w + skipped;
-        if n == pitch && n == w {
-            return copy(from, &mut to[start..end]);
-        }
-        for (r, row) in to[start..end].chunks_mut(pitch).enumerate() {
+        let from = (m * h + below + first[0] - back[0]) * w;
+        let to = &mut to[start..end];
+        for row in to.chunks_mut(pitch) {
             row[..before].fill(0.0);
             row[before + n..].fill(0.0);
-            copy(from + r * w, &mut row[before..before + n]);
         }
+        let part = from + skipped..from + (above - below) * w;
+        let (gradient, rectified) = (&gradient[part.clone()], rectified.map(|values| &values[part]));
+        // Rows without a gap between them are one.
+        let (count, n) = if n == w && n == pitch { (1, gradient.len()) } else { (above - below, n) };
+        kernel::copy_rows(rectified, gradient, &mut to[before..], count, n, [w, pitch]);
     };
     assert_eq!(out.len(), shape.channels[0] * shape.input[0] * shape.input[1]);
     let out = Output::new(out);
@@ -461,6 +504,25 @@ pub fn input_gradient(
         unsafe { kernel::write(&sums, out) };
     };
     let work = pitch * taps(branches) / (shape.stride[0] * shape.stride[1]);
+    if let Some(factors) = factors(branches) {
+        let band = planes.band(work).next_multiple_of(2);
+        let plane = (band + planes.reach) * pitch;
+        return planes.each_band(band, fill, |rows, planes| {
+            let windows = Windows {
+                planes,
+                plane,
+                pitch,
+                factors: &factors,
+                bias: None,
+                rectify: false,
+                rows: rows.len(),
+                first: rows.start,
+                size: shape.input,
+            };
+            // SAFETY: no two bands have a row in common.
+            unsafe { winograd::write(&windows, out) };
+        });
+    }
     if rectified.is_none() && [rows + back[0], pitch] == [h, w] && back == first {
         let phases = phases(branches, h * w, pitch);
         in_bands(rows, planes.share(work), |rows| {
@@ -472,6 +534,24 @@ pub fn input_gradient(
         let phases = phases(branches, (band + planes.reach) * pitch, pitch);
         planes.each_band(band, fill, |rows, planes| sum(rows, planes, &phases));
     }
+}
+
+/// What the gradients of outputs are multiplied with if that goes by tiles: all kernels are 3x3, or lie in the middle of
+/// such kernels.
+fn factors<'a>(branches: &[Branch<'a>]) -> Option<Vec<&'a Factors>> {
+    let pays = branches.iter().any(|branch| branch.shape.pays_by_tiles()) && reach(branches) == [2, 2];
+    let factors = |branch: &Branch<'a>| {
+        let Branch { shape, weights, prepared, .. } = *branch;
+        let middle = shape.kernel == [1, 1] && shape.unused.iter().all(|&(before, _)| before == 1);
+        if middle {
+            Some(prepared?.backward.get_or_init(|| Factors::middle(weights, shape.channels)))
+        } else if shape.kernel == [3, 3] {
+            Some(prepared?.backward.get_or_init(|| Factors::new(weights, shape.channels, true)))
+        } else {
+            None
+        }
+    };
+    if pays { branches.iter().map(factors).collect() } else { None }
 }
 
 /// The phases of the rows and columns of the padded input, and what adds to each from such planes of the outputs'
@@ -525,16 +605,4 @@ fn padded_row(row: &mut [f32], values: &[f32], stride: usize, phase: usize, befo
             *to = v;
         }
     }
-}
-
-/// Calls `f` with memory for `n` values, whatever they are.
-fn with_memory<R>(n: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    // Taken, not borrowed: while this thread waits for others, rayon may give it another convolution.
-    let mut memory = PLANES.take();
-    if memory.len() < n {
-        memory.resize(n, 0.0);
-    }
-    let result = f(&mut memory[..n]);
-    PLANES.set(memory);
-    result
 }

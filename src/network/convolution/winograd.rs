@@ -1,0 +1,427 @@
+//! 3x3 convolutions, 2 x 2 outputs at a time with 16 multiplications instead of 36: Winograd's minimal filtering
+//! F(2x2, 3x3), Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A (Lavin & Gray, CVPR 2016, section 4.1), summed over the channels before the
+//! last transform.
+
+use std::mem::MaybeUninit;
+
+use super::kernel::{self, HIGH, Output, Taps, WIDE, Weights};
+use super::memory::{self, Memory};
+use crate::vector::{self, Vector, Work};
+
+/// Values of a transformed tile, row by row.
+const PLACES: usize = 16;
+/// Those of them that a kernel with nothing but its middle is not 0 at.
+const MIDDLE: [usize; 4] = [5, 6, 9, 10];
+
+/// The transformed tiles that are summed at a time are about this many values: they are to stay in a core's cache.
+const CHUNK: usize = if cfg!(test) { 1 << 8 } else { 1 << 18 };
+
+/// Values between those of one place and those of the next, which would be in one set of the cache without them.
+const GAP: usize = 5 * 16;
+
+thread_local! {
+    /// Memory for transformed tiles that the next convolution on this thread uses again.
+    static TILES: Memory = const { memory::empty() };
+}
+
+/// What planes are multiplied with, in the order in which that is done: `[places, ⌈outputs / 8⌉, planes, 8]`.
+#[derive(Clone, Debug)]
+pub struct Factors {
+    values: Vec<f32>,
+    /// Places of a tile that are multiplied at all.
+    places: &'static [usize],
+    planes: usize,
+    outputs: usize,
+}
+
+const ALL: [usize; PLACES] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+impl Factors {
+    /// The transforms G g Gᵀ of the kernels of a convolution with weights `[out, C, 3, 3]`, given C and out: of the input
+    /// channels, or, of kernels turned by half a turn, of the output channels to give the gradient of the input.
+    pub fn new(weights: &[f32], [input, output]: [usize; 2], backward: bool) -> Self {
+        let kernel = |m: usize, c: usize, all: &mut [f32; PLACES]| {
+            let kernel = &weights[9 * (m * input + c)..][..9];
+            let at = |i: usize| if backward { kernel[8 - i] } else { kernel[i] };
+            // G g, by column.
+            let columns = [0, 1, 2].map(|x| half_transformed([at(x), at(3 + x), at(6 + x)]));
+            let rows = [0, 1, 2, 3].map(|y| half_transformed([columns[0][y], columns[1][y], columns[2][y]]));
+            all.copy_from_slice(rows.as_flattened());
+        };
+        Self::packed([input, output], backward, &ALL, kernel)
+    }
+
+    /// The same for a gradient by weights `[out, C, 1, 1]`, as those in the middle of kernels that are 0 elsewhere.
+    pub fn middle(weights: &[f32], [input, output]: [usize; 2]) -> Self {
+        Self::packed([input, output], true, &MIDDLE, |m, c, all| all.fill(weights[m * input + c]))
+    }
+
+    fn packed(
+        [input, output]: [usize; 2],
+        backward: bool,
+        places: &'static [usize],
+        kernel: impl Fn(usize, usize, &mut [f32; PLACES]),
+    ) -> Self {
+        let [planes, outputs] = if backward { [output, input] } else { [input, output] };
+        let blocks = outputs.div_ceil(HIGH);
+        let mut values = vec![0.0; places.len() * blocks * planes * HIGH];
+        let mut all = [0.0; PLACES];
+        for i in 0..outputs {
+            for t in 0..planes {
+                let [m, c] = if backward { [t, i] } else { [i, t] };
+                kernel(m, c, &mut all);
+                for (place, &value) in all[..places.len()].iter().enumerate() {
+                    values[((place * blocks + i / HIGH) * planes + t) * HIGH + i % HIGH] = value;
+                }
+            }
+        }
+        Self { values, places, planes, outputs }
+    }
+
+    fn reach(&self, place: usize) -> bool {
+        self.places.contains(&place)
+    }
+
+    /// Those of one place, from an output on that a block begins or halves with.
+    fn of(&self, place: usize, output: usize) -> &[f32] {
+        let place = self.places.iter().position(|&p| p == place).expect("a place that is multiplied");
+        let blocks = self.outputs.div_ceil(HIGH);
+        let block = self.planes * HIGH;
+        &self.values[(place * blocks + output / HIGH) * block..][..block][output % HIGH..]
+    }
+}
+
+/// G times a column.
+fn half_transformed([a, b, c]: [f32; 3]) -> [f32; 4] {
+    [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
+}
+
+/// Sums over planes of 3x3 windows: those of several lists, one after another.
+pub struct Windows<'a> {
+    /// Planes with a margin: the windows of output (y, x) are at row y and column x. What is after the last one's rows has
+    /// room for a row and 48 values.
+    pub planes: &'a [f32],
+    /// From one plane to the next, and from row to row.
+    pub plane: usize,
+    pub pitch: usize,
+    pub factors: &'a [&'a Factors],
+    pub bias: Option<&'a [f32]>,
+    /// Whether to put max(x, 0) for each sum x.
+    pub rectify: bool,
+    /// How many rows of windows.
+    pub rows: usize,
+    /// Where the first row goes to in output planes of `size`.
+    pub first: usize,
+    pub size: [usize; 2],
+}
+
+/// Writes all sums to `out`, planes of the output's size one after another.
+///
+/// # Safety
+/// `out` is valid, has a plane for every channel, and nobody else writes to these rows of it.
+pub unsafe fn write(windows: &Windows, out: Output) {
+    let [height, width] = windows.size;
+    let channels = windows.factors[0].outputs;
+    assert!(windows.factors.iter().all(|factors| factors.outputs == channels));
+    assert!(windows.bias.is_none_or(|bias| bias.len() == channels));
+    assert!(windows.first + windows.rows <= height && width + 2 <= windows.pitch);
+    let across = width.div_ceil(2);
+    let counts: [usize; PLACES] = std::array::from_fn(|place| {
+        windows.factors.iter().filter(|f| f.reach(place)).map(|f| f.planes).sum()
+    });
+    let total: usize = counts.iter().sum();
+    let down = windows.rows.div_ceil(2);
+    let fitting = (CHUNK / (total * across).max(1)).clamp(1, down.max(1));
+    // As high as each other.
+    let chunk = down.div_ceil(down.div_ceil(fitting).max(1)).max(1);
+    for row in (0..down).step_by(chunk) {
+        let rows = chunk.min(down - row);
+        // Vectors reach beyond the last tile, and an odd number of lines is spread over the cache.
+        let pitch = (rows * across).next_multiple_of(16) + 16;
+        let pitch = if (pitch / 16).is_multiple_of(2) { pitch + 16 } else { pitch };
+        memory::with(&TILES, total * pitch + PLACES * GAP + 16, |memory| {
+            let aligned = memory.as_ptr().align_offset(64).min(16);
+            let tiles = &mut memory[aligned..];
+            vector::run(Chunk { windows, channels, counts, row, rows, across, pitch, tiles, out });
+        });
+    }
+}
+
+/// Some rows of tiles.
+struct Chunk<'a> {
+    windows: &'a Windows<'a>,
+    channels: usize,
+    /// By place in a tile, how many planes have values there.
+    counts: [usize; PLACES],
+    row: usize,
+    rows: usize,
+    across: usize,
+    /// Values of one place and plane.
+    pitch: usize,
+    tiles: &'a mut [f32],
+    out: Output,
+}
+
+/// Neighbouring tiles of one row.
+struct Segment {
+    from: usize,
+    count: usize,
+    row: usize,
+    column: usize,
+}
+
+impl Work for Chunk<'_> {
+    #[inline(always)]
+    unsafe fn with<V: Vector>(mut self) {
+        let most = self.counts.iter().max().copied().unwrap_or(0);
+        let columns: Vec<usize> = (0..most).map(|t| t * HIGH).collect();
+        let starts: Vec<usize> = (0..most).map(|t| t * self.pitch).collect();
+        let count = self.rows * self.across;
+        // Blocks as wide as each other.
+        let vectors = count.div_ceil(V::LANES);
+        let wide = vectors.div_ceil(vectors.div_ceil(WIDE).max(1)) * V::LANES;
+        let mut segments = vec![];
+        // SAFETY: the processor has these vectors; tiles have room for whole vectors, and `write` has compared the rest.
+        unsafe {
+            self.transform::<V>();
+            for from in (0..count).step_by(wide) {
+                let end = count.min(from + wide);
+                segments.clear();
+                let mut tile = from;
+                while tile < end {
+                    let (row, column) = (tile / self.across, tile % self.across);
+                    let count = (self.across - column).min(end - tile);
+                    segments.push(Segment { from: tile - from, count, row, column });
+                    tile += count;
+                }
+                let mut m = 0;
+                while m < self.channels {
+                    let high = if V::MANY && self.channels - m > HIGH / 2 { HIGH } else { HIGH / 2 };
+                    let at = Place { m, from, columns: &columns, starts: &starts, segments: &segments };
+                    match (high, (end - from).div_ceil(V::LANES)) {
+                        (HIGH, 1) => self.block::<V, HIGH, 1>(at),
+                        (HIGH, 2) => self.block::<V, HIGH, 2>(at),
+                        (HIGH, _) => self.block::<V, HIGH, WIDE>(at),
+                        (_, 1) => self.block::<V, { HIGH / 2 }, 1>(at),
+                        (_, 2) => self.block::<V, { HIGH / 2 }, 2>(at),
+                        _ => self.block::<V, { HIGH / 2 }, WIDE>(at),
+                    }
+                    m += high;
+                }
+            }
+        }
+    }
+}
+
+/// Some output channels of some tiles.
+struct Place<'a> {
+    /// The first output channel and tile.
+    m: usize,
+    from: usize,
+    columns: &'a [usize],
+    starts: &'a [usize],
+    segments: &'a [Segment],
+}
+
+impl Chunk<'_> {
+    /// Bᵀ d B of all tiles.
+    ///
+    /// # Safety
+    /// The processor has these vectors, and the tiles room.
+    #[inline(always)]
+    unsafe fn transform<V: Vector>(&mut self) {
+        let Windows { planes, plane, pitch, factors, .. } = *self.windows;
+        let mut bases = [0; PLACES];
+        for place in 1..PLACES {
+            bases[place] = bases[place - 1] + self.counts[place - 1];
+        }
+        let reach = 2 * self.across.next_multiple_of(V::LANES) + 2;
+        let last = (2 * (self.row + self.rows) + 1) * pitch + reach;
+        let count: usize = factors.iter().map(|f| f.planes).sum();
+        assert!(count == 0 || (count - 1) * plane + last <= planes.len());
+        let mut first = 0;
+        for factors in factors {
+            let offsets = std::array::from_fn(|place| bases[place] * self.pitch + place * GAP);
+            for i in 0..factors.planes {
+                for row in 0..self.rows {
+                    for column in (0..self.across).step_by(V::LANES) {
+                        let from = (first + i) * plane + 2 * ((self.row + row) * pitch + column);
+                        let to = i * self.pitch + row * self.across + column;
+                        // SAFETY: as just asserted.
+                        unsafe {
+                            let x = planes.as_ptr().add(from);
+                            let tiles = self.tiles.as_mut_ptr().add(to);
+                            if factors.places.len() == MIDDLE.len() {
+                                transform_middle::<V>(x, pitch, tiles, &offsets);
+                            } else {
+                                transform::<V>(x, pitch, tiles, &offsets);
+                            }
+                        }
+                    }
+                }
+            }
+            first += factors.planes;
+            for &place in factors.places {
+                bases[place] += factors.planes;
+            }
+        }
+    }
+
+    /// M output channels of N vectors of tiles. Channels past the last one repeat it and are not written.
+    ///
+    /// # Safety
+    /// The processor has these vectors, and the tiles are transformed.
+    #[allow(clippy::needless_range_loop)]
+    #[inline(always)]
+    unsafe fn block<V: Vector, const M: usize, const N: usize>(&self, at: Place) {
+        let Place { m, from, columns, starts, segments } = at;
+        let Windows { factors, bias, rectify, rows, first, size: [height, width], .. } = *self.windows;
+        let mut sums = MaybeUninit::<[[[f32; WIDE * 16]; M]; PLACES]>::uninit();
+        let sums = sums.as_mut_ptr().cast::<f32>();
+        let mut lines = MaybeUninit::<[[f32; 2 * WIDE * 16]; 2]>::uninit();
+        let lines = lines.as_mut_ptr().cast::<f32>();
+        let (across, down) = (N * V::LANES, M * N * V::LANES);
+        // SAFETY: the caller's promise.
+        unsafe {
+            // The lines that the sums go to come in while these are computed.
+            for segment in segments {
+                let place = (first + 2 * (self.row + segment.row)) * width + 2 * segment.column;
+                for i in m..self.channels.min(m + M) {
+                    let to = self.out.place(i * height * width + place);
+                    for k in (0..2 * segment.count).step_by(16) {
+                        V::prefetch(to.wrapping_add(k));
+                        V::prefetch(to.wrapping_add(width + k));
+                    }
+                }
+            }
+            let mut x = self.tiles.as_ptr().add(from);
+            for place in 0..PLACES {
+                let to = sums.add(place * down);
+                let mut starts = starts;
+                for (i, factors) in factors.iter().filter(|factors| factors.reach(place)).enumerate() {
+                    let (these, rest) = starts.split_at(factors.planes);
+                    let columns = &columns[..factors.planes];
+                    let weights = &Weights { values: factors.of(place, m), columns, stride: 1 };
+                    let more = i > 0;
+                    V::apart(Taps::<M, N> {
+                        weights,
+                        last: M - 1,
+                        x,
+                        starts: these,
+                        to,
+                        pitch: across,
+                        more,
+                    });
+                    starts = rest;
+                }
+                x = x.add(self.counts[place] * self.pitch + GAP);
+            }
+            for i in 0..M.min(self.channels - m) {
+                let bias = V::splat(bias.map_or(0.0, |bias| bias[m + i]));
+                for j in 0..N {
+                    let x = sums.add(i * across + j * V::LANES);
+                    let mut rows = [[bias; 4]; 2];
+                    for column in 0..4 {
+                        let [a, b, c, d] = [
+                            V::load(x.add(column * down)),
+                            V::load(x.add((4 + column) * down)),
+                            V::load(x.add((8 + column) * down)),
+                            V::load(x.add((12 + column) * down)),
+                        ];
+                        rows[0][column] = a.add(b.add(c));
+                        rows[1][column] = b.sub(c.add(d));
+                    }
+                    for row in 0..2 {
+                        let [a, b, c, d] = rows[row];
+                        let [even, odd] = [a.add(b.add(c)).add(bias), b.sub(c.add(d)).add(bias)];
+                        let [left, right] =
+                            if rectify { even.rectify().zip(odd.rectify()) } else { even.zip(odd) };
+                        let to = lines.add(row * 2 * across + 2 * j * V::LANES);
+                        left.store(to);
+                        right.store(to.add(V::LANES));
+                    }
+                }
+                for segment in segments {
+                    let n = (2 * segment.count).min(width - 2 * segment.column);
+                    for row in 0..2 {
+                        let y = 2 * (self.row + segment.row) + row;
+                        if y < rows {
+                            let values = lines.add(row * 2 * across + 2 * segment.from);
+                            let to = ((m + i) * height + first + y) * width + 2 * segment.column;
+                            kernel::copy::<V>(std::slice::from_raw_parts(values, n), self.out.place(to));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Bᵀ d B of neighbouring tiles, the first at `x`: each place to `to` and its offset.
+///
+/// # Safety
+/// Four rows, `pitch` apart, have room for two vectors and two values; there is room at each offset for a vector; the
+/// processor has these vectors.
+#[inline(always)]
+unsafe fn transform<V: Vector>(x: *const f32, pitch: usize, to: *mut f32, offsets: &[usize; PLACES]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // By row, the tiles' four columns.
+        let a = columns::<V>(x);
+        let b = columns::<V>(x.add(pitch));
+        let c = columns::<V>(x.add(2 * pitch));
+        let d = columns::<V>(x.add(3 * pitch));
+        store_row([a[0].sub(c[0]), a[1].sub(c[1]), a[2].sub(c[2]), a[3].sub(c[3])], to, &offsets[..4]);
+        store_row([b[0].add(c[0]), b[1].add(c[1]), b[2].add(c[2]), b[3].add(c[3])], to, &offsets[4..8]);
+        store_row([c[0].sub(b[0]), c[1].sub(b[1]), c[2].sub(b[2]), c[3].sub(b[3])], to, &offsets[8..12]);
+        store_row([b[0].sub(d[0]), b[1].sub(d[1]), b[2].sub(d[2]), b[3].sub(d[3])], to, &offsets[12..]);
+    }
+}
+
+/// The first four columns of neighbouring tiles in a row.
+///
+/// # Safety
+/// As for [`transform`].
+#[inline(always)]
+unsafe fn columns<V: Vector>(x: *const f32) -> [V; 4] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (a, b) = (V::load(x), V::load(x.add(V::LANES)));
+        let (c, d) = (V::load(x.add(2)), V::load(x.add(2 + V::LANES)));
+        [a.even(b), a.odd(b), c.even(d), c.odd(d)]
+    }
+}
+
+/// A row of Bᵀ d, times B.
+///
+/// # Safety
+/// As for [`transform`].
+#[inline(always)]
+unsafe fn store_row<V: Vector>([a, b, c, d]: [V; 4], to: *mut f32, offsets: &[usize]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        a.sub(c).store(to.add(offsets[0]));
+        b.add(c).store(to.add(offsets[1]));
+        c.sub(b).store(to.add(offsets[2]));
+        b.sub(d).store(to.add(offsets[3]));
+    }
+}
+
+/// The same for the places in [`MIDDLE`], times the transform of a kernel whose middle is 1.
+///
+/// # Safety
+/// As for [`transform`].
+#[inline(always)]
+unsafe fn transform_middle<V: Vector>(x: *const f32, pitch: usize, to: *mut f32, offsets: &[usize; PLACES]) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [_, a, b, _] = columns::<V>(x.add(pitch));
+        let [_, c, d, _] = columns::<V>(x.add(2 * pitch));
+        let [plus, minus] = [[a.add(c), b.add(d)], [c.sub(a), d.sub(b)]];
+        let (zero, quarter) = (V::splat(0.0), V::splat(0.25));
+        plus[0].add(plus[1]).mul_add(quarter, zero).store(to.add(offsets[MIDDLE[0]]));
+        plus[0].sub(plus[1]).mul_add(quarter, zero).store(to.add(offsets[MIDDLE[1]]));
+        minus[0].add(minus[1]).mul_add(V::splat(-0.25), zero).store(to.add(offsets[MIDDLE[2]]));
+        minus[1].sub(minus[0]).mul_add(quarter, zero).store(to.add(offsets[MIDDLE[3]]));
+    }
+}
