@@ -76,6 +76,21 @@ pub trait Vector: Copy {
     /// As above.
     unsafe fn apart(work: impl Work);
 
+    /// Adds the products of M weights, each at `column` of its row, with N vectors at `x` to the sums.
+    ///
+    /// # Safety
+    /// All of these are there; the processor has these vectors.
+    #[inline(always)]
+    unsafe fn add_products<const M: usize, const N: usize>(
+        sums: &mut [[Self; N]; M],
+        x: *const f32,
+        rows: &[*const f32; M],
+        column: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { add_products(sums, x, rows, column) }
+    }
+
     /// Asks for the line of the cache that holds `at`, which need not be readable.
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
@@ -90,6 +105,34 @@ pub trait Vector: Copy {
         // SAFETY: no vector is longer.
         unsafe { self.store(lanes.as_mut_ptr()) };
         lanes[..Self::LANES].iter().sum()
+    }
+}
+
+/// [`Vector::add_products`] as a compiler arranges it. Loops with constant bounds and nothing else keep the sums in registers;
+/// closures would be compiled without the processor's vectors.
+///
+/// # Safety
+/// As there.
+#[allow(clippy::needless_range_loop)]
+#[inline(always)]
+unsafe fn add_products<V: Vector, const M: usize, const N: usize>(
+    sums: &mut [[V; N]; M],
+    x: *const f32,
+    rows: &[*const f32; M],
+    column: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut values = [V::splat(0.0); N];
+        for j in 0..N {
+            values[j] = V::load(x.add(j * V::LANES));
+        }
+        for i in 0..M {
+            let weight = V::splat(*rows[i].add(column));
+            for j in 0..N {
+                sums[i][j] = weight.mul_add(values[j], sums[i][j]);
+            }
+        }
     }
 }
 
@@ -213,6 +256,7 @@ impl Vector for [f32; 4] {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use std::arch::asm;
     use std::arch::x86_64::*;
 
     use super::{Vector, Work};
@@ -227,6 +271,94 @@ mod x86 {
     pub unsafe fn avx2(work: impl Work) {
         // SAFETY: the caller's promise.
         unsafe { work.with::<__m256>() }
+    }
+
+    /// [`Vector::add_products`] for the tile that nearly all sums are in. It takes 29 of the 32 registers: a compiler that
+    /// reads the weights before it needs them runs out.
+    #[rustfmt::skip]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn add_8x3_products(sums: &mut [[__m512; 3]; 8], x: *const f32, rows: &[*const f32; 8], column: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            asm!(
+                "vmovups {x0}, [{x}]",
+                "vmovups {x1}, [{x} + 64]",
+                "vmovups {x2}, [{x} + 128]",
+                "vbroadcastss {w0}, [{r0} + 4 * {column}]",
+                "vfmadd231ps {s00}, {w0}, {x0}",
+                "vfmadd231ps {s01}, {w0}, {x1}",
+                "vfmadd231ps {s02}, {w0}, {x2}",
+                "vbroadcastss {w1}, [{r1} + 4 * {column}]",
+                "vfmadd231ps {s10}, {w1}, {x0}",
+                "vfmadd231ps {s11}, {w1}, {x1}",
+                "vfmadd231ps {s12}, {w1}, {x2}",
+                "vbroadcastss {w0}, [{r2} + 4 * {column}]",
+                "vfmadd231ps {s20}, {w0}, {x0}",
+                "vfmadd231ps {s21}, {w0}, {x1}",
+                "vfmadd231ps {s22}, {w0}, {x2}",
+                "vbroadcastss {w1}, [{r3} + 4 * {column}]",
+                "vfmadd231ps {s30}, {w1}, {x0}",
+                "vfmadd231ps {s31}, {w1}, {x1}",
+                "vfmadd231ps {s32}, {w1}, {x2}",
+                "vbroadcastss {w0}, [{r4} + 4 * {column}]",
+                "vfmadd231ps {s40}, {w0}, {x0}",
+                "vfmadd231ps {s41}, {w0}, {x1}",
+                "vfmadd231ps {s42}, {w0}, {x2}",
+                "vbroadcastss {w1}, [{r5} + 4 * {column}]",
+                "vfmadd231ps {s50}, {w1}, {x0}",
+                "vfmadd231ps {s51}, {w1}, {x1}",
+                "vfmadd231ps {s52}, {w1}, {x2}",
+                "vbroadcastss {w0}, [{r6} + 4 * {column}]",
+                "vfmadd231ps {s60}, {w0}, {x0}",
+                "vfmadd231ps {s61}, {w0}, {x1}",
+                "vfmadd231ps {s62}, {w0}, {x2}",
+                "vbroadcastss {w1}, [{r7} + 4 * {column}]",
+                "vfmadd231ps {s70}, {w1}, {x0}",
+                "vfmadd231ps {s71}, {w1}, {x1}",
+                "vfmadd231ps {s72}, {w1}, {x2}",
+                x = in(reg) x,
+                column = in(reg) column,
+                r0 = in(reg) rows[0],
+                r1 = in(reg) rows[1],
+                r2 = in(reg) rows[2],
+                r3 = in(reg) rows[3],
+                r4 = in(reg) rows[4],
+                r5 = in(reg) rows[5],
+                r6 = in(reg) rows[6],
+                r7 = in(reg) rows[7],
+                s00 = inout(zmm_reg) sums[0][0],
+                s01 = inout(zmm_reg) sums[0][1],
+                s02 = inout(zmm_reg) sums[0][2],
+                s10 = inout(zmm_reg) sums[1][0],
+                s11 = inout(zmm_reg) sums[1][1],
+                s12 = inout(zmm_reg) sums[1][2],
+                s20 = inout(zmm_reg) sums[2][0],
+                s21 = inout(zmm_reg) sums[2][1],
+                s22 = inout(zmm_reg) sums[2][2],
+                s30 = inout(zmm_reg) sums[3][0],
+                s31 = inout(zmm_reg) sums[3][1],
+                s32 = inout(zmm_reg) sums[3][2],
+                s40 = inout(zmm_reg) sums[4][0],
+                s41 = inout(zmm_reg) sums[4][1],
+                s42 = inout(zmm_reg) sums[4][2],
+                s50 = inout(zmm_reg) sums[5][0],
+                s51 = inout(zmm_reg) sums[5][1],
+                s52 = inout(zmm_reg) sums[5][2],
+                s60 = inout(zmm_reg) sums[6][0],
+                s61 = inout(zmm_reg) sums[6][1],
+                s62 = inout(zmm_reg) sums[6][2],
+                s70 = inout(zmm_reg) sums[7][0],
+                s71 = inout(zmm_reg) sums[7][1],
+                s72 = inout(zmm_reg) sums[7][2],
+                x0 = out(zmm_reg) _,
+                x1 = out(zmm_reg) _,
+                x2 = out(zmm_reg) _,
+                w0 = out(zmm_reg) _,
+                w1 = out(zmm_reg) _,
+                options(readonly, nostack, preserves_flags),
+            );
+        }
     }
 
     #[inline(never)]
@@ -300,7 +432,7 @@ mod x86 {
     }
 
     macro_rules! vector {
-        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $where_larger:ident, $even:ident, $odd:ident, $zip:ident, $apart:ident) => {
+        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $where_larger:ident, $even:ident, $odd:ident, $zip:ident, $apart:ident, $products:item) => {
             // SAFETY of all blocks: the caller promises that the processor has these vectors, and room where it gives pointers.
             impl Vector for $vector {
                 const LANES: usize = $lanes;
@@ -335,6 +467,8 @@ mod x86 {
                 unsafe fn sub(self, other: Self) -> Self {
                     unsafe { $sub(self, other) }
                 }
+
+                $products
 
                 #[inline(always)]
                 unsafe fn apart(work: impl Work) {
@@ -384,7 +518,23 @@ mod x86 {
         even_512,
         odd_512,
         zip_512,
-        apart_512
+        apart_512,
+        #[inline(always)]
+        unsafe fn add_products<const M: usize, const N: usize>(
+            sums: &mut [[Self; N]; M],
+            x: *const f32,
+            rows: &[*const f32; M],
+            column: usize,
+        ) {
+            unsafe {
+                if M == 8 && N == 3 {
+                    let sums = &mut *std::ptr::from_mut(sums).cast();
+                    add_8x3_products(sums, x, &*std::ptr::from_ref(rows).cast(), column);
+                } else {
+                    super::add_products(sums, x, rows, column);
+                }
+            }
+        }
     );
     vector!(
         __m256,
@@ -400,7 +550,16 @@ mod x86 {
         even_256,
         odd_256,
         zip_256,
-        apart_256
+        apart_256,
+        #[inline(always)]
+        unsafe fn add_products<const M: usize, const N: usize>(
+            sums: &mut [[Self; N]; M],
+            x: *const f32,
+            rows: &[*const f32; M],
+            column: usize,
+        ) {
+            unsafe { super::add_products(sums, x, rows, column) }
+        }
     );
 }
 

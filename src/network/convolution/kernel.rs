@@ -413,8 +413,6 @@ pub struct Taps<'a, const M: usize, const N: usize> {
 }
 
 impl<const M: usize, const N: usize> Work for Taps<'_, M, N> {
-    /// Loops with constant bounds and nothing else keep the sums in registers; closures would be compiled without the
-    /// processor's vectors.
     #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     unsafe fn with<V: Vector>(self) {
@@ -433,21 +431,14 @@ impl<const M: usize, const N: usize> Work for Taps<'_, M, N> {
             for i in 0..M {
                 rows[i] = rows[i].add(i.min(last) * weights.stride);
             }
-            let mut values = [V::splat(0.0); N];
             for t in 0..starts.len() {
+                let ahead = x.add(*starts.get_unchecked(t.wrapping_add(AHEAD).min(starts.len() - 1)));
                 let from = x.add(*starts.get_unchecked(t));
-                let ahead = x.add(*starts.get_unchecked((t + AHEAD).min(starts.len() - 1)));
                 let column = *weights.columns.get_unchecked(t);
                 for j in 0..N {
                     V::prefetch(ahead.add(j * V::LANES));
-                    values[j] = V::load(from.add(j * V::LANES));
                 }
-                for i in 0..M {
-                    let weight = V::splat(*rows[i].add(column));
-                    for j in 0..N {
-                        sum[i][j] = weight.mul_add(values[j], sum[i][j]);
-                    }
-                }
+                V::add_products(&mut sum, from, &rows, column);
             }
             for i in 0..M {
                 for j in 0..N {
