@@ -387,32 +387,20 @@ mod x86 {
         _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
     }
 
+    /// Every second lane of both, from lane `FIRST` on.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn even_512(a: __m512, b: __m512) -> __m512 {
-        let lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-        _mm512_permutex2var_ps(a, lanes, b)
+    fn every_second_512<const FIRST: i32>(a: __m512, b: __m512) -> __m512 {
+        let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        _mm512_permutex2var_ps(a, _mm512_add_epi32(even, _mm512_set1_epi32(FIRST)), b)
     }
 
+    /// The two lanes that `LANES` names of each four, of both.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn even_256(a: __m256, b: __m256) -> __m256 {
+    fn every_second_256<const LANES: i32>(a: __m256, b: __m256) -> __m256 {
         // Of either half by itself first.
-        let halves = _mm256_shuffle_ps::<0b10_00_10_00>(a, b);
-        _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(halves)))
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn odd_512(a: __m512, b: __m512) -> __m512 {
-        let lanes = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-        _mm512_permutex2var_ps(a, lanes, b)
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn odd_256(a: __m256, b: __m256) -> __m256 {
-        let halves = _mm256_shuffle_ps::<0b11_01_11_01>(a, b);
+        let halves = _mm256_shuffle_ps::<LANES>(a, b);
         _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(halves)))
     }
 
@@ -432,7 +420,7 @@ mod x86 {
     }
 
     macro_rules! vector {
-        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $where_larger:ident, $even:ident, $odd:ident, $zip:ident, $apart:ident, $products:item) => {
+        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $where_larger:ident, $even:path, $odd:path, $zip:ident, $apart:ident $(, $products:item)?) => {
             // SAFETY of all blocks: the caller promises that the processor has these vectors, and room where it gives pointers.
             impl Vector for $vector {
                 const LANES: usize = $lanes;
@@ -468,7 +456,7 @@ mod x86 {
                     unsafe { $sub(self, other) }
                 }
 
-                $products
+                $($products)?
 
                 #[inline(always)]
                 unsafe fn apart(work: impl Work) {
@@ -515,8 +503,8 @@ mod x86 {
         _mm512_add_ps,
         _mm512_sub_ps,
         where_larger_512,
-        even_512,
-        odd_512,
+        every_second_512::<0>,
+        every_second_512::<1>,
         zip_512,
         apart_512,
         #[inline(always)]
@@ -547,19 +535,10 @@ mod x86 {
         _mm256_add_ps,
         _mm256_sub_ps,
         where_larger_256,
-        even_256,
-        odd_256,
+        every_second_256::<0b10_00_10_00>,
+        every_second_256::<0b11_01_11_01>,
         zip_256,
-        apart_256,
-        #[inline(always)]
-        unsafe fn add_products<const M: usize, const N: usize>(
-            sums: &mut [[Self; N]; M],
-            x: *const f32,
-            rows: &[*const f32; M],
-            column: usize,
-        ) {
-            unsafe { super::add_products(sums, x, rows, column) }
-        }
+        apart_256
     );
 }
 

@@ -14,7 +14,6 @@ use burn::tensor::Tensor;
 
 use super::prepared::{Prepared, prepared};
 use super::shape::{self, Branch, Shape};
-
 use crate::flex::{Primitive, contiguous, dims, tensor, values, with_gradient, written_by_part};
 
 /// What the backend is extended by.
@@ -90,13 +89,14 @@ struct Joined {
     shapes: Vec<Shape>,
     weights: Vec<Primitive>,
     biases: Vec<Primitive>,
-    /// By convolution, what is prepared for weights that stay as they are.
+    /// By convolution, what is prepared for weights that stay as they are, where tiles pay.
     prepared: Vec<Option<Arc<Prepared>>>,
 }
 
 impl Joined {
     fn new(shapes: Vec<Shape>, weights: Vec<Primitive>, biases: Vec<Primitive>, learned: bool) -> Self {
-        let prepared = weights.iter().map(|weights| (!learned).then(|| prepared(weights))).collect();
+        let by_tiles = !learned && shapes.iter().any(Shape::pays_by_tiles);
+        let prepared = weights.iter().map(|weights| by_tiles.then(|| prepared(weights))).collect();
         Self { shapes, weights, biases, prepared }
     }
 
@@ -330,22 +330,28 @@ mod tests {
         if rectify { burn::tensor::activation::relu(y) } else { y }
     }
 
+    /// Dimensions and values.
+    type Data = (Vec<usize>, Vec<f32>);
+
+    fn data<const D: usize>(tensor: Tensor<D>) -> Data {
+        (tensor.dims().to_vec(), tensor.into_data().try_to_vec().unwrap())
+    }
+
     /// Output, gradient of the images, and those of weights and bias where they are learned.
     fn results(
         conv: &Conv2d,
         x: &Tensor<4>,
         forward: impl Fn(Tensor<4>) -> Tensor<4>,
         rng: &mut (impl Rng + Clone),
-    ) -> Vec<Vec<f32>> {
+    ) -> Vec<Data> {
         let x = x.clone().require_grad();
         let y = forward(x.clone());
         let factors = whole(y.dims(), &mut rng.clone(), &y.device());
         let gradients = (y.clone() * factors).sum().backward();
-        let flat = |tensor: Tensor<1>| tensor.into_data().try_to_vec().unwrap();
-        let weight = conv.weight.val().grad(&gradients).map(|gradient| flat(gradient.flatten(0, 3)));
-        let bias = conv.bias.as_ref().and_then(|bias| bias.val().grad(&gradients)).map(flat);
+        let weight = conv.weight.val().grad(&gradients).map(data);
+        let bias = conv.bias.as_ref().and_then(|bias| bias.val().grad(&gradients)).map(data);
         let both = [y.without_autodiff(), x.grad(&gradients).unwrap()];
-        both.map(|tensor| flat(tensor.flatten(0, 3))).into_iter().chain(weight).chain(bias).collect()
+        both.map(data).into_iter().chain(weight).chain(bias).collect()
     }
 
     fn on_cores<R: Send>(cores: usize, f: impl FnOnce() -> R + Send) -> R {
@@ -495,7 +501,8 @@ mod tests {
                 results(&conv, &x, |x| convolve(&conv, x, false), &mut rng),
                 results(&conv, &x, |x| burns(&[&conv], x, false), &mut rng),
             ];
-            for (ours, theirs) in ours.iter().zip(&theirs) {
+            for ((dims, ours), (their_dims, theirs)) in ours.iter().zip(&theirs) {
+                assert_eq!(dims, their_dims);
                 let scale = theirs.iter().fold(0f32, |most, x| most.max(x.abs()));
                 assert!(ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= 1e-5 * scale));
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock, Weak};
 use burn::tensor::Bytes;
 
 use super::winograd::Factors;
-use crate::flex::{Primitive, values};
+use crate::flex::{Primitive, dims, values};
 
 /// The factors of one convolution, made when they are first needed.
 #[derive(Debug, Default)]
@@ -15,24 +15,24 @@ pub struct Prepared {
     pub backward: OnceLock<Factors>,
 }
 
-/// By the place of the weights in memory. A weak reference keeps that memory from being written to, and tells when it is
+/// By the place of the weights in memory and their dimensions. A weak reference keeps that memory from being written to, and tells when it is
 /// given back.
-type Known = HashMap<usize, (Weak<Bytes>, Arc<Prepared>)>;
+type Known = HashMap<(usize, [usize; 4]), (Weak<Bytes>, Arc<Prepared>)>;
 
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
-/// What is prepared for contiguous weights.
+/// What is prepared for contiguous weights `[out, C, kh, kw]`.
 pub fn prepared(weights: &Primitive) -> Arc<Prepared> {
     let mut known = KNOWN.lock().expect("nobody panics while holding it");
-    let place = values(weights).as_ptr().addr();
-    if let Some((weights, prepared)) = known.get(&place)
+    let key = (values(weights).as_ptr().addr(), dims(weights));
+    if let Some((weights, prepared)) = known.get(&key)
         && weights.strong_count() > 0
     {
         return prepared.clone();
     }
     known.retain(|_, (weights, _)| weights.strong_count() > 0);
     let prepared = Arc::<Prepared>::default();
-    known.insert(place, (Arc::downgrade(&weights.data_arc()), prepared.clone()));
+    known.insert(key, (Arc::downgrade(&weights.data_arc()), prepared.clone()));
     prepared
 }
 
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn other_weights_are_not_taken_for_those_that_were_there() {
         let device = burn::backend::flex::FlexDevice;
-        let mut weights = Flex::float_from_data(TensorData::new(vec![1f32; 64], [64]), &device);
+        let mut weights = Flex::float_from_data(TensorData::new(vec![1f32; 64], [8, 8, 1, 1]), &device);
         let mut all = vec![prepared(&weights)];
         assert!(Arc::ptr_eq(&all[0], &prepared(&weights.clone())));
         for _ in 0..20 {
@@ -59,10 +59,20 @@ mod tests {
         }
     }
 
+    /// Another shape of the same memory is other weights.
+    #[test]
+    fn weights_are_told_by_their_shape_too() {
+        let device = burn::backend::flex::FlexDevice;
+        let weights = Flex::float_from_data(TensorData::new(vec![1f32; 64], [8, 8, 1, 1]), &device);
+        let reshaped = Flex::float_reshape(weights.clone(), [4, 16, 1, 1].into());
+        assert_eq!(values(&weights).as_ptr(), values(&reshaped).as_ptr());
+        assert!(!Arc::ptr_eq(&prepared(&weights), &prepared(&reshaped)));
+    }
+
     #[test]
     fn what_is_prepared_goes_with_the_weights() {
         let device = burn::backend::flex::FlexDevice;
-        let weights = |n: usize| Flex::float_from_data(TensorData::new(vec![1f32; n], [n]), &device);
+        let weights = |n: usize| Flex::float_from_data(TensorData::new(vec![1f32; n], [n, 1, 1, 1]), &device);
         let gone = Arc::downgrade(&prepared(&weights(100)));
         let _next = prepared(&weights(200));
         assert!(gone.upgrade().is_none());

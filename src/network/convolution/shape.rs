@@ -178,7 +178,7 @@ impl Shape {
     }
 
     /// Whether multiplying tiles saves time.
-    fn pays_by_tiles(&self) -> bool {
+    pub fn pays_by_tiles(&self) -> bool {
         let fits = self.kernel == [3, 3] && self.stride == [1, 1] && self.dilation == [1, 1];
         let [h, w] = self.output();
         fits && self.channels.iter().all(|&c| c >= CHANNELS) && h * w >= OUTPUTS

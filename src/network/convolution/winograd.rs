@@ -96,10 +96,10 @@ fn half_transformed([a, b, c]: [f32; 3]) -> [f32; 4] {
     [a, 0.5 * (a + b + c), 0.5 * (a - b + c), c]
 }
 
-/// Sums over planes of 3x3 windows: those of several lists, one after another.
+/// Sums over 3x3 windows of planes: those of each factors' planes, one after another.
 pub struct Windows<'a> {
-    /// Planes with a margin: the windows of output (y, x) are at row y and column x. What is after the last one's rows has
-    /// room for a row and 48 values.
+    /// Planes with a margin: the window of output (y, x) is at row y and column x. An odd number of rows has one more after
+    /// it, and the last plane room after it for whole vectors.
     pub planes: &'a [f32],
     /// From one plane to the next, and from row to row.
     pub plane: usize,
