@@ -19,6 +19,18 @@ pub trait Vector: Copy {
     /// `to` has room for a vector. It need not be aligned.
     unsafe fn store(self, to: *mut f32);
 
+    /// The first `n` lanes, fewer than there are, and zeros.
+    ///
+    /// # Safety
+    /// `from` has `n` values.
+    unsafe fn load_part(from: *const f32, n: usize) -> Self;
+
+    /// Writes the first `n` lanes, fewer than there are.
+    ///
+    /// # Safety
+    /// `to` has room for `n` values.
+    unsafe fn store_part(self, to: *mut f32, n: usize);
+
     /// self · factor + summand.
     ///
     /// # Safety
@@ -38,6 +50,12 @@ pub trait Vector: Copy {
     /// # Safety
     /// As above.
     unsafe fn where_larger(self, other: Self, yes: Self, no: Self) -> Self;
+
+    /// Where a lane of self is that of `other`, the lane of `yes`, else that of `no`.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn where_equal(self, other: Self, yes: Self, no: Self) -> Self;
 
     /// The lanes with even numbers, and then those of `next`.
     ///
@@ -197,6 +215,20 @@ impl Vector for [f32; 4] {
     }
 
     #[inline(always)]
+    unsafe fn load_part(from: *const f32, n: usize) -> Self {
+        let mut lanes = [0.0; 4];
+        // SAFETY: the caller's promise.
+        lanes[..n].copy_from_slice(unsafe { std::slice::from_raw_parts(from, n) });
+        lanes
+    }
+
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut f32, n: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(to, n) }.copy_from_slice(&self[..n]);
+    }
+
+    #[inline(always)]
     unsafe fn mul_add(self, factor: Self, summand: Self) -> Self {
         let mut sum = summand;
         for i in 0..4 {
@@ -249,6 +281,15 @@ impl Vector for [f32; 4] {
         let mut chosen = no;
         for i in 0..4 {
             chosen[i] = if self[i] > other[i] { yes[i] } else { no[i] };
+        }
+        chosen
+    }
+
+    #[inline(always)]
+    unsafe fn where_equal(self, other: Self, yes: Self, no: Self) -> Self {
+        let mut chosen = no;
+        for i in 0..4 {
+            chosen[i] = if self[i] == other[i] { yes[i] } else { no[i] };
         }
         chosen
     }
@@ -377,6 +418,40 @@ mod x86 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
+    unsafe fn load_part_512(from: *const f32, n: usize) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_maskz_loadu_ps((1 << n) - 1, from) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store_part_512(to: *mut f32, n: usize, vector: __m512) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_mask_storeu_ps(to, (1 << n) - 1, vector) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn first_256(n: usize) -> __m256i {
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_part_256(from: *const f32, n: usize) -> __m256 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_maskload_ps(from, first_256(n)) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store_part_256(to: *mut f32, n: usize, vector: __m256) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_maskstore_ps(to, first_256(n), vector) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
     fn where_larger_512(a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
         _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes)
     }
@@ -385,6 +460,18 @@ mod x86 {
     #[target_feature(enable = "avx2")]
     fn where_larger_256(a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
         _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn where_equal_512(a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 {
+        _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), no, yes)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn where_equal_256(a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
+        _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
     }
 
     /// Every second lane of both, from lane `FIRST` on.
@@ -420,7 +507,7 @@ mod x86 {
     }
 
     macro_rules! vector {
-        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $sub:ident, $where_larger:ident, $even:path, $odd:path, $zip:ident, $apart:ident $(, $products:item)?) => {
+        ($vector:ty, $lanes:expr, $many:expr, $splat:ident, $load:ident, $store:ident, $load_part:ident, $store_part:ident, $fma:ident, $add:ident, $sub:ident, $where_larger:ident, $where_equal:ident, $even:path, $odd:path, $zip:ident, $apart:ident $(, $products:item)?) => {
             // SAFETY of all blocks: the caller promises that the processor has these vectors, and room where it gives pointers.
             impl Vector for $vector {
                 const LANES: usize = $lanes;
@@ -439,6 +526,16 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn store(self, to: *mut f32) {
                     unsafe { $store(to, self) }
+                }
+
+                #[inline(always)]
+                unsafe fn load_part(from: *const f32, n: usize) -> Self {
+                    unsafe { $load_part(from, n) }
+                }
+
+                #[inline(always)]
+                unsafe fn store_part(self, to: *mut f32, n: usize) {
+                    unsafe { $store_part(to, n, self) }
                 }
 
                 #[inline(always)]
@@ -488,6 +585,11 @@ mod x86 {
                 unsafe fn where_larger(self, other: Self, yes: Self, no: Self) -> Self {
                     unsafe { $where_larger(self, other, yes, no) }
                 }
+
+                #[inline(always)]
+                unsafe fn where_equal(self, other: Self, yes: Self, no: Self) -> Self {
+                    unsafe { $where_equal(self, other, yes, no) }
+                }
             }
         };
     }
@@ -499,10 +601,13 @@ mod x86 {
         _mm512_set1_ps,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
+        load_part_512,
+        store_part_512,
         _mm512_fmadd_ps,
         _mm512_add_ps,
         _mm512_sub_ps,
         where_larger_512,
+        where_equal_512,
         every_second_512::<0>,
         every_second_512::<1>,
         zip_512,
@@ -531,10 +636,13 @@ mod x86 {
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
+        load_part_256,
+        store_part_256,
         _mm256_fmadd_ps,
         _mm256_add_ps,
         _mm256_sub_ps,
         where_larger_256,
+        where_equal_256,
         every_second_256::<0b10_00_10_00>,
         every_second_256::<0b11_01_11_01>,
         zip_256,

@@ -382,9 +382,7 @@ pub unsafe fn copy<V: Vector>(values: &[f32], to: *mut f32) {
     // SAFETY: the caller's promise; the last vector ends with the last value.
     unsafe {
         if n < V::LANES {
-            for (k, &value) in values.iter().enumerate() {
-                to.add(k).write(value);
-            }
+            V::load_part(values.as_ptr(), n).store_part(to, n);
             return;
         }
         for k in (0..n - V::LANES).step_by(V::LANES) {
@@ -505,13 +503,12 @@ impl Work for Rows<'_> {
 unsafe fn copy_positive<V: Vector>(values: *const f32, chosen: *const f32, n: usize, to: *mut f32) {
     // SAFETY: the caller's promise; the last vector ends with the last value.
     unsafe {
+        let zero = V::splat(0.0);
         if n < V::LANES {
-            for i in 0..n {
-                to.add(i).write(if *values.add(i) > 0.0 { *chosen.add(i) } else { 0.0 });
-            }
+            let kept = V::load_part(values, n).where_larger(zero, V::load_part(chosen, n), zero);
+            kept.store_part(to, n);
             return;
         }
-        let zero = V::splat(0.0);
         let mut at = 0;
         while at < n {
             let i = at.min(n - V::LANES);

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::kernel::{self, Output, Products, Sums, Target, Weights};
 use super::memory::{self, Memory};
 use super::prepared::Prepared;
-use super::winograd::{self, Factors, Windows};
+use super::winograd::{self, Factors, TILE, Windows};
 
 /// The sizes of a convolution, rows before columns.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ thread_local! {
 
 /// Values of the planes of a band: they are to stay in a core's cache until they have been read.
 const BAND: usize = if cfg!(test) { 1 << 8 } else { 1 << 18 };
+/// The same of a band that goes by tiles, together with the transformed tiles.
+const TILES: usize = if cfg!(test) { 1 << 8 } else { 1 << 19 };
 /// A band for another core has about this many multiplications at least.
 const TASK: usize = if cfg!(test) { 1 << 8 } else { 1 << 20 };
 
@@ -72,12 +74,12 @@ struct Planes {
 }
 
 impl Planes {
-    /// How many rows are summed at a time, with `work` multiplications in each.
-    fn band(&self, work: usize) -> usize {
+    /// How many rows a core takes, and of these sums at a time, with `work` multiplications in each.
+    fn bands(&self, work: usize) -> [usize; 2] {
         let fitting = (BAND / (self.count * self.pitch).max(1)).saturating_sub(self.reach);
         // Of fewer, too much would be filled in twice.
         let fitting = fitting.max(2 * self.reach).max(1);
-        fitting.min(self.share(work))
+        [fitting.min(self.share(work)); 2]
     }
 
     /// How many rows a core takes at a time.
@@ -89,22 +91,42 @@ impl Planes {
         .clamp(1, self.rows.max(1))
     }
 
+    /// The same planes with rows and columns for whole tiles of `columns` outputs, and the same numbers of rows, where
+    /// transformed tiles have so many `values` in a row of tiles.
+    fn in_tiles(self, columns: usize, values: usize) -> (Self, [usize; 2]) {
+        let margin = self.pitch - columns;
+        let planes = Self {
+            rows: self.rows.next_multiple_of(TILE),
+            pitch: columns.next_multiple_of(TILE) + margin,
+            ..self
+        };
+        let share = (planes.rows / TILE).div_ceil(rayon::current_num_threads());
+        let values = values + TILE * planes.count * planes.pitch;
+        let fitting = (TILES / values.max(1)).clamp(1, share.max(1));
+        // As high as each other.
+        let band = share.div_ceil(share.div_ceil(fitting).max(1));
+        (planes, [share * TILE, band * TILE])
+    }
+
     /// Calls `f` with each band of rows and the planes of `band` rows that `fill` has written for it, given the plane, its
-    /// rows and where they go.
+    /// rows and where they go. A core takes `share` rows.
     fn each_band(
         &self,
-        band: usize,
+        [share, band]: [usize; 2],
         fill: impl Fn(usize, Range<usize>, &mut [f32]) + Sync,
         f: impl Fn(Range<usize>, &[f32]) + Sync,
     ) {
         let plane = (band + self.reach) * self.pitch;
-        in_bands(self.rows, band, |rows| {
+        in_bands(self.rows, share, |all| {
             memory::with(&PLANES, self.count * plane + ROOM, |planes| {
-                let read = rows.start..rows.end + self.reach;
-                for (i, plane) in planes.chunks_mut(plane).take(self.count).enumerate() {
-                    fill(i, read.clone(), &mut plane[..read.len() * self.pitch]);
+                for start in all.clone().step_by(band.max(1)) {
+                    let rows = start..all.end.min(start + band);
+                    let read = rows.start..rows.end + self.reach;
+                    for (i, plane) in planes.chunks_mut(plane).take(self.count).enumerate() {
+                        fill(i, read.clone(), &mut plane[..read.len() * self.pitch]);
+                    }
+                    f(rows, planes);
                 }
-                f(rows, planes);
             });
         });
     }
@@ -354,6 +376,15 @@ pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUn
     assert_eq!(out.len(), channels(branches) * h * w);
     let [down, across] = reach(branches);
     let planes = Planes { reach: down, pitch: w + across, ..shape.input_planes() };
+    let work = planes.pitch * taps(branches);
+    let factors: Vec<&Factors> = branches.iter().filter_map(Branch::forward).collect();
+    let transformed = !factors.is_empty();
+    let (planes, bands) = if transformed {
+        planes.in_tiles(w, winograd::tiles(&factors, w))
+    } else {
+        let bands = planes.bands(work);
+        (planes, bands)
+    };
     let columns: Vec<Vec<usize>> = branches.iter().map(|branch| (0..branch.shape.taps()).collect()).collect();
     let pitch = planes.pitch;
     let sum = |rows: Range<usize>, planes: &[f32], plane: usize, starts: &[Vec<usize>], mut out: Output| {
@@ -368,7 +399,7 @@ pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUn
                     factors: &[factors],
                     bias: Some(bias),
                     rectify,
-                    rows: rows.len(),
+                    rows: rows.len().min(h - rows.start),
                     first: rows.start,
                     size: [h, w],
                 };
@@ -401,8 +432,6 @@ pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUn
         branches.iter().map(|branch| branch.shape.input_starts(plane, pitch)).collect()
     };
     let out = Output::new(out);
-    let work = pitch * taps(branches);
-    let transformed = branches.iter().any(|branch| branch.forward().is_some());
     if shape.reads_image() && !transformed {
         let plane = x.len() / shape.channels[0];
         let starts = starts(plane);
@@ -411,12 +440,10 @@ pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUn
             sum(rows, &x[from..], plane, &starts, out);
         });
     } else {
-        let band = planes.band(work);
-        let band = if transformed { band.next_multiple_of(2) } else { band };
-        let plane = (band + planes.reach) * pitch;
+        let plane = (bands[1] + planes.reach) * pitch;
         let starts = starts(plane);
         let fill = shape.fill_input(x, pitch);
-        planes.each_band(band, fill, |rows, planes| sum(rows, planes, plane, &starts, out));
+        planes.each_band(bands, fill, |rows, planes| sum(rows, planes, plane, &starts, out));
     }
 }
 
@@ -437,6 +464,15 @@ pub fn input_gradient(
     let [rows, columns] =
         std::array::from_fn(|d| (shape.padding[d].0 + shape.input[d] - 1) / shape.stride[d] + 1 - first[d]);
     let planes = Planes { count: channels(branches), rows, pitch: columns + back[1], reach: back[0] };
+    let work = planes.pitch * taps(branches) / (shape.stride[0] * shape.stride[1]);
+    let factors = factors(branches);
+    let (planes, bands) = match &factors {
+        Some(factors) => planes.in_tiles(columns, winograd::tiles(factors, columns)),
+        None => {
+            let bands = planes.bands(work);
+            (planes, bands)
+        }
+    };
     let pitch = planes.pitch;
     // Column q holds output column q + first - back, and rows likewise.
     let before = back[1].saturating_sub(first[1]).min(pitch);
@@ -503,11 +539,9 @@ pub fn input_gradient(
         // SAFETY: no two bands have a row in common.
         unsafe { kernel::write(&sums, out) };
     };
-    let work = pitch * taps(branches) / (shape.stride[0] * shape.stride[1]);
-    if let Some(factors) = factors(branches) {
-        let band = planes.band(work).next_multiple_of(2);
-        let plane = (band + planes.reach) * pitch;
-        return planes.each_band(band, fill, |rows, planes| {
+    if let Some(factors) = factors {
+        let plane = (bands[1] + planes.reach) * pitch;
+        return planes.each_band(bands, fill, |rows, planes| {
             let windows = Windows {
                 planes,
                 plane,
@@ -515,7 +549,7 @@ pub fn input_gradient(
                 factors: &factors,
                 bias: None,
                 rectify: false,
-                rows: rows.len(),
+                rows: rows.len().min(shape.input[0] - rows.start),
                 first: rows.start,
                 size: shape.input,
             };
@@ -530,9 +564,8 @@ pub fn input_gradient(
             sum(rows, &gradient[from..], &phases);
         });
     } else {
-        let band = planes.band(work);
-        let phases = phases(branches, (band + planes.reach) * pitch, pitch);
-        planes.each_band(band, fill, |rows, planes| sum(rows, planes, &phases));
+        let phases = phases(branches, (bands[1] + planes.reach) * pitch, pitch);
+        planes.each_band(bands, fill, |rows, planes| sum(rows, planes, &phases));
     }
 }
 

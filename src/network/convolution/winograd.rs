@@ -8,13 +8,12 @@ use super::kernel::{self, HIGH, Output, Taps, WIDE, Weights};
 use super::memory::{self, Memory};
 use crate::vector::{self, Vector, Work};
 
+/// Outputs of a tile on a side.
+pub const TILE: usize = 2;
 /// Values of a transformed tile, row by row.
 const PLACES: usize = 16;
 /// Those of them that a kernel with nothing but its middle is not 0 at.
 const MIDDLE: [usize; 4] = [5, 6, 9, 10];
-
-/// The transformed tiles that are summed at a time are about this many values: they are to stay in a core's cache.
-const CHUNK: usize = if cfg!(test) { 1 << 8 } else { 1 << 18 };
 
 /// Values between those of one place and those of the next, which would be in one set of the cache without them.
 const GAP: usize = 5 * 16;
@@ -98,8 +97,8 @@ fn half_transformed([a, b, c]: [f32; 3]) -> [f32; 4] {
 
 /// Sums over 3x3 windows of planes: those of each factors' planes, one after another.
 pub struct Windows<'a> {
-    /// Planes with a margin: the window of output (y, x) is at row y and column x. An odd number of rows has one more after
-    /// it, and the last plane room after it for whole vectors.
+    /// Planes with a margin: the window of output (y, x) is at row y and column x. There are rows and columns for whole tiles,
+    /// and the last plane has room after it for whole vectors of them.
     pub planes: &'a [f32],
     /// From one plane to the next, and from row to row.
     pub plane: usize,
@@ -124,41 +123,45 @@ pub unsafe fn write(windows: &Windows, out: Output) {
     let channels = windows.factors[0].outputs;
     assert!(windows.factors.iter().all(|factors| factors.outputs == channels));
     assert!(windows.bias.is_none_or(|bias| bias.len() == channels));
-    assert!(windows.first + windows.rows <= height && width + 2 <= windows.pitch);
+    assert!(windows.first + windows.rows <= height && width.next_multiple_of(TILE) + 2 <= windows.pitch);
     let across = width.div_ceil(2);
     let counts: [usize; PLACES] = std::array::from_fn(|place| {
         windows.factors.iter().filter(|f| f.reach(place)).map(|f| f.planes).sum()
     });
     let total: usize = counts.iter().sum();
-    let down = windows.rows.div_ceil(2);
-    let fitting = (CHUNK / (total * across).max(1)).clamp(1, down.max(1));
-    // As high as each other.
-    let chunk = down.div_ceil(down.div_ceil(fitting).max(1)).max(1);
-    for row in (0..down).step_by(chunk) {
-        let rows = chunk.min(down - row);
-        // Vectors reach beyond the last tile, and an odd number of lines is spread over the cache.
-        let pitch = (rows * across).next_multiple_of(16) + 16;
-        let pitch = if (pitch / 16).is_multiple_of(2) { pitch + 16 } else { pitch };
-        memory::with(&TILES, total * pitch + PLACES * GAP + 16, |memory| {
-            let aligned = memory.as_ptr().align_offset(64).min(16);
-            let tiles = &mut memory[aligned..];
-            vector::run(Chunk { windows, channels, counts, row, rows, across, pitch, tiles, out });
-        });
-    }
+    let rows = windows.rows.div_ceil(TILE);
+    // Vectors reach beyond the last tile, and an odd number of lines is spread over the cache.
+    let pitch = (rows * across).next_multiple_of(16) + 16;
+    let pitch = if (pitch / 16).is_multiple_of(2) { pitch + 16 } else { pitch };
+    let room = total * pitch + PLACES * GAP;
+    memory::with(&TILES, room + PLACES * GROUP * HIGH * WIDE * 16 + 16, |memory| {
+        let aligned = memory.as_ptr().align_offset(64).min(16);
+        let (tiles, sums) = memory[aligned..].split_at_mut(room);
+        vector::run(Tiles { windows, channels, counts, rows, across, pitch, tiles, sums, out });
+    });
 }
 
-/// Some rows of tiles.
-struct Chunk<'a> {
+/// How many values of transformed tiles a row of tiles, `width` outputs wide, has.
+pub fn tiles(factors: &[&Factors], width: usize) -> usize {
+    factors.iter().map(|f| f.planes * f.places.len()).sum::<usize>() * width.div_ceil(TILE)
+}
+
+/// Blocks of output channels that are summed at one place before the next: each reads what the one before it has read.
+const GROUP: usize = 4;
+
+/// Rows of tiles.
+struct Tiles<'a> {
     windows: &'a Windows<'a>,
     channels: usize,
     /// By place in a tile, how many planes have values there.
     counts: [usize; PLACES],
-    row: usize,
     rows: usize,
     across: usize,
     /// Values of one place and plane.
     pitch: usize,
     tiles: &'a mut [f32],
+    /// Room for the sums of a group of blocks.
+    sums: &'a mut [f32],
     out: Output,
 }
 
@@ -170,7 +173,7 @@ struct Segment {
     column: usize,
 }
 
-impl Work for Chunk<'_> {
+impl Work for Tiles<'_> {
     #[inline(always)]
     unsafe fn with<V: Vector>(mut self) {
         let most = self.counts.iter().max().copied().unwrap_or(0);
@@ -194,36 +197,30 @@ impl Work for Chunk<'_> {
                     segments.push(Segment { from: tile - from, count, row, column });
                     tile += count;
                 }
-                let mut m = 0;
-                while m < self.channels {
-                    let high = if V::MANY && self.channels - m > HIGH / 2 { HIGH } else { HIGH / 2 };
-                    let at = Place { m, from, columns: &columns, starts: &starts, segments: &segments };
-                    match (high, (end - from).div_ceil(V::LANES)) {
-                        (HIGH, 1) => self.block::<V, HIGH, 1>(at),
-                        (HIGH, 2) => self.block::<V, HIGH, 2>(at),
-                        (HIGH, _) => self.block::<V, HIGH, WIDE>(at),
-                        (_, 1) => self.block::<V, { HIGH / 2 }, 1>(at),
-                        (_, 2) => self.block::<V, { HIGH / 2 }, 2>(at),
-                        _ => self.block::<V, { HIGH / 2 }, WIDE>(at),
-                    }
-                    m += high;
+                let at = Place { from, columns: &columns, starts: &starts, segments: &segments };
+                match (V::MANY, (end - from).div_ceil(V::LANES)) {
+                    (true, 1) => self.blocks::<V, HIGH, 1>(at),
+                    (true, 2) => self.blocks::<V, HIGH, 2>(at),
+                    (true, _) => self.blocks::<V, HIGH, WIDE>(at),
+                    (false, 1) => self.blocks::<V, { HIGH / 2 }, 1>(at),
+                    (false, 2) => self.blocks::<V, { HIGH / 2 }, 2>(at),
+                    (false, _) => self.blocks::<V, { HIGH / 2 }, WIDE>(at),
                 }
             }
         }
     }
 }
 
-/// Some output channels of some tiles.
+/// Some tiles.
 struct Place<'a> {
-    /// The first output channel and tile.
-    m: usize,
+    /// The first one.
     from: usize,
     columns: &'a [usize],
     starts: &'a [usize],
     segments: &'a [Segment],
 }
 
-impl Chunk<'_> {
+impl Tiles<'_> {
     /// Bᵀ d B of all tiles.
     ///
     /// # Safety
@@ -235,8 +232,8 @@ impl Chunk<'_> {
         for place in 1..PLACES {
             bases[place] = bases[place - 1] + self.counts[place - 1];
         }
-        let reach = 2 * self.across.next_multiple_of(V::LANES) + 2;
-        let last = (2 * (self.row + self.rows) + 1) * pitch + reach;
+        let reach = TILE * self.across.next_multiple_of(V::LANES) + 2;
+        let last = (TILE * self.rows + 1) * pitch + reach;
         let count: usize = factors.iter().map(|f| f.planes).sum();
         assert!(count == 0 || (count - 1) * plane + last <= planes.len());
         let mut first = 0;
@@ -245,7 +242,7 @@ impl Chunk<'_> {
             for i in 0..factors.planes {
                 for row in 0..self.rows {
                     for column in (0..self.across).step_by(V::LANES) {
-                        let from = (first + i) * plane + 2 * ((self.row + row) * pitch + column);
+                        let from = (first + i) * plane + TILE * (row * pitch + column);
                         let to = i * self.pitch + row * self.across + column;
                         // SAFETY: as just asserted.
                         unsafe {
@@ -267,88 +264,56 @@ impl Chunk<'_> {
         }
     }
 
-    /// M output channels of N vectors of tiles. Channels past the last one repeat it and are not written.
+    /// All output channels of N vectors of tiles, M at a time. Channels past the last one repeat it and are not written.
     ///
     /// # Safety
     /// The processor has these vectors, and the tiles are transformed.
-    #[allow(clippy::needless_range_loop)]
     #[inline(always)]
-    unsafe fn block<V: Vector, const M: usize, const N: usize>(&self, at: Place) {
-        let Place { m, from, columns, starts, segments } = at;
+    unsafe fn blocks<V: Vector, const M: usize, const N: usize>(&mut self, at: Place) {
+        let Place { from, columns, starts, segments } = at;
         let Windows { factors, bias, rectify, rows, first, size: [height, width], .. } = *self.windows;
-        let mut sums = MaybeUninit::<[[[f32; WIDE * 16]; M]; PLACES]>::uninit();
-        let sums = sums.as_mut_ptr().cast::<f32>();
-        let mut lines = MaybeUninit::<[[f32; 2 * WIDE * 16]; 2]>::uninit();
+        // From one channel's sums to the next one's.
+        let across = N * V::LANES;
+        let mut lines = MaybeUninit::<[[f32; TILE * WIDE * 16]; TILE]>::uninit();
         let lines = lines.as_mut_ptr().cast::<f32>();
-        let (across, down) = (N * V::LANES, M * N * V::LANES);
-        // SAFETY: the caller's promise.
-        unsafe {
-            // The lines that the sums go to come in while these are computed.
-            for segment in segments {
-                let place = (first + 2 * (self.row + segment.row)) * width + 2 * segment.column;
-                for i in m..self.channels.min(m + M) {
-                    let to = self.out.place(i * height * width + place);
-                    for k in (0..2 * segment.count).step_by(16) {
-                        V::prefetch(to.wrapping_add(k));
-                        V::prefetch(to.wrapping_add(width + k));
+        for start in (0..self.channels).step_by(GROUP * HIGH) {
+            let group = start..self.channels.min(start + GROUP * HIGH);
+            // From one place's sums to the next one's.
+            let next = group.len().next_multiple_of(M) * across;
+            let sums = self.sums.as_mut_ptr();
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut x = self.tiles.as_ptr().add(from);
+                for place in 0..PLACES {
+                    for m in group.clone().step_by(M) {
+                        let to = sums.add(place * next + (m - start) * across);
+                        let mut starts = starts;
+                        for (i, factors) in factors.iter().filter(|factors| factors.reach(place)).enumerate()
+                        {
+                            let (these, rest) = starts.split_at(factors.planes);
+                            let columns = &columns[..factors.planes];
+                            let weights = &Weights { values: factors.of(place, m), columns, stride: 1 };
+                            let (last, pitch, more) = (M - 1, across, i > 0);
+                            V::apart(Taps::<M, N> { weights, last, x, starts: these, to, pitch, more });
+                            starts = rest;
+                        }
                     }
+                    x = x.add(self.counts[place] * self.pitch + GAP);
                 }
-            }
-            let mut x = self.tiles.as_ptr().add(from);
-            for place in 0..PLACES {
-                let to = sums.add(place * down);
-                let mut starts = starts;
-                for (i, factors) in factors.iter().filter(|factors| factors.reach(place)).enumerate() {
-                    let (these, rest) = starts.split_at(factors.planes);
-                    let columns = &columns[..factors.planes];
-                    let weights = &Weights { values: factors.of(place, m), columns, stride: 1 };
-                    let more = i > 0;
-                    V::apart(Taps::<M, N> {
-                        weights,
-                        last: M - 1,
-                        x,
-                        starts: these,
-                        to,
-                        pitch: across,
-                        more,
-                    });
-                    starts = rest;
-                }
-                x = x.add(self.counts[place] * self.pitch + GAP);
-            }
-            for i in 0..M.min(self.channels - m) {
-                let bias = V::splat(bias.map_or(0.0, |bias| bias[m + i]));
-                for j in 0..N {
-                    let x = sums.add(i * across + j * V::LANES);
-                    let mut rows = [[bias; 4]; 2];
-                    for column in 0..4 {
-                        let [a, b, c, d] = [
-                            V::load(x.add(column * down)),
-                            V::load(x.add((4 + column) * down)),
-                            V::load(x.add((8 + column) * down)),
-                            V::load(x.add((12 + column) * down)),
-                        ];
-                        rows[0][column] = a.add(b.add(c));
-                        rows[1][column] = b.sub(c.add(d));
+                for m in group {
+                    let bias = V::splat(bias.map_or(0.0, |bias| bias[m]));
+                    for j in 0..N {
+                        let x = sums.add((m - start) * across + j * V::LANES);
+                        let y = lines.add(TILE * j * V::LANES);
+                        write_tiles(x, next, bias, rectify, y, TILE * across);
                     }
-                    for row in 0..2 {
-                        let [a, b, c, d] = rows[row];
-                        let [even, odd] = [a.add(b.add(c)).add(bias), b.sub(c.add(d)).add(bias)];
-                        let [left, right] =
-                            if rectify { even.rectify().zip(odd.rectify()) } else { even.zip(odd) };
-                        let to = lines.add(row * 2 * across + 2 * j * V::LANES);
-                        left.store(to);
-                        right.store(to.add(V::LANES));
-                    }
-                }
-                for segment in segments {
-                    let n = (2 * segment.count).min(width - 2 * segment.column);
-                    for row in 0..2 {
-                        let y = 2 * (self.row + segment.row) + row;
-                        if y < rows {
-                            let values = lines.add(row * 2 * across + 2 * segment.from);
-                            let to = ((m + i) * height + first + y) * width + 2 * segment.column;
-                            kernel::copy::<V>(std::slice::from_raw_parts(values, n), self.out.place(to));
+                    for segment in segments {
+                        let [y, x] = [segment.row, segment.column].map(|tile| TILE * tile);
+                        let n = (TILE * segment.count).min(width - x);
+                        for row in 0..TILE.min(rows - y) {
+                            let values = lines.add(row * TILE * across + TILE * segment.from);
+                            let to = self.out.place((m * height + first + y + row) * width + x);
+                            kernel::copy::<V>(std::slice::from_raw_parts(values, n), to);
                         }
                     }
                 }
@@ -424,4 +389,52 @@ unsafe fn transform_middle<V: Vector>(x: *const f32, pitch: usize, to: *mut f32,
         minus[0].add(minus[1]).mul_add(V::splat(-0.25), zero).store(to.add(offsets[MIDDLE[2]]));
         minus[1].sub(minus[0]).mul_add(quarter, zero).store(to.add(offsets[MIDDLE[3]]));
     }
+}
+
+/// The outputs of neighbouring tiles: of sums at `x`, `next` after those of the place before, to rows at `y`.
+///
+/// # Safety
+/// There is a vector at each place and room in two rows, `pitch` apart, for two; the processor has these vectors.
+#[inline(always)]
+unsafe fn write_tiles<V: Vector>(
+    x: *const f32,
+    next: usize,
+    bias: V,
+    rectify: bool,
+    y: *mut f32,
+    pitch: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut x = x;
+        let mut rows = [[bias; TILE]; 4];
+        for row in &mut rows {
+            let mut sums = [bias; 4];
+            for sum in &mut sums {
+                *sum = V::load(x);
+                x = x.wrapping_add(next);
+            }
+            *row = outputs(sums);
+        }
+        let [left, right] =
+            [0, 1].map(|column| [rows[0][column], rows[1][column], rows[2][column], rows[3][column]]);
+        let (left, right) = (outputs(left), outputs(right));
+        for row in 0..TILE {
+            let (even, odd) = (left[row].add(bias), right[row].add(bias));
+            let [first, second] = if rectify { even.rectify().zip(odd.rectify()) } else { even.zip(odd) };
+            let y = y.wrapping_add(row * pitch);
+            first.store(y);
+            second.store(y.add(V::LANES));
+        }
+    }
+}
+
+/// Aᵀ times a column.
+///
+/// # Safety
+/// The processor has these vectors.
+#[inline(always)]
+unsafe fn outputs<V: Vector>([a, b, c, d]: [V; 4]) -> [V; TILE] {
+    // SAFETY: the caller's promise.
+    unsafe { [a.add(b.add(c)), b.sub(c.add(d))] }
 }
