@@ -51,24 +51,8 @@ pub fn with_gradient<C: CheckpointStrategy, G: Backward<Flex, N>, const N: usize
     }
 }
 
-/// A tensor of dimensions `dims` in `n` equal parts, each added to by `f` given its number and the same part of `from`.
-pub fn by_part(
-    from: &Primitive,
-    n: usize,
-    dims: [usize; 4],
-    f: impl Fn(usize, &[f32], &mut [f32]) + Sync,
-) -> Primitive {
-    // Each part is cleared where it is added to: by the core that has it in its cache.
-    let cleared = |i: usize, from: &[f32], to: &mut [MaybeUninit<f32>]| {
-        to.fill(MaybeUninit::new(0.0));
-        // SAFETY: just written.
-        f(i, from, unsafe { to.assume_init_mut() });
-    };
-    // SAFETY: every value is.
-    unsafe { written_by_part(from, n, dims, cleared) }
-}
-
-/// The same, each part written by `f`, into memory that nothing has been written to.
+/// A tensor of dimensions `dims` in `n` equal parts, each written by `f`, given its number and the same part of `from`, into
+/// memory that nothing has been written to.
 ///
 /// # Safety
 /// `f` writes every value.

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops};
+use burn::backend::autodiff::ops::{self, Ops};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
-use crate::flex::{Primitive, by_part, contiguous, dims, tensor, values, with_gradient};
+use crate::flex::{Primitive, contiguous, dims, tensor, values, with_gradient, written_by_part};
 use crate::vector::{self, Vector, Work};
 
 /// Windows, rows before columns. What lies outside the map does not count, nor does what is not a number.
@@ -35,10 +35,29 @@ impl Windows {
         from.saturating_sub(self.before[axis]).min(end)..end
     }
 
-    /// Where in a map the window of a row and column begins, which may be before the map does.
-    fn corner(&self, width: usize, [y, x]: [usize; 2]) -> isize {
-        let at = |axis: usize, i: usize| (i * self.stride[axis]) as isize - self.before[axis] as isize;
-        at(0, y) * width as isize + at(1, x)
+    /// What covers each value of a map of this size.
+    fn covering(&self, [h, w]: [usize; 2]) -> Covering {
+        let [height, width] = self.kernel;
+        let [down, across] = self.stride;
+        let columns = (self.before[1] + w).div_ceil(across).next_multiple_of(16);
+        let around = (width - 1) / across;
+        let pitch = around + columns.max(self.count[1]);
+        let row = |y: usize| {
+            let y = y + self.before[0];
+            let windows = (y + 1).saturating_sub(height).div_ceil(down)..self.count[0].min(y / down + 1);
+            let phase = |phase: usize| {
+                let before = (phase..width).step_by(across).rev();
+                let in_row = |window: usize| {
+                    before.clone().map(move |x| {
+                        let first = window * pitch + around - x / across;
+                        (first, ((y - window * down) * w + x) as f32)
+                    })
+                };
+                windows.clone().flat_map(in_row).collect()
+            };
+            (0..across).map(phase).collect()
+        };
+        Covering { columns, around, pitch, rows: (0..h).map(row).collect() }
     }
 
     /// The maxima of one map `[H, W]` and how far from its window's corner each of them is, [`NOWHERE`] for a window without
@@ -195,6 +214,95 @@ impl Work for Forward<'_> {
     }
 }
 
+/// The windows that cover the values of a map, by vectors of neighbouring windows, which begin `stride` columns apart.
+struct Covering {
+    /// As many columns as windows begin at, for whole vectors of them.
+    columns: usize,
+    /// How many windows without a maximum come before a row of windows, so that each value has as many.
+    around: usize,
+    /// From one row of windows to the next.
+    pitch: usize,
+    /// By row of the map, and by how many columns come after those that windows begin at: the first windows, and how far the
+    /// values are from the corners of these.
+    rows: Vec<Vec<Vec<(usize, f32)>>>,
+}
+
+/// The gradient of one map, on the processor's vectors.
+struct Backward<'a> {
+    windows: &'a Windows,
+    covering: &'a Covering,
+    width: usize,
+    /// Of the maxima, and how far these are from their windows' corners.
+    gradient: &'a [f32],
+    places: &'a [f32],
+    /// Every value is written.
+    out: &'a mut [MaybeUninit<f32>],
+}
+
+impl Work for Backward<'_> {
+    #[inline(always)]
+    unsafe fn with<V: Vector>(self) {
+        let Covering { columns: n, around, pitch, rows: ref covering } = *self.covering;
+        let Windows { stride: [_, stride], before: [_, before], count: [rows, columns], .. } = *self.windows;
+        let padded = |values: &[f32], around_them: f32| {
+            let mut padded = vec![around_them; rows * pitch];
+            for (to, from) in padded.chunks_mut(pitch).zip(values.chunks(columns)) {
+                to[around..around + columns].copy_from_slice(from);
+            }
+            padded
+        };
+        let (gradient, places) = (padded(self.gradient, 0.0), padded(self.places, NOWHERE));
+        let mut row = vec![0.0; stride * n];
+        for (out, covering) in self.out.chunks_mut(self.width).zip(covering) {
+            for at in (0..n).step_by(V::LANES) {
+                // SAFETY: there are columns for whole vectors in each row, before them as many as a window reaches back, and
+                // room for as many values of each phase; the processor has these vectors, or `run` had not chosen them.
+                unsafe {
+                    let from = [gradient.as_ptr().add(at), places.as_ptr().add(at)];
+                    let to = row.as_mut_ptr().add(stride * at);
+                    match stride {
+                        1 => sum_where::<V>(from, &covering[0]).store(to),
+                        2 => {
+                            let even = sum_where::<V>(from, &covering[0]);
+                            let [first, second] = even.zip(sum_where::<V>(from, &covering[1]));
+                            first.store(to);
+                            second.store(to.add(V::LANES));
+                        }
+                        _ => {
+                            let mut lanes = [0.0; 16];
+                            for (phase, covering) in covering.iter().enumerate() {
+                                sum_where::<V>(from, covering).store(lanes.as_mut_ptr());
+                                for (k, lane) in lanes[..V::LANES].iter().enumerate() {
+                                    to.add(stride * k + phase).write(*lane);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            out.write_copy_of_slice(&row[before..before + self.width]);
+        }
+    }
+}
+
+/// The sum of the gradients at the windows that cover some columns, where these are the places of their maxima.
+///
+/// # Safety
+/// Gradients and places have vectors at the windows; the processor has these vectors.
+#[inline(always)]
+unsafe fn sum_where<V: Vector>([gradient, places]: [*const f32; 2], covering: &[(usize, f32)]) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut sum = zero;
+        for &(window, place) in covering {
+            let gradient = V::load(gradient.add(window));
+            sum = sum.add(V::load(places.add(window)).where_equal(V::splat(place), gradient, zero));
+        }
+        sum
+    }
+}
+
 /// The maxima `[N, C, rows, columns]` of maps `[N, C, H, W]`, and how far each is from its window's corner.
 fn pool(maps: &Primitive, windows: &Windows) -> (Primitive, Vec<f32>) {
     let maps = contiguous(maps);
@@ -238,27 +346,22 @@ impl MaxPool for Flex {
 #[derive(Debug)]
 struct Gradient;
 
-impl Backward<Flex, 1> for Gradient {
+impl ops::Backward<Flex, 1> for Gradient {
     /// How far each maximum is from its window's corner, the windows, and the maps' dimensions.
     type State = (Arc<Vec<f32>>, Windows, [usize; 4]);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = gradients.consume::<Flex>(&ops.node);
-        let (places, windows, dims @ [n, c, _, w]) = ops.state;
+        let (places, windows, dims @ [n, c, h, w]) = ops.state;
         let [Some(node)] = ops.parents else { return };
         let [rows, columns] = windows.count;
-        let back = by_part(&gradient, n * c, dims, |i, gradient, out| {
+        let covering = windows.covering([h, w]);
+        let map = |i: usize, gradient: &[f32], out: &mut [MaybeUninit<f32>]| {
             let places = &places[i * rows * columns..][..rows * columns];
-            for (y, (gradient, places)) in gradient.chunks(columns).zip(places.chunks(columns)).enumerate() {
-                let mut corner = windows.corner(w, [y, 0]);
-                for (gradient, &place) in gradient.iter().zip(places) {
-                    if place >= 0.0 {
-                        out[(corner + place as isize) as usize] += gradient;
-                    }
-                    corner += windows.stride[1] as isize;
-                }
-            }
-        });
+            vector::run(Backward { windows: &windows, covering: &covering, width: w, gradient, places, out });
+        };
+        // SAFETY: every value of every map is.
+        let back = unsafe { written_by_part(&gradient, n * c, dims, map) };
         gradients.register::<Flex>(node.id, back);
     }
 }

@@ -447,42 +447,41 @@ impl<const M: usize, const N: usize> Work for Taps<'_, M, N> {
     }
 }
 
-/// Writes `rows` of `chosen`, each of so many values, and 0 instead of those whose value is not above 0 where there are values.
-/// The rows that are read and those that are written start `pitches` apart.
-pub fn copy_rows(
-    values: Option<&[f32]>,
-    chosen: &[f32],
-    to: &mut [f32],
-    rows: usize,
-    width: usize,
-    pitches: [usize; 2],
-) {
-    vector::run(Rows { values, chosen, to, rows, width, pitches });
+/// Rows to be copied, and what is put around them.
+pub struct Rows<'a> {
+    /// What is not above 0 where there are values is not copied: 0 takes its place.
+    pub values: Option<&'a [f32]>,
+    pub chosen: &'a [f32],
+    /// Every value is written.
+    pub to: &'a mut [f32],
+    pub count: usize,
+    pub width: usize,
+    /// From one row that is read to the next.
+    pub read: usize,
+    /// How many zeros come before a row and how many values it has with these and with zeros
+    /// after it.
+    pub before: usize,
+    pub pitch: usize,
 }
 
-struct Rows<'a> {
-    values: Option<&'a [f32]>,
-    chosen: &'a [f32],
-    to: &'a mut [f32],
-    rows: usize,
-    width: usize,
-    pitches: [usize; 2],
+/// Copies rows.
+pub fn copy_rows(rows: Rows) {
+    vector::run(rows);
 }
 
 impl Work for Rows<'_> {
     #[inline(always)]
     unsafe fn with<V: Vector>(self) {
-        let Self { values, chosen, to, rows, width, pitches } = self;
-        let [read, written] = pitches;
-        if rows > 0 {
-            assert!((rows - 1) * read + width <= chosen.len() && (rows - 1) * written + width <= to.len());
-        }
-        assert!(values.is_none_or(|values| values.len() == chosen.len()));
-        for row in 0..rows {
-            let from = row * read;
-            // SAFETY: as just asserted, and the processor has these vectors.
-            unsafe {
-                let to = to.as_mut_ptr().add(row * written);
+        let Self { values, chosen, to, count, width, read, before, pitch } = self;
+        assert!(count > 0 && (count - 1) * read + width <= chosen.len() && count * pitch <= to.len());
+        assert!(before + width <= pitch && values.is_none_or(|values| values.len() == chosen.len()));
+        // SAFETY: as just asserted, and the processor has these vectors.
+        unsafe {
+            let mut to = to.as_mut_ptr();
+            zeros::<V>(to, before);
+            to = to.add(before);
+            for row in 0..count {
+                let from = row * read;
                 match values {
                     None => copy::<V>(&chosen[from..from + width], to),
                     Some(values) => {
@@ -490,7 +489,31 @@ impl Work for Rows<'_> {
                         copy_positive::<V>(values, chosen, width, to);
                     }
                 }
+                // Those after this row and before the next.
+                let last = row + 1 == count;
+                zeros::<V>(to.add(width), pitch - width - if last { before } else { 0 });
+                to = to.wrapping_add(pitch);
             }
+        }
+    }
+}
+
+/// Writes `n` zeros.
+///
+/// # Safety
+/// There is room for them, and the processor has these vectors.
+#[inline(always)]
+unsafe fn zeros<V: Vector>(to: *mut f32, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let zero = V::splat(0.0);
+        let mut at = 0;
+        while at + V::LANES <= n {
+            zero.store(to.add(at));
+            at += V::LANES;
+        }
+        if at < n {
+            zero.store_part(to.add(at), n - at);
         }
     }
 }

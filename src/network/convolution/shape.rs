@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::kernel::{self, Output, Products, Sums, Target, Weights};
+use super::kernel::{self, Output, Products, Rows, Sums, Target, Weights};
 use super::memory::{self, Memory};
 use super::prepared::Prepared;
 use super::winograd::{self, Factors, TILE, Windows};
@@ -265,6 +265,11 @@ impl Shape {
         let [h, w] = self.input;
         let [down, across] = self.phases_read();
         move |i, rows, to| {
+            if self.stride == [1, 1] {
+                let before = self.padding.map(|(before, _)| before as isize);
+                let map = &x[i * h * w..(i + 1) * h * w];
+                return fill_rows(map, None, self.input, before, rows, pitch, to);
+            }
             let (c, py, px) = (
                 i / (down.len() * across.len()),
                 down[i / across.len() % down.len()],
@@ -474,30 +479,12 @@ pub fn input_gradient(
         }
     };
     let pitch = planes.pitch;
-    // Column q holds output column q + first - back, and rows likewise.
-    let before = back[1].saturating_sub(first[1]).min(pitch);
-    let skipped = first[1].saturating_sub(back[1]);
-    let n = (pitch - before).min(w.saturating_sub(skipped));
+    // Row and column q hold output row and column q + first - back.
+    let before = std::array::from_fn(|d| back[d] as isize - first[d] as isize);
     let fill = |m: usize, rows: Range<usize>, to: &mut [f32]| {
-        let below = (back[0].saturating_sub(first[0])).clamp(rows.start, rows.end);
-        let above = (h + back[0]).saturating_sub(first[0]).clamp(below, rows.end);
-        let [start, end] = [below, above].map(|r| (r - rows.start) * pitch);
-        to[..start].fill(0.0);
-        to[end..].fill(0.0);
-        if below == above {
-            return;
-        }
-        let from = (m * h + below + first[0] - back[0]) * w;
-        let to = &mut to[start..end];
-        for row in to.chunks_mut(pitch) {
-            row[..before].fill(0.0);
-            row[before + n..].fill(0.0);
-        }
-        let part = from + skipped..from + (above - below) * w;
-        let (gradient, rectified) = (&gradient[part.clone()], rectified.map(|values| &values[part]));
-        // Rows without a gap between them are one.
-        let (count, n) = if n == w && n == pitch { (1, gradient.len()) } else { (above - below, n) };
-        kernel::copy_rows(rectified, gradient, &mut to[before..], count, n, [w, pitch]);
+        let map = m * h * w..(m + 1) * h * w;
+        let rectified = rectified.map(|values| &values[map.clone()]);
+        fill_rows(&gradient[map], rectified, [h, w], before, rows, pitch, to);
     };
     assert_eq!(out.len(), shape.channels[0] * shape.input[0] * shape.input[1]);
     let out = Output::new(out);
@@ -620,6 +607,45 @@ fn phase(branches: &[Branch], at: [usize; 2], plane: usize, pitch: usize) -> Pha
         first += shape.channels[1];
     }
     phase
+}
+
+/// Writes rows of a map `[h, w]` with so many rows and columns of zeros before it, or without some of its own, and zeros after
+/// it up to `pitch` columns. Where the map was rectified, zeros take the place of what belongs to values that are not above 0.
+fn fill_rows(
+    map: &[f32],
+    rectified: Option<&[f32]>,
+    [h, w]: [usize; 2],
+    before: [isize; 2],
+    rows: Range<usize>,
+    pitch: usize,
+    to: &mut [f32],
+) {
+    let first = before[0].clamp(rows.start as isize, rows.end as isize) as usize;
+    let end = (h as isize + before[0]).clamp(first as isize, rows.end as isize) as usize;
+    to[..(first - rows.start) * pitch].fill(0.0);
+    to[(end - rows.start) * pitch..].fill(0.0);
+    if first == end {
+        return;
+    }
+    let to = &mut to[(first - rows.start) * pitch..(end - rows.start) * pitch];
+    let [column, skipped] = [before[1], -before[1]].map(|n| n.max(0) as usize);
+    let n = pitch.saturating_sub(column).min(w.saturating_sub(skipped));
+    let top = (first as isize - before[0]) as usize;
+    let part = top * w + skipped.min(w)..(top + end - first) * w;
+    let (map, rectified) = (&map[part.clone()], rectified.map(|values| &values[part]));
+    // Rows without a gap between them are one.
+    let [count, width, pitch] =
+        if n == w && n == pitch { [1, to.len(), to.len()] } else { [end - first, n, pitch] };
+    kernel::copy_rows(Rows {
+        values: rectified,
+        chosen: map,
+        to,
+        count,
+        width,
+        read: w,
+        before: column.min(pitch),
+        pitch,
+    });
 }
 
 /// Every `stride`-th value of `values` from column `phase` of its padded row on; zeros outside it.
