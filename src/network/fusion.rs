@@ -1,5 +1,5 @@
-//! Which layers the forward pass computes together: a convolution with the ReLU after it, and two convolutions of one map
-//! with the layer that joins them.
+//! Which layers the forward pass computes together: a convolution with the ReLU after it, two convolutions of one map with
+//! the layer that joins them, and a maximum pooling with the ReLU before it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,6 +9,7 @@ use super::{Graph, Op, Padding};
 pub(super) struct Fusion {
     groups: HashMap<usize, Group>,
     within: HashSet<usize>,
+    poolings: HashSet<usize>,
 }
 
 /// One or two convolutions of one map whose outputs, joined, are a layer.
@@ -21,7 +22,7 @@ pub(super) struct Group {
 impl Fusion {
     /// What can be computed in one go of the layers `order` of a graph, each read `uses` times, with inputs at `inputs`.
     pub fn new(graph: &Graph, order: &[usize], uses: &[usize], inputs: &[Vec<usize>]) -> Self {
-        let mut fusion = Self { groups: HashMap::new(), within: HashSet::new() };
+        let mut fusion = Self { groups: HashMap::new(), within: HashSet::new(), poolings: HashSet::new() };
         let op = |i: usize| &graph.nodes[i].op;
         let alone = |i: usize| uses[i] == 1;
         for &i in order.iter().filter(|&&i| *op(i) == Op::Relu) {
@@ -44,6 +45,16 @@ impl Fusion {
                 fusion.groups.insert(i, Group { convs: vec![a.0, b.0], rectified: a.1 });
             }
         }
+        // Of the fewer maxima instead: max(x, 0) of a maximum is the maximum of max(x, 0).
+        for &i in order.iter().filter(|&&i| matches!(op(i), Op::MaxPool { .. })) {
+            let read = inputs[i][0];
+            if let (true, Some(group)) = (alone(read), fusion.groups.get_mut(&read))
+                && group.rectified
+            {
+                group.rectified = false;
+                fusion.poolings.insert(i);
+            }
+        }
         fusion
     }
 
@@ -59,6 +70,11 @@ impl Fusion {
     /// What a layer is computed from.
     pub fn group(&self, i: usize) -> Option<&Group> {
         self.groups.get(&i)
+    }
+
+    /// Whether a layer is a pooling of what is not rectified yet where it should be, so that the maxima are to be.
+    pub fn rectifies(&self, i: usize) -> bool {
+        self.poolings.contains(&i)
     }
 
     /// Whether a layer is computed within another.
@@ -112,6 +128,10 @@ mod tests {
         let fire = fusion.group(position("features.3")).unwrap();
         assert_eq!(fire.convs, ["features.3.expand1x1", "features.3.expand3x3"].map(position));
         assert!(fire.rectified && fusion.is_within(position("features.3.expand3x3_activation")));
+        assert!(
+            !fusion.group(position("features.5")).unwrap().rectified
+                && fusion.rectifies(position("features.6"))
+        );
         assert_eq!(fusion.group(position("features.3.squeeze_activation")).unwrap().convs.len(), 1);
         assert!(!fusion.is_within(position("features.3")));
     }

@@ -163,25 +163,7 @@ impl Layer {
             Op::Gelu { approximate: false } => activation::gelu(one(inputs)),
             Op::Gelu { approximate: true } => activation::gelu_approximate(one(inputs)),
             Op::Erf => one(inputs).erf(),
-            Op::MaxPool { kernel, stride, padding, dilation, ceil } => {
-                let x = one(inputs);
-                let around = padding.around(size(&x), kernel, stride, dilation);
-                #[cfg(feature = "flex")]
-                if dilation == [1, 1]
-                    && crate::flex::holds(&x)
-                    && let Ok(count) =
-                        super::shape::windows(size(&x), kernel, stride, padding, dilation, ceil)
-                {
-                    let before = around.map(|(before, _)| before);
-                    return max_pool(x, Windows { kernel, stride, before, count });
-                }
-                let options = MaxPoolOptions::new(kernel)
-                    .with_stride(stride)
-                    .with_padding_pairs(around)
-                    .with_dilation(dilation)
-                    .with_ceil_mode(ceil);
-                max_pool2d(x, options)
-            }
+            Op::MaxPool { .. } => max_pooling(op, one(inputs), false),
             Op::AvgPool { kernel, stride, padding, ceil, count_padding } => {
                 let x = one(inputs);
                 let around = padding.around(size(&x), kernel, stride, [1, 1]);
@@ -300,6 +282,29 @@ pub(super) fn convolutions(layers: &[(&Layer, &Op)], x: Tensor<4>, rectify: bool
         }
         _ => unreachable!("one or two convolutions"),
     }
+}
+
+/// Applies a maximum pooling, and then max(x, 0) if it is to be rectified.
+pub(super) fn max_pooling(op: &Op, x: Tensor<4>, rectify: bool) -> Tensor<4> {
+    let Op::MaxPool { kernel, stride, padding, dilation, ceil } = *op else {
+        unreachable!("{op:?} is no maximum pooling")
+    };
+    let around = padding.around(size(&x), kernel, stride, dilation);
+    #[cfg(feature = "flex")]
+    if dilation == [1, 1]
+        && crate::flex::holds(&x)
+        && let Ok(count) = super::shape::windows(size(&x), kernel, stride, padding, dilation, ceil)
+    {
+        let before = around.map(|(before, _)| before);
+        return max_pool(x, Windows { kernel, stride, before, count, rectify });
+    }
+    let options = MaxPoolOptions::new(kernel)
+        .with_stride(stride)
+        .with_padding_pairs(around)
+        .with_dilation(dilation)
+        .with_ceil_mode(ceil);
+    let maxima = max_pool2d(x, options);
+    if rectify { activation::relu(maxima) } else { maxima }
 }
 
 fn convolve(conv: &Conv2d, op: &Op, x: Tensor<4>, rectify: bool) -> Tensor<4> {

@@ -25,6 +25,8 @@ pub(super) struct Windows {
     pub before: [usize; 2],
     /// How many windows.
     pub count: [usize; 2],
+    /// Whether to take max(x, 0) of each maximum x. One that is not above 0 then has no place.
+    pub rectify: bool,
 }
 
 impl Windows {
@@ -87,7 +89,8 @@ impl Windows {
             column.take::<V>(self.before[1]..self.before[1] + w, &rows, map, None);
             window.take::<V>(0..reach + 1 - width, &columns, &column.values, Some(&column.places));
             let row = y * self.count[1]..(y + 1) * self.count[1];
-            window.pick::<V>(self.stride[1], &mut maxima[row.clone()], &mut places[row]);
+            let floor = if self.rectify { 0.0 } else { f32::NEG_INFINITY };
+            window.pick::<V>(self.stride[1], floor, &mut maxima[row.clone()], &mut places[row]);
         }
     }
 }
@@ -159,20 +162,22 @@ impl Maxima {
         }
     }
 
-    /// Every `stride`-th of them, as many as there is room for.
+    /// Every `stride`-th of them, as many as there is room for; those that are not above `floor` are that and are nowhere.
     #[inline(always)]
     fn pick<V: Vector>(
         &self,
         stride: usize,
+        floor: f32,
         maxima: &mut [MaybeUninit<f32>],
         places: &mut [MaybeUninit<f32>],
     ) {
         let n = maxima.len();
         if n < V::LANES || stride > 2 {
             for (i, (maximum, place)) in maxima.iter_mut().zip(places).enumerate() {
-                let value = self.values[i * stride];
+                let (value, found) = (self.values[i * stride], self.places[i * stride]);
+                let [value, found] = if value > floor { [value, found] } else { [floor, NOWHERE] };
                 maximum.write(value);
-                place.write(if value > f32::NEG_INFINITY { self.places[i * stride] } else { NOWHERE });
+                place.write(found);
             }
             return;
         }
@@ -190,7 +195,9 @@ impl Maxima {
                         V::load(self.places.as_ptr().add(from)).even(V::load(self.places.as_ptr().add(next))),
                     ]
                 };
-                let place = value.where_larger(V::splat(f32::NEG_INFINITY), place, V::splat(NOWHERE));
+                let floor = V::splat(floor);
+                let place = value.where_larger(floor, place, V::splat(NOWHERE));
+                let value = value.where_larger(floor, value, floor);
                 value.store(maxima.as_mut_ptr().cast::<f32>().add(at));
                 place.store(places.as_mut_ptr().cast::<f32>().add(at));
             }
@@ -384,13 +391,14 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Maxima and gradients are those of Burn's own pooling.
+        /// Maxima and gradients are those of Burn's own pooling, and of its ReLU after that.
         #[test]
         fn maxima_agree_with_burns(
             (kernel, stride) in ([1usize..5, 1usize..5], [1usize..4, 1usize..4]),
             fractions in [0usize..5, 0usize..5],
             size in [5usize..17, 5usize..60],
             ceil: bool,
+            rectify: bool,
         ) {
             // A margin is at most half of a window.
             let before: [usize; 2] = std::array::from_fn(|d| fractions[d].min(kernel[d] / 2));
@@ -404,7 +412,13 @@ mod tests {
                 let x = x.clone().require_grad();
                 let burns = max_pool2d(x.clone(), options.clone());
                 let [_, _, h, w] = burns.dims();
-                let y = if ours { max_pool(x.clone(), Windows { kernel, stride, before, count: [h, w] }) } else { burns };
+                let y = if ours {
+                    max_pool(x.clone(), Windows { kernel, stride, before, count: [h, w], rectify })
+                } else if rectify {
+                    burn::tensor::activation::relu(burns)
+                } else {
+                    burns
+                };
                 let gradients = (y.clone() * y.clone().cos()).sum().backward();
                 (y.without_autodiff(), x.grad(&gradients).unwrap())
             });

@@ -122,6 +122,10 @@ impl Network {
             let op = &self.graph.nodes[i].op;
             let value = match (op, fusion.group(i)) {
                 (Op::Input { .. }, _) => input.take().expect("one input node"),
+                (Op::MaxPool { .. }, _) if fusion.rectifies(i) => {
+                    let map = inputs(i).pop().expect("a pooling has an input");
+                    layer::max_pooling(op, map, true)
+                }
                 (_, None) => self.layers[i].forward(op, inputs(i)),
                 (_, Some(group)) => {
                     let map = group.convs.iter().flat_map(|&conv| inputs(conv)).last();
