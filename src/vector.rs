@@ -675,11 +675,16 @@ mod tests {
                     a.sub(limit),
                     a.mul_add(b, limit),
                     a.where_larger(limit, b, a),
+                    a.where_equal(V::splat(2.0), b, a),
+                    V::load_part(numbers.as_ptr().add(1), 3),
                 ] {
                     let mut lanes = vec![0.0; V::LANES];
                     result.store(lanes.as_mut_ptr());
                     self.0.push(lanes);
                 }
+                let mut lanes = numbers[..V::LANES].to_vec();
+                b.store_part(lanes.as_mut_ptr(), 3);
+                self.0.push(lanes);
             }
         }
     }
@@ -700,7 +705,7 @@ mod tests {
                 }
             }
         }
-        for results in found.chunks(8) {
+        for results in found.chunks(11) {
             let lanes = results[0].len();
             let number = |i: usize| i as f32;
             let all = |f: &dyn Fn(usize) -> f32| (0..lanes).map(f).collect::<Vec<_>>();
@@ -714,6 +719,9 @@ mod tests {
                 all(&|i| number(i) - 1.5),
                 all(&|i| number(i * (i + lanes)) + 1.5),
                 all(&|i| number(if i > 1 { i + lanes } else { i })),
+                all(&|i| number(if i == 2 { i + lanes } else { i })),
+                all(&|i| if i < 3 { number(i + 1) } else { 0.0 }),
+                all(&|i| number(if i < 3 { i + lanes } else { i })),
             ];
             assert_eq!(results, want);
         }

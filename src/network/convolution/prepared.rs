@@ -15,8 +15,8 @@ pub struct Prepared {
     pub backward: OnceLock<Factors>,
 }
 
-/// By the place of the weights in memory and their dimensions. A weak reference keeps that memory from being written to, and tells when it is
-/// given back.
+/// By the place of the weights in memory and their dimensions. A weak reference keeps that memory from being written to, and
+/// tells when it is given back.
 type Known = HashMap<(usize, [usize; 4]), (Weak<Bytes>, Arc<Prepared>)>;
 
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
