@@ -124,7 +124,7 @@ pub unsafe fn write(windows: &Windows, out: Output) {
     assert!(windows.factors.iter().all(|factors| factors.outputs == channels));
     assert!(windows.bias.is_none_or(|bias| bias.len() == channels));
     assert!(windows.first + windows.rows <= height && width.next_multiple_of(TILE) + 2 <= windows.pitch);
-    let across = width.div_ceil(2);
+    let across = width.div_ceil(TILE);
     let counts: [usize; PLACES] = std::array::from_fn(|place| {
         windows.factors.iter().filter(|f| f.reach(place)).map(|f| f.planes).sum()
     });
