@@ -224,8 +224,9 @@ impl Vector for [f32; 4] {
 
     #[inline(always)]
     unsafe fn store_part(self, to: *mut f32, n: usize) {
+        let part = &self[..n];
         // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(to, n) }.copy_from_slice(&self[..n]);
+        unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), to, part.len()) };
     }
 
     #[inline(always)]

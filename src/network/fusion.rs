@@ -9,13 +9,14 @@ use super::{Graph, Op, Padding};
 pub(super) struct Fusion {
     groups: HashMap<usize, Group>,
     within: HashSet<usize>,
+    /// Maximum poolings that take max(x, 0) of what they read.
     poolings: HashSet<usize>,
 }
 
 /// One or two convolutions of one map whose outputs, joined, are a layer.
 pub(super) struct Group {
     pub convs: Vec<usize>,
-    /// Whether the layer is max(x, 0) of them.
+    /// Whether max(x, 0) of them is to be taken here. Where a pooling alone reads the layer, it does that instead.
     pub rectified: bool,
 }
 
@@ -72,7 +73,7 @@ impl Fusion {
         self.groups.get(&i)
     }
 
-    /// Whether a layer is a pooling of what is not rectified yet where it should be, so that the maxima are to be.
+    /// Whether a layer is a pooling that takes max(x, 0) of what it reads.
     pub fn rectifies(&self, i: usize) -> bool {
         self.poolings.contains(&i)
     }

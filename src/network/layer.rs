@@ -284,7 +284,7 @@ pub(super) fn convolutions(layers: &[(&Layer, &Op)], x: Tensor<4>, rectify: bool
     }
 }
 
-/// Applies a maximum pooling, and then max(x, 0) if it is to be rectified.
+/// Applies a maximum pooling of max(x, 0) if what it reads is to be rectified.
 pub(super) fn max_pooling(op: &Op, x: Tensor<4>, rectify: bool) -> Tensor<4> {
     let Op::MaxPool { kernel, stride, padding, dilation, ceil } = *op else {
         unreachable!("{op:?} is no maximum pooling")
@@ -303,8 +303,7 @@ pub(super) fn max_pooling(op: &Op, x: Tensor<4>, rectify: bool) -> Tensor<4> {
         .with_padding_pairs(around)
         .with_dilation(dilation)
         .with_ceil_mode(ceil);
-    let maxima = max_pool2d(x, options);
-    if rectify { activation::relu(maxima) } else { maxima }
+    max_pool2d(if rectify { activation::relu(x) } else { x }, options)
 }
 
 fn convolve(conv: &Conv2d, op: &Op, x: Tensor<4>, rectify: bool) -> Tensor<4> {

@@ -25,7 +25,7 @@ pub(super) struct Windows {
     pub before: [usize; 2],
     /// How many windows.
     pub count: [usize; 2],
-    /// Whether to take max(x, 0) of each maximum x. One that is not above 0 then has no place.
+    /// Whether to take max(x, 0) of each maximum x, of which one that is not above 0 has no place.
     pub rectify: bool,
 }
 
@@ -37,8 +37,12 @@ impl Windows {
         from.saturating_sub(self.before[axis]).min(end)..end
     }
 
-    /// What covers each value of a map of this size.
-    fn covering(&self, [h, w]: [usize; 2]) -> Covering {
+    /// What covers each value of a map of this size, if that is few windows.
+    fn covering(&self, [h, w]: [usize; 2]) -> Option<Covering> {
+        let most: usize = (0..2).map(|axis| self.kernel[axis].div_ceil(self.stride[axis])).product();
+        if most > FEW {
+            return None;
+        }
         let [height, width] = self.kernel;
         let [down, across] = self.stride;
         let columns = (self.before[1] + w).div_ceil(across).next_multiple_of(16);
@@ -59,7 +63,24 @@ impl Windows {
             };
             (0..across).map(phase).collect()
         };
-        Covering { columns, around, pitch, rows: (0..h).map(row).collect() }
+        Some(Covering { columns, around, pitch, rows: (0..h).map(row).collect() })
+    }
+
+    /// Adds the gradients of the maxima to a map `w` wide where the maxima are.
+    fn scatter(&self, w: usize, gradient: &[f32], places: &[f32], map: &mut [f32]) {
+        let [down, across] = self.stride;
+        let [above, left] = self.before.map(|before| before as isize);
+        let rows = gradient.chunks(self.count[1]).zip(places.chunks(self.count[1]));
+        for (y, (gradient, places)) in rows.enumerate() {
+            // The window's, which may be before the map.
+            let mut corner = ((y * down) as isize - above) * w as isize - left;
+            for (gradient, &place) in gradient.iter().zip(places) {
+                if place >= 0.0 {
+                    map[(corner + place as isize) as usize] += gradient;
+                }
+                corner += across as isize;
+            }
+        }
     }
 
     /// The maxima of one map `[H, W]` and how far from its window's corner each of them is, [`NOWHERE`] for a window without
@@ -162,7 +183,7 @@ impl Maxima {
         }
     }
 
-    /// Every `stride`-th of them, as many as there is room for; those that are not above `floor` are that and are nowhere.
+    /// Every `stride`-th of them, as many as there is room for; maxima that are not above `floor` are that and are nowhere.
     #[inline(always)]
     fn pick<V: Vector>(
         &self,
@@ -175,9 +196,8 @@ impl Maxima {
         if n < V::LANES || stride > 2 {
             for (i, (maximum, place)) in maxima.iter_mut().zip(places).enumerate() {
                 let (value, found) = (self.values[i * stride], self.places[i * stride]);
-                let [value, found] = if value > floor { [value, found] } else { [floor, NOWHERE] };
-                maximum.write(value);
-                place.write(found);
+                maximum.write(if value > f32::NEG_INFINITY { value.max(floor) } else { value });
+                place.write(if value > floor { found } else { NOWHERE });
             }
             return;
         }
@@ -197,7 +217,8 @@ impl Maxima {
                 };
                 let floor = V::splat(floor);
                 let place = value.where_larger(floor, place, V::splat(NOWHERE));
-                let value = value.where_larger(floor, value, floor);
+                let none = V::splat(f32::NEG_INFINITY);
+                let value = value.where_larger(none, value.where_larger(floor, value, floor), none);
                 value.store(maxima.as_mut_ptr().cast::<f32>().add(at));
                 place.store(places.as_mut_ptr().cast::<f32>().add(at));
             }
@@ -220,6 +241,9 @@ impl Work for Forward<'_> {
         self.windows.forward::<V>(self.size, self.map, self.maxima, self.places);
     }
 }
+
+/// A value that more windows cover is not summed over these: the gradients of the maxima are added where these are.
+const FEW: usize = if cfg!(test) { 8 } else { 32 };
 
 /// The windows that cover the values of a map, by vectors of neighbouring windows, which begin `stride` columns apart.
 struct Covering {
@@ -365,7 +389,16 @@ impl ops::Backward<Flex, 1> for Gradient {
         let covering = windows.covering([h, w]);
         let map = |i: usize, gradient: &[f32], out: &mut [MaybeUninit<f32>]| {
             let places = &places[i * rows * columns..][..rows * columns];
-            vector::run(Backward { windows: &windows, covering: &covering, width: w, gradient, places, out });
+            match &covering {
+                Some(covering) => {
+                    vector::run(Backward { windows: &windows, covering, width: w, gradient, places, out });
+                }
+                None => {
+                    out.fill(MaybeUninit::new(0.0));
+                    // SAFETY: just written.
+                    windows.scatter(w, gradient, places, unsafe { out.assume_init_mut() });
+                }
+            }
         };
         // SAFETY: every value of every map is.
         let back = unsafe { written_by_part(&gradient, n * c, dims, map) };
@@ -385,7 +418,7 @@ impl<C: CheckpointStrategy> MaxPool for Autodiff<Flex, C> {
 mod tests {
     use burn::tensor::module::max_pool2d;
     use burn::tensor::ops::MaxPoolOptions;
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::{Device, Distribution, TensorData};
     use proptest::prelude::*;
 
     use super::*;
@@ -426,6 +459,33 @@ mod tests {
                 prop_assert_eq!(a.dims(), b.dims());
                 prop_assert!((a - b).abs().max().into_scalar::<f32>() < 1e-5);
             }
+        }
+    }
+
+    proptest! {
+        /// The maxima of max(x, 0), and their gradients, whether that is taken before or after: of windows without a number or
+        /// wholly in the margin, too.
+        #[test]
+        fn rectified_maxima_are_those_of_what_is_rectified(
+            (kernel, stride) in ([1usize..5, 1usize..5], [1usize..4, 1usize..4]),
+            before in [0usize..7, 0usize..7],
+            size in [1usize..9, 1usize..40],
+            numbers in prop::collection::vec(prop_oneof![4 => -2f32..2.0, 1 => Just(f32::NAN)], 8 * 39),
+        ) {
+            let reach = |d: usize| (size[d] + 2 * before[d]).checked_sub(kernel[d]).map(|rest| rest / stride[d] + 1);
+            let (Some(rows), Some(columns)) = (reach(0), reach(1)) else { return Ok(()) };
+            let device = Device::flex().autodiff();
+            let values = TensorData::new(numbers[..size[0] * size[1]].to_vec(), [1, 1, size[0], size[1]]);
+            let x = Tensor::<4>::from_data(values, &device);
+            let [a, b] = [true, false].map(|rectify| {
+                let x = x.clone().require_grad();
+                let read = if rectify { x.clone() } else { burn::tensor::activation::relu(x.clone()) };
+                let y = max_pool(read, Windows { kernel, stride, before, count: [rows, columns], rectify });
+                let factors = Tensor::arange(0..(rows * columns) as i64, &device).float();
+                let gradients = (y.clone() * factors.reshape([1, 1, rows, columns])).sum().backward();
+                [y.without_autodiff(), x.grad(&gradients).unwrap()].map(|t| t.into_data().try_to_vec::<f32>().unwrap())
+            });
+            prop_assert_eq!(a, b);
         }
     }
 }

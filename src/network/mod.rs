@@ -122,7 +122,7 @@ impl Network {
             let op = &self.graph.nodes[i].op;
             let value = match (op, fusion.group(i)) {
                 (Op::Input { .. }, _) => input.take().expect("one input node"),
-                (Op::MaxPool { .. }, _) if fusion.rectifies(i) => {
+                (_, None) if fusion.rectifies(i) => {
                     let map = inputs(i).pop().expect("a pooling has an input");
                     layer::max_pooling(op, map, true)
                 }

@@ -458,9 +458,9 @@ pub struct Rows<'a> {
     pub width: usize,
     /// From one row that is read to the next.
     pub read: usize,
-    /// How many zeros come before a row and how many values it has with these and with zeros
-    /// after it.
+    /// How many zeros come before a row.
     pub before: usize,
+    /// How many values a row has with these and with zeros after it.
     pub pitch: usize,
 }
 
@@ -473,7 +473,7 @@ impl Work for Rows<'_> {
     #[inline(always)]
     unsafe fn with<V: Vector>(self) {
         let Self { values, chosen, to, count, width, read, before, pitch } = self;
-        assert!(count > 0 && (count - 1) * read + width <= chosen.len() && count * pitch <= to.len());
+        assert!(count > 0 && (count - 1) * read + width <= chosen.len() && count * pitch == to.len());
         assert!(before + width <= pitch && values.is_none_or(|values| values.len() == chosen.len()));
         // SAFETY: as just asserted, and the processor has these vectors.
         unsafe {

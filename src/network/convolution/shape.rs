@@ -54,8 +54,8 @@ thread_local! {
 /// Values of the planes of a band: they are to stay in a core's cache until they have been read.
 const BAND: usize = if cfg!(test) { 1 << 8 } else { 1 << 18 };
 /// The same of a band that goes by tiles, together with the transformed tiles.
-const TILES: usize = if cfg!(test) { 1 << 8 } else { 1 << 19 };
-/// A band for another core has about this many multiplications at least.
+const TILED_BAND: usize = if cfg!(test) { 1 << 8 } else { 1 << 19 };
+/// A band for another core that does not go by tiles has about this many multiplications at least.
 const TASK: usize = if cfg!(test) { 1 << 8 } else { 1 << 20 };
 
 /// Values after the last plane, so that no vector reaches over the end.
@@ -91,9 +91,13 @@ impl Planes {
         .clamp(1, self.rows.max(1))
     }
 
-    /// The same planes with rows and columns for whole tiles of `columns` outputs, and the same numbers of rows, where
-    /// transformed tiles have so many `values` in a row of tiles.
-    fn in_tiles(self, columns: usize, values: usize) -> (Self, [usize; 2]) {
+    /// As [`bands`](Self::bands), for sums of `columns` columns. Where they go by tiles, given how many values a row of
+    /// transformed tiles has, the planes get rows and columns for whole tiles.
+    fn divided(self, columns: usize, work: usize, tiles: Option<usize>) -> (Self, [usize; 2]) {
+        let Some(tiles) = tiles else {
+            let bands = self.bands(work);
+            return (self, bands);
+        };
         let margin = self.pitch - columns;
         let planes = Self {
             rows: self.rows.next_multiple_of(TILE),
@@ -101,8 +105,8 @@ impl Planes {
             ..self
         };
         let share = (planes.rows / TILE).div_ceil(rayon::current_num_threads());
-        let values = values + TILE * planes.count * planes.pitch;
-        let fitting = (TILES / values.max(1)).clamp(1, share.max(1));
+        let values = tiles + TILE * planes.count * planes.pitch;
+        let fitting = (TILED_BAND / values.max(1)).clamp(1, share.max(1));
         // As high as each other.
         let band = share.div_ceil(share.div_ceil(fitting).max(1));
         (planes, [share * TILE, band * TILE])
@@ -382,14 +386,9 @@ pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUn
     let [down, across] = reach(branches);
     let planes = Planes { reach: down, pitch: w + across, ..shape.input_planes() };
     let work = planes.pitch * taps(branches);
-    let factors: Vec<&Factors> = branches.iter().filter_map(Branch::forward).collect();
-    let transformed = !factors.is_empty();
-    let (planes, bands) = if transformed {
-        planes.in_tiles(w, winograd::tiles(&factors, w))
-    } else {
-        let bands = planes.bands(work);
-        (planes, bands)
-    };
+    // One branch's tiles take the place of another's.
+    let tiles = branches.iter().filter_map(|branch| Some(winograd::tiles(&[branch.forward()?], w))).max();
+    let (planes, bands) = planes.divided(w, work, tiles);
     let columns: Vec<Vec<usize>> = branches.iter().map(|branch| (0..branch.shape.taps()).collect()).collect();
     let pitch = planes.pitch;
     let sum = |rows: Range<usize>, planes: &[f32], plane: usize, starts: &[Vec<usize>], mut out: Output| {
@@ -437,7 +436,7 @@ pub fn forward(branches: &[Branch], x: &[f32], rectify: bool, out: &mut [MaybeUn
         branches.iter().map(|branch| branch.shape.input_starts(plane, pitch)).collect()
     };
     let out = Output::new(out);
-    if shape.reads_image() && !transformed {
+    if shape.reads_image() && tiles.is_none() {
         let plane = x.len() / shape.channels[0];
         let starts = starts(plane);
         in_bands(h, planes.share(work), |rows| {
@@ -471,13 +470,8 @@ pub fn input_gradient(
     let planes = Planes { count: channels(branches), rows, pitch: columns + back[1], reach: back[0] };
     let work = planes.pitch * taps(branches) / (shape.stride[0] * shape.stride[1]);
     let factors = factors(branches);
-    let (planes, bands) = match &factors {
-        Some(factors) => planes.in_tiles(columns, winograd::tiles(factors, columns)),
-        None => {
-            let bands = planes.bands(work);
-            (planes, bands)
-        }
-    };
+    let tiles = factors.as_ref().map(|factors| winograd::tiles(factors, columns));
+    let (planes, bands) = planes.divided(columns, work, tiles);
     let pitch = planes.pitch;
     // Row and column q hold output row and column q + first - back.
     let before = std::array::from_fn(|d| back[d] as isize - first[d] as isize);
@@ -657,11 +651,7 @@ fn padded_row(row: &mut [f32], values: &[f32], stride: usize, phase: usize, befo
     row[..start].fill(0.0);
     row[start + n..].fill(0.0);
     let to = &mut row[start..start + n];
-    if stride == 1 {
-        to.copy_from_slice(&values[..n]);
-    } else {
-        for (to, &v) in to.iter_mut().zip(values.iter().step_by(stride)) {
-            *to = v;
-        }
+    for (to, &v) in to.iter_mut().zip(values.iter().step_by(stride)) {
+        *to = v;
     }
 }

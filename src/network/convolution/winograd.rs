@@ -134,7 +134,7 @@ pub unsafe fn write(windows: &Windows, out: Output) {
     let pitch = (rows * across).next_multiple_of(16) + 16;
     let pitch = if (pitch / 16).is_multiple_of(2) { pitch + 16 } else { pitch };
     let room = total * pitch + PLACES * GAP;
-    memory::with(&TILES, room + PLACES * GROUP * HIGH * WIDE * 16 + 16, |memory| {
+    memory::with(&TILES, room + PLACES * GROUP * WIDE * 16 + 16, |memory| {
         let aligned = memory.as_ptr().align_offset(64).min(16);
         let (tiles, sums) = memory[aligned..].split_at_mut(room);
         vector::run(Tiles { windows, channels, counts, rows, across, pitch, tiles, sums, out });
@@ -146,8 +146,8 @@ pub fn tiles(factors: &[&Factors], width: usize) -> usize {
     factors.iter().map(|f| f.planes * f.places.len()).sum::<usize>() * width.div_ceil(TILE)
 }
 
-/// Blocks of output channels that are summed at one place before the next: each reads what the one before it has read.
-const GROUP: usize = 4;
+/// Output channels that are summed at one place before the next: each block of them reads what the one before it has read.
+const GROUP: usize = 4 * HIGH;
 
 /// Rows of tiles.
 struct Tiles<'a> {
@@ -160,7 +160,7 @@ struct Tiles<'a> {
     /// Values of one place and plane.
     pitch: usize,
     tiles: &'a mut [f32],
-    /// Room for the sums of a group of blocks.
+    /// Room for the sums of a group of output channels.
     sums: &'a mut [f32],
     out: Output,
 }
@@ -184,7 +184,8 @@ impl Work for Tiles<'_> {
         let vectors = count.div_ceil(V::LANES);
         let wide = vectors.div_ceil(vectors.div_ceil(WIDE).max(1)) * V::LANES;
         let mut segments = vec![];
-        // SAFETY: the processor has these vectors; tiles have room for whole vectors, and `write` has compared the rest.
+        // SAFETY: the processor has these vectors, tiles have room for whole ones, and there are at most [`WIDE`] at a time;
+        // `write` has compared the rest.
         unsafe {
             self.transform::<V>();
             for from in (0..count).step_by(wide) {
@@ -197,7 +198,7 @@ impl Work for Tiles<'_> {
                     segments.push(Segment { from: tile - from, count, row, column });
                     tile += count;
                 }
-                let at = Place { from, columns: &columns, starts: &starts, segments: &segments };
+                let at = Stretch { from, columns: &columns, starts: &starts, segments: &segments };
                 match (V::MANY, (end - from).div_ceil(V::LANES)) {
                     (true, 1) => self.blocks::<V, HIGH, 1>(at),
                     (true, 2) => self.blocks::<V, HIGH, 2>(at),
@@ -211,8 +212,8 @@ impl Work for Tiles<'_> {
     }
 }
 
-/// Some tiles.
-struct Place<'a> {
+/// Neighbouring tiles, whatever their rows.
+struct Stretch<'a> {
     /// The first one.
     from: usize,
     columns: &'a [usize],
@@ -264,36 +265,38 @@ impl Tiles<'_> {
         }
     }
 
-    /// All output channels of N vectors of tiles, M at a time. Channels past the last one repeat it and are not written.
+    /// All output channels of N vectors of tiles, at most [`WIDE`], M at a time. Channels past the last one are 0 and not
+    /// written.
     ///
     /// # Safety
-    /// The processor has these vectors, and the tiles are transformed.
+    /// The processor has these vectors, of at most 16 values, and the tiles are transformed.
     #[inline(always)]
-    unsafe fn blocks<V: Vector, const M: usize, const N: usize>(&mut self, at: Place) {
-        let Place { from, columns, starts, segments } = at;
+    unsafe fn blocks<V: Vector, const M: usize, const N: usize>(&mut self, at: Stretch) {
+        let Stretch { from, columns, starts, segments } = at;
         let Windows { factors, bias, rectify, rows, first, size: [height, width], .. } = *self.windows;
         // From one channel's sums to the next one's.
-        let across = N * V::LANES;
+        let wide = N * V::LANES;
         let mut lines = MaybeUninit::<[[f32; TILE * WIDE * 16]; TILE]>::uninit();
         let lines = lines.as_mut_ptr().cast::<f32>();
-        for start in (0..self.channels).step_by(GROUP * HIGH) {
-            let group = start..self.channels.min(start + GROUP * HIGH);
+        for start in (0..self.channels).step_by(GROUP) {
+            let group = start..self.channels.min(start + GROUP);
             // From one place's sums to the next one's.
-            let next = group.len().next_multiple_of(M) * across;
+            let next = group.len().next_multiple_of(M) * wide;
+            assert!(N <= WIDE && PLACES * next <= self.sums.len() && from + wide <= self.pitch);
             let sums = self.sums.as_mut_ptr();
             // SAFETY: the caller's promise.
             unsafe {
                 let mut x = self.tiles.as_ptr().add(from);
                 for place in 0..PLACES {
                     for m in group.clone().step_by(M) {
-                        let to = sums.add(place * next + (m - start) * across);
+                        let to = sums.add(place * next + (m - start) * wide);
                         let mut starts = starts;
                         for (i, factors) in factors.iter().filter(|factors| factors.reach(place)).enumerate()
                         {
                             let (these, rest) = starts.split_at(factors.planes);
                             let columns = &columns[..factors.planes];
                             let weights = &Weights { values: factors.of(place, m), columns, stride: 1 };
-                            let (last, pitch, more) = (M - 1, across, i > 0);
+                            let (last, pitch, more) = (M - 1, wide, i > 0);
                             V::apart(Taps::<M, N> { weights, last, x, starts: these, to, pitch, more });
                             starts = rest;
                         }
@@ -303,15 +306,15 @@ impl Tiles<'_> {
                 for m in group {
                     let bias = V::splat(bias.map_or(0.0, |bias| bias[m]));
                     for j in 0..N {
-                        let x = sums.add((m - start) * across + j * V::LANES);
+                        let x = sums.add((m - start) * wide + j * V::LANES);
                         let y = lines.add(TILE * j * V::LANES);
-                        write_tiles(x, next, bias, rectify, y, TILE * across);
+                        write_tiles(x, next, bias, rectify, y, TILE * wide);
                     }
                     for segment in segments {
                         let [y, x] = [segment.row, segment.column].map(|tile| TILE * tile);
                         let n = (TILE * segment.count).min(width - x);
                         for row in 0..TILE.min(rows - y) {
-                            let values = lines.add(row * TILE * across + TILE * segment.from);
+                            let values = lines.add(row * TILE * wide + TILE * segment.from);
                             let to = self.out.place((m * height + first + y + row) * width + x);
                             kernel::copy::<V>(std::slice::from_raw_parts(values, n), to);
                         }
@@ -395,6 +398,7 @@ unsafe fn transform_middle<V: Vector>(x: *const f32, pitch: usize, to: *mut f32,
 ///
 /// # Safety
 /// There is a vector at each place and room in two rows, `pitch` apart, for two; the processor has these vectors.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn write_tiles<V: Vector>(
     x: *const f32,
@@ -406,23 +410,19 @@ unsafe fn write_tiles<V: Vector>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut x = x;
-        let mut rows = [[bias; TILE]; 4];
-        for row in &mut rows {
-            let mut sums = [bias; 4];
-            for sum in &mut sums {
-                *sum = V::load(x);
-                x = x.wrapping_add(next);
+        let mut rows = [[bias; 4]; TILE];
+        for column in 0..4 {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|row| x.add((4 * row + column) * next));
+            let sums = outputs([V::load(a), V::load(b), V::load(c), V::load(d)]);
+            for row in 0..TILE {
+                rows[row][column] = sums[row];
             }
-            *row = outputs(sums);
         }
-        let [left, right] =
-            [0, 1].map(|column| [rows[0][column], rows[1][column], rows[2][column], rows[3][column]]);
-        let (left, right) = (outputs(left), outputs(right));
         for row in 0..TILE {
-            let (even, odd) = (left[row].add(bias), right[row].add(bias));
+            let [even, odd] = outputs(rows[row]);
+            let (even, odd) = (even.add(bias), odd.add(bias));
             let [first, second] = if rectify { even.rectify().zip(odd.rectify()) } else { even.zip(odd) };
-            let y = y.wrapping_add(row * pitch);
+            let y = y.add(row * pitch);
             first.store(y);
             second.store(y.add(V::LANES));
         }
