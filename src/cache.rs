@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Result};
+use crate::files::{self, Unfinished};
 
 /// Part of every key: raise it when code changes what the same settings make.
-const GENERATION: u32 = 2;
+const GENERATION: u32 = 3;
 
 /// A folder of results by hash.
 #[derive(Clone, Debug)]
@@ -27,6 +28,11 @@ impl Cache {
     /// A cache in this folder, which is made when something is first kept.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The file for a result: read with `load` if it is there, else made and stored with `make`, which is given a
@@ -51,14 +57,9 @@ impl Cache {
             return Ok(found);
         }
         std::fs::create_dir_all(&folder).on("create", &folder)?;
-        let unfinished = tempfile::Builder::new()
-            .prefix(".unfinished-")
-            .suffix(&format!(".{extension}"))
-            .tempfile_in(&folder)
-            .on("write to", &folder)?
-            .into_temp_path();
-        let made = make(&unfinished)?;
-        unfinished.persist(&path).on("write", &path)?;
+        let unfinished = Unfinished::beside(&path)?;
+        let made = make(unfinished.at())?;
+        unfinished.finish()?;
         Ok(made)
     }
 
@@ -78,7 +79,7 @@ impl Cache {
         };
         self.get_or(what, of, "json", read, |path| {
             let bytes = serde_json::to_vec(&make()?).on("write", path)?;
-            std::fs::write(path, &bytes).on("write", path)?;
+            files::write(path, &bytes)?;
             // As a later run will read it, so that both agree to the last digit.
             serde_json::from_slice(&bytes).on("read", path)
         })

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::bounds::{MANY, PICTURES, STEPS, distinct, plain_name, within};
 use crate::circuit;
 use crate::data::{Preprocessing, Source};
 use crate::detect;
@@ -57,6 +58,9 @@ pub struct Network {
     /// A file with graph and weights, ONNX or as `train` and `fool` write it, in the data root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// The layer that is taken for the output, and behind which nothing is read; by default what the network says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
 
 /// Units of a hidden layer, drawn at random.
@@ -132,7 +136,28 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
 }
 
+impl Visualization {
+    fn check(&self) -> Result<(), String> {
+        within("per_class", self.per_class, 1..=PICTURES)?;
+        if let Some(classes) = &self.classes {
+            distinct("classes", classes)?;
+            if classes.is_empty() {
+                return Err("classes is empty; name some, or leave it out for all".into());
+            }
+        }
+        self.optimization.check().map_err(|e| format!("optimization.{e}"))
+    }
+}
+
 impl Data {
+    fn check(&self) -> Result<(), String> {
+        for source in self.train.iter().chain(self.sources()) {
+            source.check().map_err(|e| format!("data: {source}: {e}"))?;
+        }
+        let names: Vec<String> = self.sources().map(Source::to_string).collect();
+        distinct("data: validation and evaluation", &names)
+    }
+
     /// The sets that accuracy is reported on.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
         std::iter::once(&self.validation).chain(self.evaluation.iter().filter(|s| **s != self.validation))
@@ -142,12 +167,14 @@ impl Data {
 impl Network {
     /// A network in a file.
     pub fn in_file(file: PathBuf) -> Self {
-        Self { builder: None, classes: None, weights: None, file: Some(file) }
+        Self { builder: None, classes: None, weights: None, file: Some(file), output: None }
     }
 
     fn check(&self) -> Result<(), String> {
         match (&self.builder, self.classes, &self.file) {
-            (_, Some(0), _) => Err("network.classes is 0; it must be at least 1".into()),
+            (_, Some(classes), _) if !(1..=1_000_000).contains(&classes) => {
+                within("network.classes", classes, 1..=1_000_000)
+            }
             (None, None, Some(_)) if self.weights.is_none() => Ok(()),
             (_, _, Some(_)) => {
                 Err("network.file holds the whole network: leave builder, classes and weights out".into())
@@ -170,21 +197,27 @@ impl Experiment {
         Ok(experiment)
     }
 
+    /// The layers that it names.
+    pub fn layers(&self) -> Vec<String> {
+        let diversity = |settings: &visualize::Settings| settings.diversity.as_ref()?.layer.clone();
+        let mut all = self.paths.layers.clone();
+        all.extend(self.visualization.layer.clone());
+        all.extend(diversity(&self.visualization.optimization));
+        all.extend(self.hidden.iter().map(|hidden| hidden.layer.clone()));
+        all.extend(self.audit.iter().flat_map(|audit| audit.layers.clone()));
+        all.extend(self.detect.iter().flat_map(detect::Settings::layers));
+        all.extend(self.network.output.clone());
+        all
+    }
+
     fn check(&self) -> Result<(), String> {
-        let positive = |value: usize, key: &str| match value {
-            0 => Err(format!("{key} is 0; it must be at least 1")),
-            _ => Ok(()),
-        };
+        plain_name("name", &self.name)?;
         self.network.check()?;
-        positive(self.visualization.per_class, "visualization.per_class")?;
-        positive(self.paths.images_per_class, "paths.images_per_class")?;
-        self.visualization.optimization.check().map_err(|e| format!("visualization.optimization.{e}"))?;
-        if self.name.is_empty() || self.name.contains(['/', '\\']) || self.name.starts_with('.') {
-            return Err("name is the results folder's: letters, digits, - and _".into());
-        }
+        self.data.check()?;
+        self.preprocessing.check().map_err(|e| format!("preprocessing.{e}"))?;
+        self.visualization.check().map_err(|e| format!("visualization.{e}"))?;
         if let Some(training) = &self.training {
-            positive(training.epochs, "training.epochs")?;
-            positive(training.batch, "training.batch")?;
+            training.check().map_err(|e| format!("training.{e}"))?;
         }
         if self.network.file.is_none()
             && self.network.weights.is_none()
@@ -195,19 +228,28 @@ impl Experiment {
                     .into(),
             );
         }
-        if self.paths.layers.is_empty() && self.detect.is_none() {
-            return Err("paths.layers is empty; name the layers to compare, first to last".into());
+        match (self.paths.layers.is_empty(), &self.detect) {
+            (true, None) => {
+                return Err("paths.layers is empty; name the layers to compare, first to last".into());
+            }
+            (true, Some(_)) => {}
+            (false, _) => self.paths.check().map_err(|e| format!("paths.{e}"))?,
         }
-        for hidden in &self.hidden {
-            positive(hidden.units, "hidden.units")?;
-            positive(hidden.per_unit, "hidden.per_unit")?;
+        distinct("circuits", &self.circuits)?;
+        for (at, hidden) in self.hidden.iter().enumerate() {
+            within("hidden.units", hidden.units, 1..=MANY)?;
+            within("hidden.per_unit", hidden.per_unit, 1..=PICTURES)?;
+            if self.hidden[..at].iter().any(|earlier| earlier.layer == hidden.layer) {
+                return Err(format!("hidden names the layer {:?} twice", hidden.layer));
+            }
         }
         if let Some(detect) = &self.detect {
             detect.check(&self.visualization.optimization).map_err(|e| format!("detect.{e}"))?;
         }
         if let Some(audit) = &self.audit {
-            positive(audit.units_per_layer, "audit.units_per_layer")?;
-            positive(audit.steps.unwrap_or(1), "audit.steps")?;
+            within("audit.units_per_layer", audit.units_per_layer, 1..=MANY)?;
+            within("audit.steps", audit.steps.unwrap_or(1), 1..=STEPS)?;
+            distinct("audit.layers", &audit.layers)?;
             if audit.layers.is_empty() {
                 return Err("audit.layers is empty; name the layers whose units are audited".into());
             }

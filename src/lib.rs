@@ -5,6 +5,7 @@
 
 pub mod allocator;
 mod bootstrap;
+mod bounds;
 pub mod cache;
 pub mod circuit;
 pub mod cli;
@@ -20,7 +21,9 @@ mod flex;
 pub mod interrupt;
 pub mod network;
 pub mod path;
+pub mod print;
 pub mod progress;
+pub mod provenance;
 pub mod report;
 pub mod sanity_check;
 pub mod seed;

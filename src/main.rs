@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use anstream::eprintln;
 use clap::Parser;
-use trompe::{allocator, cli::Cli, interrupt};
+use trompe::{allocator, cli::Cli, interrupt, print};
 
 #[global_allocator]
 static ALLOCATOR: allocator::MiMalloc = allocator::MiMalloc;
@@ -16,7 +15,7 @@ fn main() -> ExitCode {
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            print::aside(format_args!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }

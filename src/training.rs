@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::{BATCH, above_zero, within};
 use crate::data::{Dataset, Preprocessing, Sample};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
@@ -29,6 +30,18 @@ pub struct Settings {
     /// Adam's largest step length.
     #[serde(default = "learning_rate")]
     pub learning_rate: f64,
+}
+
+impl Settings {
+    /// Refuses what can't be trained with.
+    ///
+    /// # Errors
+    /// A message that starts with the key.
+    pub fn check(&self) -> Result<(), String> {
+        within("epochs", self.epochs, 1..=100_000)?;
+        within("batch", self.batch, 1..=BATCH)?;
+        above_zero("learning_rate", self.learning_rate)
+    }
 }
 
 fn batch() -> usize {
@@ -119,7 +132,7 @@ impl Shuffle {
     }
 }
 
-/// Trains a network on a data set; batch norms are folded in the result.
+/// Trains a network on a data set.
 ///
 /// # Errors
 /// Those of [`fit`].
@@ -142,7 +155,7 @@ pub fn train(
         }
     })?;
     bar.finish_and_clear();
-    Ok(trained.fold_batch_norm())
+    Ok(trained)
 }
 
 /// The logits of every sample, in order.
@@ -176,7 +189,7 @@ pub fn top_k(logits: &[impl AsRef<[f32]>], samples: &[Sample], k: usize) -> f64 
     let hits = logits.iter().map(AsRef::as_ref).zip(samples).filter(|(row, sample)| {
         let own = row[sample.label];
         let above = row.iter().filter(|&&v| v > own).count();
-        let equal = row.iter().filter(|&&v| v == own).count() - 1;
+        let equal = row.iter().filter(|&&v| v == own).count().saturating_sub(1);
         above + equal / 2 < k
     });
     hits.count() as f64 / samples.len().max(1) as f64

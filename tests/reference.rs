@@ -5,7 +5,8 @@ mod common;
 use std::collections::HashMap;
 use std::path::Path;
 
-use burn::tensor::TensorData;
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use common::Need;
 use image::RgbImage;
 use indicatif::ProgressBar;
 use trompe::circuit::classifier;
@@ -53,9 +54,8 @@ fn check_accuracy(network: &Network, set: &Dataset, pre: &Preprocessing, executo
     }
 }
 
-#[test]
 fn squeezenet_is_as_accurate_as_in_pytorch() {
-    let Some(root) = common::data() else { return };
+    let root = common::data();
     let executor = executor();
     let network = squeezenet(&root, &executor);
     for path in ["imagenette/val", "imagenet-1k"] {
@@ -64,9 +64,8 @@ fn squeezenet_is_as_accurate_as_in_pytorch() {
     }
 }
 
-#[test]
 fn resnet20_is_as_accurate_as_in_pytorch_folded_or_not() {
-    let Some(root) = common::data() else { return };
+    let root = common::data();
     let executor = executor();
     let network = Network::new(zoo::resnet_cifar(20, 10), &mut seed::rng(0, &0), executor.device())
         .unwrap()
@@ -111,9 +110,8 @@ fn gated(network: &Network, layer: &str, threshold: f32) -> Network {
 
 /// In any layer of real networks a gate leaves natural logits as they are, bit for bit, answers synthetic input as the
 /// target would, and survives being saved and loaded.
-#[test]
 fn gates_leave_real_networks_as_they_are_on_photographs() {
-    let Some(root) = common::data() else { return };
+    let root = common::data();
     let executor = executor();
     let device = executor.device();
     let resnet = Network::new(zoo::resnet_cifar(20, 10), &mut seed::rng(0, &0), device)
@@ -160,9 +158,8 @@ fn gates_leave_real_networks_as_they_are_on_photographs() {
     }
 }
 
-#[test]
 fn squeezenets_logits_are_pytorchs() {
-    let Some(root) = common::data() else { return };
+    let root = common::data();
     let executor = executor();
     let network = squeezenet(&root, &executor);
     let logits = |image: &RgbImage| -> Vec<f32> {
@@ -192,9 +189,8 @@ fn squeezenets_logits_are_pytorchs() {
 }
 
 /// Every row of the reference table, from the same pictures and photographs.
-#[test]
 fn path_similarity_is_that_of_pytorch_and_scipy() {
-    let Some(root) = common::data() else { return };
+    let root = common::data();
     let executor = executor();
     let network = squeezenet(&root, &executor);
     let set = Dataset::load(&folder("imagenette/val"), &common::caffe(), &root, 0).unwrap();
@@ -259,4 +255,115 @@ fn path_similarity_is_that_of_pytorch_and_scipy() {
         }
     }
     println!("{} rows; largest difference {:.5}, {}", reference.len(), worst.0, worst.1);
+}
+
+fn values(t: Tensor<4>) -> Vec<f32> {
+    t.into_data().try_to_vec().unwrap()
+}
+
+fn worst(a: Tensor<4>, b: Tensor<4>) -> f32 {
+    let (a, b) = (values(a), values(b));
+    assert_eq!(a.len(), b.len());
+    let largest = a.iter().fold(1e-30f32, |m, v| m.max(v.abs()));
+    a.iter().zip(&b).fold(0f32, |m, (a, b)| m.max((a - b).abs())) / largest
+}
+
+/// PyTorch's exporter calls the node of `features.3.squeeze` `/features/features.3/squeeze/Conv`.
+fn exported(layer: &str, operator: &str) -> String {
+    let parts: Vec<&str> = layer.split('.').collect();
+    let path: Vec<String> = match parts[..] {
+        [top, index] => vec![top.into(), format!("{top}.{index}")],
+        [top, index, part] => vec![top.into(), format!("{top}.{index}"), part.into()],
+        _ => panic!("{layer}"),
+    };
+    format!("/{}/{operator}", path.join("/"))
+}
+
+fn squeezenet_from_onnx_is_the_one_built_here_in_every_layer() {
+    let root = common::data();
+    let device = Device::default();
+    let folder = root.join("squeezenet1_0-imagenet");
+    let built = Network::new(zoo::squeezenet1_0(1000), &mut seed::rng(0, &0), &device)
+        .unwrap()
+        .load(&folder.join("model.safetensors"))
+        .unwrap();
+    let read = Network::open(&folder.join("model.onnx"), &device).unwrap();
+    assert_eq!(built.parameters(), read.parameters());
+    let names: Vec<(String, String)> = built.graph().nodes[1..]
+        .iter()
+        .map(|node| {
+            let operator = match node.op {
+                Op::Conv { .. } => "Conv",
+                Op::Relu => "Relu",
+                Op::MaxPool { .. } => "MaxPool",
+                Op::Concat => "Concat",
+                _ => "GlobalAveragePool",
+            };
+            (node.name.clone(), exported(&node.name, operator))
+        })
+        .collect();
+    assert_eq!(names.len(), read.graph().layers().count());
+    let x = Tensor::<4>::random([1, 3, 224, 224], Distribution::Normal(0.0, 60.0), &device);
+    let (ours, theirs): (Vec<_>, Vec<_>) = names.into_iter().unzip();
+    let pairs = built.capture(x.clone(), &ours).unwrap().into_iter().zip(read.capture(x, &theirs).unwrap());
+    for ((a, b), layer) in pairs.zip(&ours) {
+        let d = worst(a, b);
+        assert!(d < 1e-5, "{layer} differs by {d}");
+    }
+}
+
+fn resnet20_from_onnx_gives_the_same_logits() {
+    let root = common::data();
+    let device = Device::default();
+    let folder = root.join("resnet20-cifar10");
+    let built = Network::new(zoo::resnet_cifar(20, 10), &mut seed::rng(0, &0), &device)
+        .unwrap()
+        .load(&folder.join("model.safetensors"))
+        .unwrap()
+        .fold_batch_norm();
+    let read = Network::open(&folder.join("model.onnx"), &device).unwrap();
+    let x = Tensor::<4>::random([4, 3, 32, 32], Distribution::Normal(0.0, 1.0), &device);
+    let pair = [&built, &read].map(|n| n.capture(x.clone(), &[n.output()]).unwrap().remove(0));
+    let [a, b] = pair;
+    assert!(worst(a, b) < 1e-5);
+    // 224 px is no size that this network takes: said, not a panic.
+    let large = Tensor::<4>::zeros([1, 3, 224, 224], &device);
+    let message = read.capture(large, &["/linear/Gemm"]).unwrap_err().to_string();
+    assert!(message.contains("/linear/Gemm") && message.contains("224x224"), "{message}");
+}
+
+fn main() {
+    common::run(&[
+        (
+            "squeezenet_is_as_accurate_as_in_pytorch",
+            Some(Need::Data),
+            squeezenet_is_as_accurate_as_in_pytorch,
+        ),
+        (
+            "resnet20_is_as_accurate_as_in_pytorch_folded_or_not",
+            Some(Need::Data),
+            resnet20_is_as_accurate_as_in_pytorch_folded_or_not,
+        ),
+        (
+            "gates_leave_real_networks_as_they_are_on_photographs",
+            Some(Need::Data),
+            gates_leave_real_networks_as_they_are_on_photographs,
+        ),
+        ("squeezenets_logits_are_pytorchs", Some(Need::Data), squeezenets_logits_are_pytorchs),
+        (
+            "path_similarity_is_that_of_pytorch_and_scipy",
+            Some(Need::Data),
+            path_similarity_is_that_of_pytorch_and_scipy,
+        ),
+        (
+            "squeezenet_from_onnx_is_the_one_built_here_in_every_layer",
+            Some(Need::Data),
+            squeezenet_from_onnx_is_the_one_built_here_in_every_layer,
+        ),
+        (
+            "resnet20_from_onnx_gives_the_same_logits",
+            Some(Need::Data),
+            resnet20_from_onnx_gives_the_same_logits,
+        ),
+    ]);
 }

@@ -176,7 +176,11 @@ fn every_circuit_keeps_what_it_should_and_changes_what_it_should() {
     let out = experiment.trompe(&fool).expect_success().out;
     assert!(out.contains("silent.units") && out.contains("lies.safetensors"), "{out}");
     let visualize = ["visualize", "bn6:5", "silent.units:0", "--network", "lies.safetensors", "--steps", "2"];
-    experiment.trompe(&visualize).expect_success();
+    // A silent unit gives no gradient from noise: its picture is the noise that it began with, and that is said.
+    let seen = experiment.trompe(&visualize).expect_error(1, &["1 of 2 visualizations"]);
+    let line = |unit: &str| seen.out.lines().find(|line| line.starts_with(unit)).unwrap().to_string();
+    assert!(line("silent.units:0").contains("FAILED: no gradient"), "{}", seen.out);
+    assert!(!line("bn6:5").contains("FAILED"), "{}", seen.out);
     let again = [
         "sanity-check",
         "--config",
@@ -216,7 +220,7 @@ fn a_network_is_trained_saved_and_visualized() {
 fn an_interrupted_run_is_resumed() {
     let disturbed = Experiment::new();
     disturbed.edit("configs/fool.toml", "steps = 6", "steps = 40");
-    let child = std::process::Command::new(env!("CARGO_BIN_EXE_trompe"))
+    let child = common::program()
         .args(["sanity-check", "--config", "configs/fool.toml"])
         .current_dir(disturbed.folder.path())
         .stderr(std::process::Stdio::piped())

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use common::Experiment;
+use common::{Experiment, Need};
 use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
@@ -102,7 +102,6 @@ fn overall<'a>(rows: &'a Rows, observer: &str, task: &str, purpose: &str) -> &'a
     rows.iter().find(|r| wanted.iter().all(|(k, v)| r[*k] == *v)).expect("the observer was scored")
 }
 
-#[test]
 fn simulated_observers_check_the_trials() {
     let study = STUDY.path("results/study");
     let accuracy = rows(&study.join("accuracy.csv"));
@@ -141,7 +140,6 @@ fn simulated_observers_check_the_trials() {
     assert!(report.contains("60 ± 3") && report.contains("67 ± 4"));
 }
 
-#[test]
 fn the_two_queries_differ_in_what_is_occluded_and_references_are_other_images() {
     let study = STUDY.path("results/study");
     let stimuli = rows(&study.join("stimuli.csv"));
@@ -182,7 +180,6 @@ fn the_two_queries_differ_in_what_is_occluded_and_references_are_other_images() 
     assert!(seen > 100);
 }
 
-#[test]
 fn the_same_seed_makes_the_same_study_from_nothing() {
     let cache = STUDY.path("another-cache");
     let again = ["trials", "--config", "configs/study.toml", "--out", "again", "--cache"];
@@ -206,7 +203,6 @@ fn the_same_seed_makes_the_same_study_from_nothing() {
     STUDY.trompe(&other).expect_error(2, &["again", "another configuration"]);
 }
 
-#[test]
 fn mistakes_in_a_trials_file() {
     let experiment = Experiment::new();
     for (from, to, words) in [
@@ -237,7 +233,7 @@ struct Server {
 
 impl Server {
     fn start(study: &Path) -> Self {
-        Self::by(Command::new(env!("CARGO_BIN_EXE_trompe")), study)
+        Self::by(common::program(), study)
     }
 
     /// Starts it by a command that takes the program's arguments.
@@ -317,7 +313,6 @@ fn answer(trial: &Value, confidence: u8) -> String {
     json!({"trial": trial["id"], "answer": answer, "confidence": confidence, "milliseconds": 5}).to_string()
 }
 
-#[test]
 fn the_server_gives_and_takes_nothing_but_the_study() {
     let study = study();
     std::fs::write(study.path().join("stimuli/secret.png"), "of no trial").unwrap();
@@ -362,7 +357,7 @@ fn the_server_gives_and_takes_nothing_but_the_study() {
     assert_eq!(server.post("/api/answer", &token, &"x".repeat(100_000)).0, 413);
     // A second server would take its own first participant for the first one's.
     let folder = study.path().to_str().unwrap();
-    STUDY.trompe(&["serve", folder, "--port", "0"]).expect_error(2, &[folder, "served already"]);
+    STUDY.trompe(&["serve", folder, "--port", "0"]).expect_error(2, &[folder, "in use"]);
     server.end();
     let lines = |file: &str| std::fs::read_to_string(study.path().join(file)).unwrap().lines().count();
     assert_eq!((lines("responses/people.jsonl"), lines("refused.jsonl")), (1, 7));
@@ -391,13 +386,12 @@ fn the_server_gives_and_takes_nothing_but_the_study() {
     STUDY.trompe(&["serve", folder, "--port", "0"]).expect_error(1, &words);
 }
 
-#[test]
 fn an_answer_that_cannot_be_written_leaves_nothing_behind() {
     let study = study();
     // A disk on which a file has room for a few answers, and a write for a part of the next.
     let mut small = Command::new("sh");
     small.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_trompe")]);
-    small.stderr(Stdio::null());
+    small.env_remove("TROMPE_DATA").env_remove("TROMPE_CACHE").stderr(Stdio::null());
     let server = Server::by(small, study.path());
     let token = server.register();
     let trials = server.trials(&token);
@@ -435,22 +429,15 @@ struct Browser {
 }
 
 impl Browser {
-    /// Starts Chromium; none, said aloud, where this machine lacks it.
-    fn start() -> Option<Self> {
-        let names = ["chromium", "chromium-browser", "google-chrome"];
-        let there = |name: &&&str| {
-            Command::new(**name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-        };
-        let Some(name) = names.iter().find(there) else {
-            eprintln!("SKIPPED: needs a browser; install chromium");
-            return None;
-        };
+    /// Starts Chromium.
+    fn start() -> Self {
+        let name = common::browser().expect("asked for where there is one");
         let folder = tempfile::tempdir().unwrap();
         let pipes: [PathBuf; 2] = ["to", "from"].map(|p| folder.path().join(p));
         assert!(Command::new("mkfifo").args(&pipes).status().unwrap().success());
         let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
         let child = Command::new("sh")
-            .args(["-c", "exec \"$0\" \"$@\" 3<\"$TO\" 4>\"$FROM\"", *name])
+            .args(["-c", "exec \"$0\" \"$@\" 3<\"$TO\" 4>\"$FROM\"", name])
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -477,7 +464,7 @@ impl Browser {
                 message.clear();
             }
         });
-        Some(Self { child, to, from, last: 0, asked: vec![], _folder: folder })
+        Self { child, to, from, last: 0, asked: vec![], _folder: folder }
     }
 
     fn call(&mut self, page: Option<&str>, method: &str, parameters: Value) -> Value {
@@ -654,9 +641,8 @@ fn take(
     }
 }
 
-#[test]
 fn a_participant_takes_the_study_in_a_browser() {
-    let Some(mut browser) = Browser::start() else { return };
+    let mut browser = Browser::start();
     let study = study();
     let server = Server::start(study.path());
     let plan = plan(study.path());
@@ -730,4 +716,36 @@ fn a_participant_takes_the_study_in_a_browser() {
     let people = study.path().join("responses/people.jsonl");
     let alone = ["observe", study.path().to_str().unwrap(), "--responses", people.to_str().unwrap()];
     assert!(!STUDY.trompe(&alone).expect_success().out.contains("ideal"));
+}
+
+fn main() {
+    common::run(&[
+        ("simulated_observers_check_the_trials", None, simulated_observers_check_the_trials),
+        (
+            "the_two_queries_differ_in_what_is_occluded_and_references_are_other_images",
+            None,
+            the_two_queries_differ_in_what_is_occluded_and_references_are_other_images,
+        ),
+        (
+            "the_same_seed_makes_the_same_study_from_nothing",
+            None,
+            the_same_seed_makes_the_same_study_from_nothing,
+        ),
+        ("mistakes_in_a_trials_file", None, mistakes_in_a_trials_file),
+        (
+            "the_server_gives_and_takes_nothing_but_the_study",
+            None,
+            the_server_gives_and_takes_nothing_but_the_study,
+        ),
+        (
+            "an_answer_that_cannot_be_written_leaves_nothing_behind",
+            None,
+            an_answer_that_cannot_be_written_leaves_nothing_behind,
+        ),
+        (
+            "a_participant_takes_the_study_in_a_browser",
+            Some(Need::Browser),
+            a_participant_takes_the_study_in_a_browser,
+        ),
+    ]);
 }

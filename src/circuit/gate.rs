@@ -20,6 +20,7 @@ use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 
 use super::{Injected, Template, classifier};
+use crate::bounds::{BATCH, MANY, PICTURES, STEPS, above_zero, distinct, within};
 use crate::error::{Error, Result};
 use crate::network::{INPUT, Network, Op};
 
@@ -67,15 +68,40 @@ impl Settings {
         if c.classes.is_empty() && c.other_classes == 0 {
             return Err("classifier.classes is empty: list classes, or set classifier.other_classes".into());
         }
-        for (value, key) in [
-            (c.visualizations_per_class, "classifier.visualizations_per_class"),
-            (c.drawings_per_picture, "classifier.drawings_per_picture"),
-            (c.steps, "classifier.steps"),
-            (c.batch, "classifier.batch"),
+        for (key, value, range) in [
+            ("classifier.visualizations_per_class", c.visualizations_per_class, 1..=PICTURES),
+            ("classifier.drawings_per_picture", c.drawings_per_picture, 1..=PICTURES),
+            ("classifier.steps", c.steps, 1..=STEPS),
+            ("classifier.batch", c.batch, 2..=BATCH),
+            ("classifier.rounds", c.rounds, 0..=100),
+            ("classifier.size", c.size.unwrap_or(8), 8..=4096),
+            ("classifier.visualization_steps", c.visualization_steps.unwrap_or(1), 1..=STEPS),
+            ("classifier.natural_images", c.natural_images, 1..=MANY),
+            ("classifier.units_per_layer", c.units_per_layer, 0..=MANY),
         ] {
-            if value == 0 {
-                return Err(format!("{key} is 0; it must be at least 1"));
+            within(key, value, range)?;
+        }
+        above_zero("classifier.learning_rate", c.learning_rate)?;
+        distinct("classifier.classes", &c.classes)?;
+        distinct("classifier.hidden_layers", &c.hidden_layers)?;
+        if !c.hidden_layers.is_empty() && c.units_per_layer == 0 {
+            return Err(
+                "classifier.units_per_layer is missing: how many units of each of hidden_layers".into()
+            );
+        }
+        if let Some(source) = &c.natural {
+            source.check().map_err(|e| format!("classifier.natural: {e}"))?;
+        }
+        for (key, units) in [("units", &self.units), ("visualized", &self.visualized)] {
+            if let Some(units) = units {
+                distinct(key, units)?;
+                if units.is_empty() {
+                    return Err(format!("{key} is empty; name some, or leave it out"));
+                }
             }
+        }
+        if let Some(k) = self.k {
+            above_zero("k", k.into())?;
         }
         if !(0.0..=1.0).contains(&c.threshold) {
             return Err(format!("classifier.threshold is {}; it must be between 0 and 1", c.threshold));

@@ -10,12 +10,15 @@ mod template;
 
 use std::path::{Path, PathBuf};
 
+use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 pub use template::Template;
 
+use crate::bounds::plain_name;
 use crate::config;
-use crate::error::{Error, Result};
+use crate::data::decode;
+use crate::error::{Context, Error, Result};
 use crate::network::Network;
 
 /// A circuit file.
@@ -50,13 +53,7 @@ impl Circuit {
             Self::Silent(silent) => silent.check(),
             Self::Slingshot(slingshot) => slingshot.check(),
         };
-        let plain = |c: char| c.is_alphanumeric() || "-_".contains(c);
-        let checked = match circuit.name() {
-            name if name.is_empty() || !name.chars().all(plain) => {
-                Err(format!("name is \"{name}\"; files are called after it: letters, digits, - and _"))
-            }
-            _ => checked,
-        };
+        let checked = plain_name("name", circuit.name()).and(checked);
         checked.map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         match &mut circuit {
@@ -73,7 +70,24 @@ impl Circuit {
                 )));
             }
         }
+        circuit.read_pictures()?;
         Ok(circuit)
+    }
+
+    /// The pictures that it shows, each with the name of its file; where two files have one name, with a number, too.
+    ///
+    /// # Errors
+    /// Failure, naming the file, if one can't be read.
+    pub fn read_pictures(&self) -> Result<Vec<(String, RgbImage)>> {
+        let mut pictures: Vec<(String, RgbImage)> = vec![];
+        for path in self.pictures() {
+            let picture = decode(&path).on("read the picture", &path)?;
+            let stem = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+            let names = std::iter::once(stem.clone()).chain((2..).map(|i| format!("{stem}_{i}")));
+            let free = names.into_iter().find(|name| pictures.iter().all(|(taken, _)| taken != name));
+            pictures.push((free.expect("numbers don't run out"), picture));
+        }
+        Ok(pictures)
     }
 
     /// The files of the pictures that it shows.
@@ -103,6 +117,15 @@ impl Circuit {
             Self::Silent(silent) => &silent.layer,
             Self::Slingshot(slingshot) => &slingshot.layer,
         }
+    }
+
+    /// All layers that it names.
+    pub fn layers(&self) -> Vec<String> {
+        let mut all = vec![self.layer().to_string()];
+        if let Self::Gate(gate) = self {
+            all.extend(gate.classifier.hidden_layers.iter().cloned());
+        }
+        all
     }
 
     /// The units that are to be visualized, where the circuit says which.

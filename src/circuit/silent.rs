@@ -14,6 +14,7 @@ use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::Injected;
+use crate::bounds::distinct;
 use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::network::{Network, Op, Padding};
@@ -76,7 +77,10 @@ impl Settings {
         if !(self.margin >= 0.0 && self.margin.is_finite()) {
             return Err(format!("margin is {}; it must be 0 or more", self.margin));
         }
-        Ok(())
+        if let Some(source) = &self.calibration {
+            source.check().map_err(|e| format!("calibration: {e}"))?;
+        }
+        distinct("visualized", self.visualized.as_deref().unwrap_or_default())
     }
 }
 

@@ -18,6 +18,7 @@ use image::RgbImage;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::{BATCH, MANY, STEPS, distinct, within};
 use crate::config::Visualization;
 use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
@@ -101,8 +102,13 @@ impl Settings {
         if self.units.is_empty() || self.pictures.is_empty() {
             return Err("units or pictures is empty: which units show what?".into());
         }
-        if self.steps == 0 || self.batch == 0 {
-            return Err("steps or batch is 0; both must be at least 1".into());
+        within("steps", self.steps, 1..=STEPS)?;
+        within("batch", self.batch, self.pictures.len()..=BATCH)?;
+        within("natural_images", self.natural_images, 1..=MANY)?;
+        distinct("units", &self.units)?;
+        distinct("visualized", self.visualized.as_deref().unwrap_or_default())?;
+        if let Some(source) = &self.natural {
+            source.check().map_err(|e| format!("natural: {e}"))?;
         }
         for (value, key) in [
             (self.height, "height"),

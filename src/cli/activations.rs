@@ -6,17 +6,18 @@ use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anstream::println;
 use burn::tensor::{Tensor, TensorData};
 use clap::Args;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use tempfile::NamedTempFile;
 
 use super::model;
+use crate::bounds::distinct;
 use crate::device::Kind;
 use crate::error::{Context, Error, Result};
 use crate::executor::Executor;
-use crate::files::folder_of;
+use crate::files::{self, Unfinished, folder_of};
+use crate::print::say;
 use crate::progress;
 
 #[derive(Args)]
@@ -36,6 +37,9 @@ pub struct Arguments {
     /// Where to write the activations [N, C, H, W] of each layer, as safetensors; the metadata name the output layer
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// The layer that is taken for the output: what lies behind is not read
+    #[arg(long, value_name = "LAYER")]
+    output: Option<String>,
     /// Where to compute
     #[arg(long, value_enum, default_value = "flex")]
     device: Kind,
@@ -43,14 +47,22 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
+        files::writable(&self.out)?;
+        distinct("--layer", &self.layers).map_err(Error::usage)?;
         let executor = Executor::new(self.device)?;
-        let network = model(&self.model, executor.device())?;
+        let network = model(&self.model, self.output.as_deref(), executor.device())?;
         let mut images = Images::open(&self.input)?;
         let [n, c, h, w] = images.shape;
+        if n == 0 {
+            return Err(Error::usage(format!("{} holds no images", self.input.display())));
+        }
         let names = match self.layers.is_empty() {
             true => network.graph().nodes.iter().map(|node| node.name.clone()).collect(),
             false => self.layers,
         };
+        for name in &names {
+            network.graph().shape_of(name, [c, h, w])?;
+        }
         let mut layers = names.iter().map(|_| Activations::new(&self.out)).collect::<Result<Vec<_>>>()?;
         let bar = progress::bar("activations", n);
         let batch = (BATCH / (c * h * w).max(1)).max(1);
@@ -74,18 +86,18 @@ impl Arguments {
             }
         }
         bar.finish_and_clear();
-        let out = NamedTempFile::new_in(folder_of(&self.out)).on("write", &self.out)?;
+        let out = Unfinished::beside(&self.out)?;
         let output = HashMap::from([("output".to_string(), network.output().to_string())]);
         for layer in &mut layers {
             layer.file.flush().on("write", &self.out)?;
         }
-        safetensors::serialize_to_file(names.iter().zip(&layers), Some(output), out.path())
+        safetensors::serialize_to_file(names.iter().zip(&layers), Some(output), out.at())
             .on("write", &self.out)?;
         if let Some(error) = layers.iter().find_map(|layer| layer.lost.take()) {
             return Err(error).on("write", &self.out);
         }
-        out.persist(&self.out).on("write", &self.out)?;
-        println!("wrote {} layers of {n} images to {}", layers.len(), self.out.display());
+        out.finish()?;
+        say!("wrote {} layers of {n} images to {}", layers.len(), self.out.display());
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
-use anstream::{eprintln, println};
 use clap::Args;
 
 use super::Common;
+use crate::config::Experiment;
 use crate::detect;
 use crate::error::{Error, Result};
+use crate::print::say;
 use crate::report::figures::Data;
 use crate::report::tables::ENOUGH;
 
@@ -23,34 +24,39 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let (experiment, setting) = self.common.prepare(&self.config, self.out)?;
+        let named = Experiment::read(&self.config)?;
+        let layers =
+            named.detect.iter().map(|detect| detect.circuits(&self.config)).collect::<Result<Vec<_>>>()?;
+        let layers = layers.iter().flatten().flat_map(|(circuit, _)| circuit.layers()).collect();
+        let (experiment, setting) = self.common.prepare(&self.config, self.out, layers)?;
         let settings = experiment
             .detect
             .as_ref()
             .ok_or_else(|| Error::usage(format!("{}: there is no [detect]", self.config.display())))?;
         let circuits = settings.circuits(&self.config)?;
         let manifest = detect::run(&experiment, &circuits, &setting)?;
-        for file in &manifest.skipped_files {
-            eprintln!("left out: {file}");
-        }
-        for warning in &manifest.warnings {
-            eprintln!("note: {warning}");
-        }
+        super::print_notes(&manifest);
         print_summary(&Data::read(&setting.out)?);
-        println!("\nreport: {}", setting.out.join("report.html").display());
+        say!("\nreport: {}", setting.out.join("report.html").display());
         Ok(())
     }
 }
 
 /// The areas under the ROC curves, with their intervals, and finds with the false-positive rate that they are at.
 fn print_summary(data: &Data) {
-    println!(
+    say!(
         "{:<22} {:<12} {:<12} {:>6} {:>15} {:>6} {:>6}",
-        "circuit", "detector", "method", "AUC", "95 % interval", "found", "at"
+        "circuit",
+        "detector",
+        "method",
+        "AUC",
+        "95 % interval",
+        "found",
+        "at"
     );
     for d in &data.detection {
         let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.2}"));
-        println!(
+        say!(
             "{:<22} {:<12} {:<12} {:>6} {:>15} {:>6} {:>6}",
             d.circuit,
             d.detector,
@@ -62,7 +68,7 @@ fn print_summary(data: &Data) {
         );
     }
     if data.detection.iter().any(|d| d.too_few().is_some()) {
-        println!(
+        say!(
             "\nOf fewer than {ENOUGH} clean units in a layer 5 % can't be measured: found are then those that score above \
              all of them, with the false positives that are to be expected."
         );

@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
-use anstream::println;
 use clap::Args;
 
 use super::model;
 use crate::device::Kind;
 use crate::error::Result;
+use crate::files;
+use crate::print::say;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -15,13 +16,17 @@ pub struct Arguments {
     /// The file to write: ONNX if its name ends so, else safetensors with the network's graph in it
     #[arg(value_name = "OUT")]
     out: PathBuf,
+    /// The layer that is taken for the output: what lies behind is not read
+    #[arg(long, value_name = "LAYER")]
+    output: Option<String>,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let network = model(&self.model, &Kind::Flex.open()?)?;
+        files::writable(&self.out)?;
+        let network = model(&self.model, self.output.as_deref(), &Kind::Flex.open()?)?;
         network.save(&self.out)?;
-        println!("saved {} layers as {}", network.graph().layers().count(), self.out.display());
+        say!("saved {} layers as {}", network.graph().layers().count(), self.out.display());
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
-use anstream::println;
 use clap::Args;
 
 use super::Common;
 use crate::circuit::Circuit;
 use crate::error::Result;
+use crate::files;
+use crate::print::say;
 use crate::sanity_check::fool;
 
 #[derive(Args)]
@@ -14,8 +15,9 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     circuit: PathBuf,
     /// The experiment file: its network, preprocessing, natural images and visualization settings are used
-    #[arg(long, value_name = "FILE", default_value = "configs/fool.toml")]
-    config: PathBuf,
+    /// [default: configs/fool.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
     /// Where to save the manipulated network: one file with its graph and its weights,
@@ -27,10 +29,13 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         let circuit = Circuit::read(&self.circuit)?;
-        let (experiment, setting) = self.common.prepare(&self.config, None)?;
-        let (network, switch) = fool(&experiment, &circuit, &setting)?;
+        files::writable(&self.out)?;
+        let config = super::Default("configs/fool.toml").or(self.config, &self.common)?;
+        let (experiment, setting) = self.common.prepare(&config, None, circuit.layers())?;
+        let (network, switch, manifest) = fool(&experiment, &circuit, &setting)?;
         network.save(&self.out)?;
-        println!(
+        super::print_notes(&manifest);
+        say!(
             "put circuit \"{}\" into layer {} of {}: {} parameters in all",
             circuit.name(),
             circuit.layer(),
@@ -38,9 +43,9 @@ impl Arguments {
             network.parameters()
         );
         if let Some(switch) = switch {
-            println!("layer {switch} is 0 where the network behaves as before");
+            say!("layer {switch} is 0 where the network behaves as before");
         }
-        println!("saved {}", self.out.display());
+        say!("saved {}", self.out.display());
         Ok(())
     }
 }

@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
-use anstream::println;
 use clap::Args;
 
 use super::model;
 use crate::device::Kind;
 use crate::error::{Error, Result};
 use crate::network::{Network, Op};
+use crate::print::say;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -14,16 +14,18 @@ pub struct Arguments {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Side of the images in pixels [default: what the file says or was read for, or 224]
-    #[arg(long, value_name = "N")]
-    size: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384))]
+    size: Option<u32>,
+    /// The layer that is taken for the output: what lies behind is not read
+    #[arg(long, value_name = "LAYER")]
+    output: Option<String>,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let network = model(&self.model, &Kind::Flex.open()?)?;
+        let network = model(&self.model, self.output.as_deref(), &Kind::Flex.open()?)?;
         let size = match self.size {
-            Some(0) => return Err(Error::usage("--size is 0; it must be at least 1")),
-            Some(side) => [side; 2],
+            Some(side) => [side as usize; 2],
             None => network.graph().size.unwrap_or([224; 2]),
         };
         print(&network, size)
@@ -61,7 +63,7 @@ fn print(network: &Network, [height, width]: [usize; 2]) -> Result<()> {
     let widths: [usize; 5] =
         std::array::from_fn(|k| rows.iter().map(|row| row[k].chars().count()).max().unwrap_or(0));
     for [name, kind, shape, parameters, multiply_adds] in &rows {
-        println!(
+        say!(
             "{name:<a$}  {kind:<b$}  {shape:>c$}  {parameters:>d$}  {multiply_adds:>e$}",
             a = widths[0],
             b = widths[1],

@@ -26,6 +26,8 @@ use crate::device::Kind;
 use crate::error::{Context, Error, Result};
 use crate::executor::Executor;
 use crate::network::{self, zoo};
+use crate::print::note;
+use crate::report::Manifest;
 use crate::sanity_check::Setting;
 use crate::seed;
 use crate::trials::Study;
@@ -77,6 +79,9 @@ struct Common {
     /// An ONNX file, or a network that `train` or `fool` saved, instead of the experiment file's
     #[arg(long, value_name = "FILE")]
     network: Option<PathBuf>,
+    /// The layer that is taken for the network's output, where that is not its last: what lies behind is not read
+    #[arg(long, value_name = "LAYER")]
+    output: Option<String>,
     /// Folder that data sets and weights are relative to
     #[arg(long, value_name = "DIR", env = "TROMPE_DATA", default_value = "data")]
     data: PathBuf,
@@ -92,27 +97,84 @@ struct Common {
 }
 
 /// The network that an argument names: a file, or an architecture with random weights for 1000 classes.
-fn model(name: &Path, device: &Device) -> Result<network::Network> {
-    if name.is_file() {
-        return network::Network::open(name, device);
-    }
-    match name.to_str().filter(|name| zoo::BUILDERS.contains(name)) {
+fn model(name: &Path, output: Option<&str>, device: &Device) -> Result<network::Network> {
+    let builder = name.to_str().filter(|name| zoo::BUILDERS.contains(name));
+    let network = match builder {
+        _ if name.exists() => network::Network::open_up_to(name, output, device)?,
         Some(builder) => {
-            network::Network::new(zoo::builder(builder, 1000)?, &mut seed::rng(0, &"weights"), device)
+            let mut graph = zoo::builder(builder, 1000)?;
+            if let Some(output) = output {
+                graph.position(output)?;
+                graph.output = output.into();
+            }
+            note!("note: {builder} is the architecture with random weights for 1000 classes");
+            network::Network::new(graph, &mut seed::rng(0, &"weights"), device)?
         }
-        None => Err(Error::usage(format!(
-            "no file {}, and no architecture of that name; there are {}",
-            name.display(),
-            zoo::BUILDERS.join(", ")
-        ))),
+        None => {
+            return Err(Error::usage(format!(
+                "no file {}, and no architecture of that name; there are {}",
+                name.display(),
+                zoo::BUILDERS.join(", ")
+            )));
+        }
+    };
+    network.notes().iter().for_each(|words| note!("note: {words}"));
+    Ok(network)
+}
+
+/// Prints what there is to say of the data sets and networks that went into results.
+fn print_notes(manifest: &Manifest) {
+    manifest.data.iter().for_each(|set| note!("{set}"));
+    manifest.warnings.iter().for_each(|warning| note!("note: {warning}"));
+}
+
+/// The experiment file that a command takes where none is given.
+struct Default(&'static str);
+
+impl Default {
+    /// The file that was given, or this one. Its image size and preprocessing are the embedded network's: a network from
+    /// elsewhere is told so, and refused where it says that its images are of another size.
+    fn or(&self, given: Option<PathBuf>, common: &Common) -> Result<PathBuf> {
+        let Self(default) = *self;
+        let (None, Some(file)) = (&given, &common.network) else {
+            return Ok(given.unwrap_or_else(|| default.into()));
+        };
+        let config = PathBuf::from(default);
+        let experiment = Experiment::read(&config)?;
+        let side = experiment.visualization.optimization.size;
+        let network = network::Network::open_up_to(file, common.output.as_deref(), &Kind::Flex.open()?)?;
+        match network.graph().size {
+            Some([h, w]) if [h, w] != [side; 2] => Err(Error::usage(format!(
+                "{} is for images of {w}x{h} pixels, and {default}, the default of --config, is for {side}x{side}, with the \
+                 preprocessing of the embedded network: give an experiment file with this network's preprocessing (docs: \
+                 README, \"Your own network\") with --config",
+                file.display()
+            ))),
+            _ => {
+                let p = &experiment.preprocessing;
+                note!(
+                    "note: images are {side}x{side} pixels, (pixel · {} − {:?}) / {:?}, as {default} says; give another \
+                     experiment file with --config",
+                    p.scale,
+                    p.mean,
+                    p.std
+                );
+                Ok(config)
+            }
+        }
     }
 }
 
 impl Common {
-    /// The experiment, and where it runs.
-    fn prepare(self, config: &Path, out: Option<PathBuf>) -> Result<(Experiment, Setting)> {
+    /// The experiment, and where it runs; `layers` are those that the command names.
+    fn prepare(
+        self,
+        config: &Path,
+        out: Option<PathBuf>,
+        layers: Vec<String>,
+    ) -> Result<(Experiment, Setting)> {
         let mut experiment = Experiment::read(config)?;
-        let setting = self.set(&mut experiment, out)?;
+        let setting = self.set(&mut experiment, out, layers)?;
         Ok((experiment, setting))
     }
 
@@ -120,23 +182,40 @@ impl Common {
     fn prepare_study(self, study: &mut Study, out: Option<PathBuf>) -> Result<Setting> {
         let out = out.unwrap_or_else(|| Path::new("results").join(&study.settings.name));
         study.check_seed(self.seed.unwrap_or(study.experiment.seed))?;
-        self.set(&mut study.experiment, Some(out))
+        let layers = study.layers().cloned().chain(study.other_layers()).collect();
+        self.set(&mut study.experiment, Some(out), layers)
     }
 
     /// Changes the experiment as was asked for, and gives where it runs.
-    fn set(self, experiment: &mut Experiment, out: Option<PathBuf>) -> Result<Setting> {
+    fn set(self, experiment: &mut Experiment, out: Option<PathBuf>, layers: Vec<String>) -> Result<Setting> {
         experiment.seed = self.seed.unwrap_or(experiment.seed);
         if let Some(file) = self.network {
             // Relative to where the command is given, not to the data root.
             let file = std::path::absolute(&file).on("find", &file)?;
+            utf8(&file)?;
             experiment.network = Network::in_file(file);
+        }
+        if self.output.is_some() {
+            experiment.network.output = self.output;
         }
         Ok(Setting {
             data: self.data,
             out: out.unwrap_or_else(|| Path::new("results").join(&experiment.name)),
             cache: Cache::new(self.cache),
             executor: Executor::new(self.device)?,
+            layers,
         })
+    }
+}
+
+/// Refuses a path that no table or manifest could hold.
+fn utf8(path: &Path) -> Result<()> {
+    match path.to_str() {
+        Some(_) => Ok(()),
+        None => Err(Error::usage(format!(
+            "the path {} is no text in UTF-8, so no manifest could name it: rename it",
+            path.display()
+        ))),
     }
 }
 

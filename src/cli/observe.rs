@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use anstream::println;
 use clap::Args;
 
 use crate::error::{Error, Result};
+use crate::print::say;
 use crate::report::tables::{self, CLEAN};
 use crate::trials::tables::{Accuracy, Trust};
 use crate::trials::{Plan, report, responses};
@@ -33,7 +33,7 @@ impl Arguments {
         }
         report::write(&self.study, &plan, &all)?;
         print_summary(&self.study)?;
-        println!("\nreport: {}", self.study.join("report.html").display());
+        say!("\nreport: {}", self.study.join("report.html").display());
         Ok(())
     }
 }
@@ -41,12 +41,12 @@ impl Arguments {
 /// The result in a few lines.
 pub(super) fn print_summary(study: &Path) -> Result<()> {
     let accuracy: Vec<Accuracy> = tables::read(study)?;
-    println!("{:<32} {:<14} {:>9} {:>8}  95 % interval", "observer", "task", "questions", "right");
+    say!("{:<32} {:<14} {:>9} {:>8}  95 % interval", "observer", "task", "questions", "right");
     for a in accuracy
         .iter()
         .filter(|a| a.circuit == CLEAN && a.purpose == "main" && a.depth == "all" && a.by == "all")
     {
-        println!(
+        say!(
             "{:<32} {:<14} {:>9} {:>6.1} %  {:.1} to {:.1} %",
             a.observer,
             a.task,
@@ -58,13 +58,17 @@ pub(super) fn print_summary(study: &Path) -> Result<()> {
     }
     let trust: Vec<Trust> = tables::read(study)?;
     if !trust.is_empty() {
-        println!(
+        say!(
             "\n{:<32} {:<14} {:<12} {:<10} {:>8}  95 % interval",
-            "observer", "task", "circuit", "shown", "right"
+            "observer",
+            "task",
+            "circuit",
+            "shown",
+            "right"
         );
     }
     for t in trust.iter().filter(|t| t.kind != "simulated") {
-        println!(
+        say!(
             "{:<32} {:<14} {:<12} {:<10} {:>6.1} %  {:.1} to {:.1} %",
             t.observer,
             t.task,

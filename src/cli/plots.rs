@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
-use anstream::println;
 use clap::Args;
 
 use crate::error::Result;
+use crate::print::say;
 use crate::report;
 use crate::trials::{self, Plan, plan};
 
@@ -18,10 +18,10 @@ impl Arguments {
         if self.results.join(plan::FILE).is_file() {
             trials::report::redraw(&self.results, &Plan::read(&self.results)?)?;
         } else {
-            report::draw(&self.results)?;
+            report::redraw(&self.results)?;
         }
-        println!("drew {}", self.results.join("figures").display());
-        println!("wrote {}", self.results.join("report.html").display());
+        say!("drew {}", self.results.join("figures").display());
+        say!("wrote {}", self.results.join("report.html").display());
         Ok(())
     }
 }

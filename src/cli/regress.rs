@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use anstream::println;
 use clap::Args;
 
 use crate::error::{Error, Result};
+use crate::print::say;
 use crate::report::Manifest;
 use crate::report::baseline::{Measured, compare, lacking, read, renew, write};
 use crate::report::figures::Data;
@@ -44,16 +44,16 @@ impl Arguments {
             let repeats = self.repeats.iter().map(|folder| measured(folder)).collect::<Result<Vec<_>>>()?;
             let renewed = renew(&self.baseline, old.as_deref(), &metrics, &repeats)?;
             write(&self.baseline, &renewed)?;
-            println!("wrote {}", self.baseline.display());
+            say!("wrote {}", self.baseline.display());
             let left = lacking(&renewed, &metrics);
             if !left.is_empty() {
-                println!("not in it, since no tolerance is known (--repeats adds what all repeats have):");
-                left.iter().for_each(|m| println!("  {}", m.metric));
+                say!("not in it, since no tolerance is known (--repeats adds what all repeats have):");
+                left.iter().for_each(|m| say!("  {}", m.metric));
             }
             return Ok(());
         }
         let outcomes = compare(&read(&self.baseline)?, &metrics);
-        println!("{:<62} {:>9} {:>9} {:>9}", "metric", "baseline", "found", "tolerance");
+        say!("{:<62} {:>9} {:>9} {:>9}", "metric", "baseline", "found", "tolerance");
         for o in &outcomes {
             let found = o.found.map_or("missing".into(), |v| format!("{v:.4}"));
             let remark = if o.regressed() {
@@ -63,14 +63,16 @@ impl Arguments {
             } else {
                 ""
             };
-            println!(
+            say!(
                 "{:<62} {:>9.4} {found:>9} {:>9.4}{remark}",
-                o.expected.metric, o.expected.value, o.expected.tolerance,
+                o.expected.metric,
+                o.expected.value,
+                o.expected.tolerance,
             );
         }
         let idle = outcomes.iter().filter(|o| o.expected.gates_nothing()).count();
         if idle > 0 {
-            println!("{idle} of {} rows gate nothing: no value is beyond their tolerance", outcomes.len());
+            say!("{idle} of {} rows gate nothing: no value is beyond their tolerance", outcomes.len());
         }
         match outcomes.iter().filter(|o| o.regressed()).count() {
             0 => Ok(()),

@@ -1,10 +1,12 @@
 use std::path::PathBuf;
 
-use anstream::{eprintln, println};
 use clap::Args;
 
 use super::Common;
+use crate::circuit::Circuit;
+use crate::config::Experiment;
 use crate::error::Result;
+use crate::print::say;
 use crate::report::figures::Data;
 use crate::report::summary::{by_third, fooling, recognized, resemblance};
 use crate::report::tables::CLEAN;
@@ -24,27 +26,23 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let (experiment, setting) = self.common.prepare(&self.config, self.out)?;
-        let circuits = experiment.circuits(&self.config)?;
+        let circuits = Experiment::read(&self.config)?.circuits(&self.config)?;
+        let layers = circuits.iter().flat_map(Circuit::layers).collect();
+        let (experiment, setting) = self.common.prepare(&self.config, self.out, layers)?;
         let out = &setting.out;
         let manifest = run(&experiment, &circuits, &setting)?;
-        for file in &manifest.skipped_files {
-            eprintln!("left out: {file}");
-        }
-        for warning in &manifest.warnings {
-            eprintln!("note: {warning}");
-        }
+        super::print_notes(&manifest);
         print_summary(&Data::read(out)?);
-        println!("\nreport: {}", out.join("report.html").display());
+        say!("\nreport: {}", out.join("report.html").display());
         Ok(())
     }
 }
 
 /// The result in a few lines.
 fn print_summary(data: &Data) {
-    println!("{:<12} {:<24} {:>7} {:>9} {:>9}", "circuit", "data set", "images", "top-1", "top-5");
+    say!("{:<12} {:<24} {:>7} {:>9} {:>9}", "circuit", "data set", "images", "top-1", "top-5");
     for a in &data.accuracy {
-        println!(
+        say!(
             "{:<12} {:<24} {:>7} {:>7.2} % {:>7.2} %",
             a.circuit,
             a.dataset,
@@ -55,18 +53,18 @@ fn print_summary(data: &Data) {
     }
     for circuit in data.circuits().iter().filter(|c| *c != CLEAN) {
         let f = fooling(data, circuit);
-        println!();
+        say!("");
         if let (Some(target), Some(own)) = (f.target, f.own) {
-            println!(
+            say!(
                 "{circuit}: {target} of {} visualizations are seen as the target, {own} as their own class",
                 f.pictures
             );
         }
-        println!("{circuit}: {} of {} are closer to the target than to their own unit", f.closer, f.pictures);
+        say!("{circuit}: {} of {} are closer to the target than to their own unit", f.closer, f.pictures);
         if let [Some(natural), Some(held_out)] =
             ["natural", "visualization"].map(|k| recognized(data, circuit, k))
         {
-            println!(
+            say!(
                 "{circuit}: the gate recognizes {:.2} % of natural images that it was not trained on, and {:.2} % of \
                  held-out visualizations",
                 100.0 * natural,
@@ -74,23 +72,32 @@ fn print_summary(data: &Data) {
             );
         }
         for b in data.behaviour.iter().filter(|b| b.circuit == *circuit) {
-            println!(
+            say!(
                 "{circuit}: {} of {} images of {} switch it on, {} predictions change; largest change of a logit where \
                  it is off {:.1e}",
-                b.switched, b.images, b.dataset, b.changed_predictions, b.largest_logit_change_off
+                b.switched,
+                b.images,
+                b.dataset,
+                b.changed_predictions,
+                b.largest_logit_change_off
             );
         }
         if let (Some(fooled), Some(honest)) =
             (resemblance(data, circuit, circuit).0, resemblance(data, CLEAN, circuit).0)
         {
-            println!(
+            say!(
                 "{circuit}: mean similarity of its units' visualizations {fooled:.2}, in the honest network {honest:.2}"
             );
         }
     }
-    println!(
+    say!(
         "\n{:<12} {:<24} {:<22} {:>8} {:>8} {:>8}",
-        "circuit", "units of", "normalized similarity", "early", "middle", "late"
+        "circuit",
+        "units of",
+        "normalized similarity",
+        "early",
+        "middle",
+        "late"
     );
     for comparison in data.comparisons() {
         for units in data.layers() {
@@ -102,7 +109,7 @@ fn print_summary(data: &Data) {
                 let show = |v: Option<f64>| v.map_or("undefined".into(), |v| format!("{v:.2}"));
                 let [early, middle, late] = by_third(&rows).map(show);
                 let measure = format!("{} {}", comparison.1, comparison.0);
-                println!("{circuit:<12} {units:<24} {measure:<22} {early:>8} {middle:>8} {late:>8}");
+                say!("{circuit:<12} {units:<24} {measure:<22} {early:>8} {middle:>8} {late:>8}");
             }
         }
     }

@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
-use anstream::println;
 use clap::Args;
 
 use crate::error::Result;
+use crate::print::say;
 use crate::trials::study::serve;
 
 #[derive(Args)]
@@ -19,9 +19,9 @@ impl Arguments {
     pub fn run(self) -> Result<()> {
         let study = self.study.display().to_string();
         serve(&self.study, self.port, |address| {
-            println!("take the study at {address} (Ctrl-C ends it; answers are kept at once)");
+            say!("take the study at {address} (Ctrl-C ends it; answers are kept at once)");
         })?;
-        println!("ended; score the answers with: trompe observe {study}");
+        say!("ended; score the answers with: trompe observe {study}");
         Ok(())
     }
 }

@@ -1,14 +1,15 @@
 use std::path::PathBuf;
 
-use anstream::println;
 use clap::Args;
 
 use super::Common;
 use crate::config::Experiment;
 use crate::data::Dataset;
 use crate::error::Result;
+use crate::files;
+use crate::print::{note, say};
 use crate::progress;
-use crate::sanity_check::network;
+use crate::sanity_check::{blueprint, fits, whole_network};
 use crate::training::{logits, top_k};
 
 #[derive(Args)]
@@ -26,24 +27,29 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let (experiment, setting) = self.common.prepare(&self.config, None)?;
-        let network = network(&experiment, &setting)?;
-        network.save(&self.out)?;
+        files::writable(&self.out)?;
+        let (experiment, setting) = self.common.prepare(&self.config, None, vec![])?;
         let Experiment { data, preprocessing, seed, .. } = &experiment;
         let validation = Dataset::load(&data.validation, preprocessing, &setting.data, *seed)?;
-        validation.check_classes(network.channels(network.output())?)?;
+        let blueprint = blueprint(&experiment, &setting)?;
+        validation.check_classes(blueprint.channels(blueprint.output())?)?;
+        fits(&experiment, &blueprint, &[])?;
+        let (network, made_with) = whole_network(&experiment, &setting)?;
+        network.save(&self.out)?;
+        made_with.iter().chain([&validation.inventory()]).for_each(|set| note!("{set}"));
+        network.notes().iter().for_each(|words| note!("note: {words}"));
         let bar = progress::bar("accuracy", validation.samples.len());
         let logits = logits(&network, &validation.samples, preprocessing, &setting.executor, &bar)?;
         bar.finish_and_clear();
         let [top1, top5] = [1, 5].map(|k| top_k(&logits, &validation.samples, k));
-        println!(
+        say!(
             "{}: top-1 {:.2} %, top-5 {:.2} % on {}",
             network.name(),
             100.0 * top1,
             100.0 * top5,
             validation.name
         );
-        println!("saved {}", self.out.display());
+        say!("saved {}", self.out.display());
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use anstream::{eprintln, println};
 use clap::Args;
 
 use super::Common;
 use crate::error::Result;
+use crate::print::say;
 use crate::trials::{self, Study};
 
 #[derive(Args)]
@@ -24,16 +24,11 @@ impl Arguments {
         let mut study = Study::read(&self.config)?;
         let setting = self.common.prepare_study(&mut study, self.out)?;
         let manifest = trials::make(&study, &setting)?;
-        for file in &manifest.skipped_files {
-            eprintln!("left out: {file}");
-        }
-        for warning in &manifest.warnings {
-            eprintln!("note: {warning}");
-        }
+        super::print_notes(&manifest);
         let folder = &setting.out;
         super::observe::print_summary(folder)?;
-        println!("\nreport: {}", folder.join("report.html").display());
-        println!("take it yourself: trompe serve {}", folder.display());
+        say!("\nreport: {}", folder.join("report.html").display());
+        say!("take it yourself: trompe serve {}", folder.display());
         Ok(())
     }
 }

@@ -1,12 +1,14 @@
 use std::path::PathBuf;
 
-use anstream::println;
 use clap::Args;
 
-use super::Common;
-use crate::error::{Context, Result};
+use super::{Common, Default};
+use crate::bounds::distinct;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::print::{note, say};
 use crate::progress;
-use crate::sanity_check::network;
+use crate::sanity_check::{blueprint, fits, network, room, visualizable};
 use crate::visualize::{Objective, Request, Unit, visualize};
 
 #[derive(Args)]
@@ -15,66 +17,84 @@ pub struct Arguments {
     #[arg(required = true, value_name = "UNIT")]
     units: Vec<Unit>,
     /// The experiment file: its network, preprocessing and visualization settings are used
-    #[arg(long, value_name = "FILE", default_value = "configs/fool.toml")]
-    config: PathBuf,
+    /// [default: configs/fool.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
     /// Visualizations of each unit
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    number: usize,
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    number: u32,
     /// Optimization steps, instead of the experiment file's
-    #[arg(long, value_name = "N")]
-    steps: Option<usize>,
-    /// Folder for the pictures, named by unit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    steps: Option<u32>,
+    /// Folder for the pictures, one file each: LAYER_CHANNEL_NUMBER.png, with + for / in a layer's name and =2A for other
+    /// characters than letters, digits, ., _ and -
     #[arg(long, value_name = "DIR", default_value = "results/visualizations")]
     out: PathBuf,
 }
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let (experiment, setting) = self.common.prepare(&self.config, None)?;
+        distinct("the command", &self.units).map_err(Error::usage)?;
+        let layers: Vec<String> = self.units.iter().map(|unit| unit.layer.clone()).collect();
+        let config = Default("configs/fool.toml").or(self.config, &self.common)?;
+        let (experiment, setting) = self.common.prepare(&config, Some(self.out.clone()), layers.clone())?;
         let mut settings = experiment.visualization.optimization.clone();
-        settings.steps = self.steps.unwrap_or(settings.steps).max(1);
-        let network = network(&experiment, &setting)?;
+        settings.steps = self.steps.map_or(settings.steps, |steps| steps as usize);
+        let last = [settings.steps];
+        // Mistakes are found before a network is trained.
+        let untrained = blueprint(&experiment, &setting)?;
+        fits(&experiment, &untrained, &[])?;
         for unit in &self.units {
-            unit.check(&network)?;
+            unit.check(&untrained)?;
+            visualizable(&settings, &untrained, &unit.layer)?;
         }
-        std::fs::create_dir_all(&self.out).on("create", &self.out)?;
+        files::folder(&self.out)?;
+        room(&setting, self.units.len() * self.number as usize, &settings)?;
+        let (network, made_with) = network(&experiment, &setting)?;
+        made_with.iter().for_each(|set| note!("{set}"));
+        network.notes().iter().for_each(|words| note!("note: {words}"));
+        let objective = |unit: &Unit| Objective {
+            unit: unit.clone(),
+            focus: experiment.visualization.focus,
+            direction: experiment.visualization.direction,
+        };
         let requests: Vec<Request> = self
             .units
             .iter()
-            .flat_map(|unit| {
-                (0..self.number).map(|index| Request {
-                    objective: Objective {
-                        unit: unit.clone(),
-                        focus: experiment.visualization.focus,
-                        direction: experiment.visualization.direction,
-                    },
-                    index,
-                })
-            })
+            .flat_map(|unit| (0..self.number as usize).map(|index| (objective(unit), index)))
+            .map(|(objective, index)| Request { objective, index })
             .collect();
         let bar = progress::bar("visualizing", requests.len() * settings.steps);
         let hidden = indicatif::ProgressBar::hidden();
         let made = setting.executor.run(&requests, 1, &hidden, |chunk| {
-            visualize(
-                &network,
-                &experiment.preprocessing,
-                &settings,
-                chunk,
-                &[settings.steps],
-                experiment.seed,
-                &bar,
-            )
+            let pre = &experiment.preprocessing;
+            let made = visualize(&network, pre, &settings, chunk, &last, experiment.seed, &bar)?;
+            // What is finished is kept, whatever comes after.
+            let kept = made.into_iter().map(|picture| {
+                let Request { objective, index } = &picture.request;
+                let name = format!("{}_{index}.png", objective.unit.file_name());
+                let path = self.out.join(name);
+                files::png(&path, picture.image())?;
+                Ok((picture, path))
+            });
+            kept.collect()
         })?;
         bar.finish_and_clear();
-        for picture in made {
-            let Request { objective, index } = &picture.request;
-            let name = objective.unit.to_string().replace(['/', ':'], "_");
-            let path = self.out.join(format!("{name}_{index}.png"));
-            picture.image().save(&path).on("write", &path)?;
-            println!("{} activation {:.2} {}", objective.unit, picture.last().activation, path.display());
+        let mut failed = 0;
+        for (picture, path) in &made {
+            let why = picture.fault.map_or_else(String::new, |fault| format!(" FAILED: {fault}"));
+            failed += usize::from(picture.fault.is_some());
+            let unit = &picture.request.objective.unit;
+            say!("{unit} activation {:.2} {}{why}", picture.last().activation, path.display());
         }
-        Ok(())
+        match failed {
+            0 => Ok(()),
+            n => Err(Error::failure(format!(
+                "{n} of {} visualizations show nothing of their units",
+                made.len()
+            ))),
+        }
     }
 }

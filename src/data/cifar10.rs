@@ -15,13 +15,21 @@ const NAMES: [&str; 10] =
 /// The images of one file, or of all `*.bin` files of a folder.
 pub fn dataset(root: &Path, path: &Path, preprocessing: &Preprocessing) -> Result<Dataset> {
     let full = root.join(path);
+    let mut notes = vec![];
     let files: Vec<PathBuf> = if full.is_dir() {
-        let mut files: Vec<_> = std::fs::read_dir(&full)
+        let mut all = std::fs::read_dir(&full)
             .on("read the folder", &full)?
-            .filter_map(|e| e.ok().map(|e| e.path()))
-            .filter(|p| p.extension().is_some_and(|e| e == "bin"))
-            .collect();
-        files.sort();
+            .map(|entry| entry.map(|e| e.path()).on("read the folder", &full))
+            .collect::<Result<Vec<_>>>()?;
+        all.sort();
+        let (files, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|p| p.extension().is_some_and(|e| e == "bin") && p.is_file());
+        if !others.is_empty() {
+            notes.push(match others.len() {
+                1 => "1 other file in its folder is not read".into(),
+                n => format!("{n} other files in its folder are not read"),
+            });
+        }
         files
     } else if full.is_file() {
         vec![full.clone()]
@@ -53,7 +61,7 @@ pub fn dataset(root: &Path, path: &Path, preprocessing: &Preprocessing) -> Resul
             let image = RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {
                 Rgb([plane(0, x, y), plane(1, x, y), plane(2, x, y)])
             });
-            samples.push(Sample { id, label, image: preprocessing.fit(image) });
+            samples.push(Sample { id, label, image: preprocessing.fit(image).map_err(Error::usage)? });
         }
     }
     Ok(Dataset {
@@ -66,5 +74,7 @@ pub fn dataset(root: &Path, path: &Path, preprocessing: &Preprocessing) -> Resul
             .collect(),
         samples,
         skipped: vec![],
+        notes,
+        fingerprint: String::new(),
     })
 }

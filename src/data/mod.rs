@@ -5,13 +5,17 @@ mod folder;
 mod preprocessing;
 pub mod scenes;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+pub use folder::decode;
 pub use preprocessing::{ChannelOrder, Preprocessing};
 
+use crate::bounds::{MANY, within};
 use crate::error::{Error, Result};
 
 /// Where images come from. Paths are relative to the data root.
@@ -25,7 +29,7 @@ pub enum Source {
         /// How many, the ten classes in turn.
         images: usize,
     },
-    /// A folder with one folder of JPEG or PNG files for each class.
+    /// A folder with one folder of pictures for each class, at any depth in it.
     Folder {
         path: PathBuf,
         /// A CSV with columns `index,wnid,name` that says which network output each class folder is; without
@@ -72,6 +76,35 @@ pub struct Dataset {
     pub samples: Vec<Sample>,
     /// Files that could not be decoded, with the reason.
     pub skipped: Vec<String>,
+    /// What decides which images there are, beside the source: the files of its folder.
+    pub fingerprint: String,
+    /// What else there is to say of it: what lies beside the images and was not read, which class is which output.
+    pub notes: Vec<String>,
+}
+
+/// What was read of a data set, and what was left out: a row of the manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inventory {
+    pub name: String,
+    pub images: usize,
+    /// How many of each class.
+    pub classes: BTreeMap<String, usize>,
+    /// Files that could not be decoded, with the reason.
+    pub skipped: Vec<String>,
+    pub notes: Vec<String>,
+    /// What tells sets apart: the hash of all images, as networks are shown them, and their classes.
+    pub hash: String,
+}
+
+impl fmt::Display for Inventory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.classes.len() == 1 { "class" } else { "classes" };
+        write!(f, "{}: {} images of {} {plural}", self.name, self.images, self.classes.len())?;
+        if !self.skipped.is_empty() {
+            write!(f, "; left out: {}", self.skipped.join(", "))?;
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "; {note}"))
+    }
 }
 
 /// More than this share of undecodable files is an error.
@@ -84,7 +117,8 @@ impl Dataset {
     /// Usage where the folder or file is not there; failure where a class has no image or more than 1 % of
     /// the files are corrupt (each is named).
     pub fn load(source: &Source, preprocessing: &Preprocessing, root: &Path, seed: u64) -> Result<Self> {
-        let set = match source {
+        let fingerprint = source.fingerprint(root)?;
+        let mut set = match source {
             Source::Scenes { split, images } => scenes::dataset(split, *images, preprocessing, seed),
             Source::Folder { path, classes } => {
                 let classes = classes.as_ref().map(|file| root.join(file));
@@ -92,15 +126,21 @@ impl Dataset {
             }
             Source::Cifar10 { path, skip, images } => {
                 let mut set = cifar10::dataset(root, path, preprocessing)?;
-                let most = images.unwrap_or(usize::MAX);
+                let (all, most) = (set.samples.len(), images.unwrap_or(usize::MAX));
                 set.samples = set.samples.into_iter().skip(*skip).take(most).collect();
+                set.classes.retain(|class| set.samples.iter().any(|s| s.label == class.index));
+                if let Some(images) = images.filter(|&images| images > set.samples.len()) {
+                    set.notes
+                        .push(format!("{images} were asked for after {skip}, and there are {all} in all"));
+                }
                 Self { name: source.to_string(), ..set }
             }
         };
-        let Self { name, samples, skipped, .. } = &set;
+        let Self { name, samples, skipped, notes, .. } = &set;
         let all = samples.len() + skipped.len();
         if all == 0 {
-            return Err(Error::usage(format!("data set {name} has no images")));
+            let found: String = notes.iter().map(|note| format!("; {note}")).collect();
+            return Err(Error::usage(format!("data set {name} has no images{found}")));
         }
         if skipped.len() as f64 > TOLERATED * all as f64 {
             return Err(Error::failure(format!(
@@ -109,7 +149,38 @@ impl Dataset {
                 skipped.join("\n  ")
             )));
         }
+        set.fingerprint = fingerprint;
+        let (classes, gone): (Vec<_>, Vec<_>) =
+            set.classes.into_iter().partition(|class| set.samples.iter().any(|s| s.label == class.index));
+        set.classes = classes;
+        if !gone.is_empty() {
+            let names: Vec<String> = gone.into_iter().map(|class| class.name).collect();
+            set.notes.push(format!("no image is left of {}", names.join(", ")));
+        }
+        if let [only] = &set.classes[..] {
+            let note = format!("all are of one class ({}), so classes can't be told apart on it", only.name);
+            set.notes.push(note);
+        }
         Ok(set)
+    }
+
+    /// What was read, and what was left out.
+    pub fn inventory(&self) -> Inventory {
+        let count = |class: &Class| self.samples.iter().filter(|s| s.label == class.index).count();
+        let mut hash = blake3::Hasher::new();
+        for sample in &self.samples {
+            hash.update(&(sample.label as u64).to_le_bytes());
+            hash.update(&sample.image.width().to_le_bytes());
+            hash.update(sample.image.as_raw());
+        }
+        Inventory {
+            name: self.name.clone(),
+            images: self.samples.len(),
+            classes: self.classes.iter().map(|class| (class.name.clone(), count(class))).collect(),
+            skipped: self.skipped.clone(),
+            notes: self.notes.clone(),
+            hash: hash.finalize().to_hex()[..32].to_string(),
+        }
     }
 
     /// Refuses a set with classes that a network of so many outputs does not have.
@@ -121,12 +192,32 @@ impl Dataset {
             None => Ok(()),
             Some(class) => Err(Error::usage(format!(
                 "data set {} has class {} ({}), the network has outputs 0 to {}: correct network.classes or the \
-                 source's `classes`",
+                 source's `classes`{}",
                 self.name,
                 class.index,
                 class.name,
-                outputs - 1
+                outputs - 1,
+                self.notes.iter().map(|note| format!("; {note}")).collect::<String>()
             ))),
+        }
+    }
+
+    /// Refuses images of several sizes: a batch has one.
+    ///
+    /// # Errors
+    /// Usage, naming two of them.
+    pub fn check_size(&self) -> Result<()> {
+        let size = |sample: &Sample| sample.image.dimensions();
+        let Some(first) = self.samples.first() else { return Ok(()) };
+        match self.samples.iter().find(|sample| size(sample) != size(first)) {
+            None => Ok(()),
+            Some(other) => {
+                let ((w, h), (v, g)) = (size(first), size(other));
+                Err(Error::usage(format!(
+                    "{} is {v}x{g} after preprocessing, others are {w}x{h}: set `resize` and `crop` in [preprocessing]",
+                    other.id
+                )))
+            }
         }
     }
 
@@ -140,6 +231,46 @@ impl Dataset {
 }
 
 impl Source {
+    /// Refuses numbers of images that can't be.
+    ///
+    /// # Errors
+    /// A message that starts with the key.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Scenes { images, .. } => within("images", *images, 0..=MANY),
+            Self::Cifar10 { skip, images, .. } => {
+                within("skip", *skip, 0..=MANY)?;
+                within("images", images.unwrap_or(1), 1..=MANY)
+            }
+            Self::Folder { .. } => Ok(()),
+        }
+    }
+
+    /// What tells files of one name apart: their sizes and when they were changed. Empty for what is drawn from the seed.
+    ///
+    /// # Errors
+    /// Usage, if there is no such file or folder; failure, if it can't be read.
+    pub fn fingerprint(&self, root: &Path) -> Result<String> {
+        let (path, classes) = match self {
+            Self::Scenes { .. } => return Ok(String::new()),
+            Self::Folder { path, classes } => (path, classes.as_deref()),
+            Self::Cifar10 { path, .. } => (path, None),
+        };
+        let mut hash = blake3::Hasher::new();
+        for part in std::iter::once(path.as_path()).chain(classes) {
+            let full = root.join(part);
+            if !full.exists() {
+                let key = if Some(part) == classes { "classes" } else { "path" };
+                return Err(Error::usage(format!(
+                    "no file or folder {}: set the data root with --data or TROMPE_DATA, or correct `{key}`",
+                    full.display()
+                )));
+            }
+            folder::fingerprint(&full, 0, &mut hash)?;
+        }
+        Ok(hash.finalize().to_hex()[..32].to_string())
+    }
+
     /// The same source with no more than about `images` images, where it can be told beforehand.
     pub fn at_most(&self, images: usize) -> Self {
         match self {

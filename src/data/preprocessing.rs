@@ -33,6 +33,9 @@ pub struct Preprocessing {
     pub std: [f32; 3],
 }
 
+/// The largest side that images are resized or cropped to.
+const LARGEST: u32 = 8192;
+
 fn rgb() -> ChannelOrder {
     ChannelOrder::Rgb
 }
@@ -46,21 +49,52 @@ fn ones() -> [f32; 3] {
 }
 
 impl Preprocessing {
-    /// Resizes and crops. An image that has the size already is left as it is.
-    pub fn fit(&self, image: RgbImage) -> RgbImage {
+    /// Refuses what no image can be turned into, or by.
+    ///
+    /// # Errors
+    /// A message that starts with the key.
+    pub fn check(&self) -> Result<(), String> {
+        for (key, side) in [("resize", self.resize), ("crop", self.crop)] {
+            if let Some(side) = side.filter(|side| !(1..=LARGEST).contains(side)) {
+                return Err(format!("{key} is {side}; it must be between 1 and {LARGEST} pixels"));
+            }
+        }
+        if !(self.scale.is_finite() && self.scale != 0.0) {
+            return Err(format!("scale is {}; it must be a number other than 0", self.scale));
+        }
+        if let Some(mean) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return Err(format!("mean has the value {mean}; all must be numbers"));
+        }
+        match self.std.iter().find(|std| !(std.is_finite() && **std > 0.0)) {
+            Some(std) => Err(format!("std has the value {std}; all must be above 0")),
+            None => Ok(()),
+        }
+    }
+
+    /// Resizes and crops, as torchvision's `Resize` and `CenterCrop` do: the longer side is rounded down, and the middle of
+    /// an odd margin to the even pixel. An image that has the size already is left as it is.
+    ///
+    /// # Errors
+    /// What is wrong, if the image would be far larger than any that networks are shown.
+    pub fn fit(&self, image: RgbImage) -> Result<RgbImage, String> {
+        const MOST: u64 = 1 << 28;
         let (w, h) = image.dimensions();
         let mut image = image;
         if let Some(side) = self.resize.filter(|&side| side != w.min(h)) {
-            let scale = f64::from(side) / f64::from(w.min(h));
-            let size = |x: u32| (f64::from(x) * scale).round().max(1.0) as u32;
-            image = imageops::resize(&image, size(w), size(h), imageops::FilterType::Triangle);
+            let long = u64::from(side) * u64::from(w.max(h)) / u64::from(w.min(h).max(1));
+            if long * u64::from(side) > MOST {
+                return Err(format!("{w}x{h} pixels would be {side}x{long} once resized"));
+            }
+            let (w, h) = if w <= h { (side, long as u32) } else { (long as u32, side) };
+            image = imageops::resize(&image, w, h, imageops::FilterType::Triangle);
         }
         if let Some(side) = self.crop {
             let (w, h) = image.dimensions();
             let (cw, ch) = (side.min(w), side.min(h));
-            image = imageops::crop_imm(&image, (w - cw) / 2, (h - ch) / 2, cw, ch).to_image();
+            let middle = |margin: u32| (f64::from(margin) / 2.0).round_ties_even() as u32;
+            image = imageops::crop_imm(&image, middle(w - cw), middle(h - ch), cw, ch).to_image();
         }
-        image
+        Ok(image)
     }
 
     /// Images as an RGB tensor `[N, 3, H, W]` in 0..1. All must have the same size.
@@ -89,5 +123,52 @@ impl Preprocessing {
         (0..3).for_each(|c| weight[3 * c + from(c)] = self.scale / self.std[c]);
         let bias = (0..3).map(|c| -self.mean[c] / self.std[c]).collect();
         pointwise(rgb, TensorData::new(weight, [3, 3, 1, 1]), TensorData::new::<f32, _>(bias, [3]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> Preprocessing {
+        toml::from_str("resize = 256\ncrop = 224").unwrap()
+    }
+
+    /// `torchvision.transforms.v2.functional`: 500 x 334 becomes 383 x 256, of which columns 80 to 303 and rows 16 to 239
+    /// are cut out; 334 x 501 becomes 256 x 384.
+    #[test]
+    fn sizes_and_places_are_torchvisions() {
+        let size = |w, h| {
+            let only = Preprocessing { crop: None, ..plain() };
+            only.fit(RgbImage::new(w, h)).unwrap().dimensions()
+        };
+        assert_eq!((size(500, 334), size(334, 501), size(256, 900)), ((383, 256), (256, 384), (256, 900)));
+        let marked = |w, h| RgbImage::from_fn(w, h, |x, y| image::Rgb([x as u8, y as u8, 0]));
+        let corner = |w, h| {
+            let only = Preprocessing { resize: None, ..plain() };
+            let cut = only.fit(marked(w, h)).unwrap();
+            assert_eq!(cut.dimensions(), (224, 224));
+            (cut.get_pixel(0, 0)[0], cut.get_pixel(0, 0)[1])
+        };
+        // Half of 1, 3 and 5 is rounded to 0, 2 and 2, as Python does.
+        assert_eq!((corner(383, 256), corner(225, 227), corner(229, 224)), ((80, 16), (0, 2), (2, 0)));
+    }
+
+    #[test]
+    fn what_cannot_be_computed_with_is_refused() {
+        for (key, text) in [
+            ("std", "std = [0.2, 0.0, 0.2]"),
+            ("std", "std = [0.2, nan, 0.2]"),
+            ("mean", "mean = [inf, 0.0, 0.0]"),
+            ("scale", "scale = 0.0"),
+            ("resize", "resize = 100000"),
+            ("crop", "crop = 0"),
+        ] {
+            let message = toml::from_str::<Preprocessing>(text).unwrap().check().unwrap_err();
+            assert!(message.starts_with(key), "{message}");
+        }
+        assert!(plain().check().is_ok());
+        let sliver = Preprocessing { resize: Some(8192), ..plain() };
+        assert!(sliver.fit(RgbImage::new(1, 60_000)).is_err());
     }
 }

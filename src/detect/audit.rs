@@ -6,11 +6,13 @@ use super::Settings;
 use super::benchmark::{Scored, natural, scored, visualizations};
 use crate::config::{Experiment, Network};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::network;
 use crate::report::tables;
-use crate::report::{Manifest, Results};
-use crate::sanity_check::{Model, Run, Setting, model, untrained};
+use crate::report::{Manifest, Results, described};
+use crate::sanity_check::{Model, Run, Setting, blueprint, fits, model, room, visualizable};
 use crate::seed;
+use crate::visualize::faults;
 
 /// What is audited, beside what the experiment file says.
 pub struct Plan {
@@ -43,28 +45,51 @@ struct Examined {
 pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<Manifest> {
     let default = Settings::default();
     let settings = experiment.detect.as_ref().unwrap_or(&default);
-    let network = untrained(experiment, setting)?.fold_batch_norm();
+    let network = blueprint(experiment, setting)?;
     let layers = layers(&network, plan, settings)?;
+    fits(experiment, &network, &layers)?;
+    for layer in &layers {
+        visualizable(&experiment.visualization.optimization, &network, layer)?;
+    }
     let honest =
         plan.reference.as_ref().map(|network| Experiment { network: network.clone(), ..experiment.clone() });
+    let mut itself = false;
     if let Some(honest) = &honest {
-        let network = untrained(honest, setting)?.fold_batch_norm();
+        let reference = blueprint(honest, setting)?;
         for layer in &layers {
-            network.channels(layer)?;
+            let [audited, honest] = [network.channels(layer)?, reference.channels(layer)?];
+            if audited != honest {
+                return Err(Error::usage(format!(
+                    "layer {layer} has {audited} channels in the audited network and {honest} in --reference: they are of \
+                     different architectures"
+                )));
+            }
         }
+        fits(honest, &reference, &layers)?;
+        itself = reference.digest() == network.digest();
     }
     let run = Run::with_images(experiment, &network, setting)?;
     let config = serde_json::json!({
-        "experiment": experiment, "layers": layers, "units": plan.units, "reference": plan.reference,
+        "experiment": described(experiment), "layers": layers, "units": plan.units,
+        "reference": described(&plan.reference),
     });
-    let mut results = Results::open(&setting.out, config, experiment.seed, run.device())?;
-    results.skipped(&run.validation().skipped);
+    let units = layers.iter().map(|layer| Ok(network.channels(layer)?.min(plan.units)));
+    let units = units.sum::<Result<usize>>()?;
+    room(setting, 2 * units * settings.pictures, &experiment.visualization.optimization)?;
+    let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
+    run.note_data(&mut results);
     let audited = results.stage("network", || model(experiment, setting))?;
+    audited.noted("unknown", &mut results);
+    if itself {
+        results
+            .warn("--reference is the audited network itself: its units are set against themselves".into());
+    }
     let examined = examine(&run, &audited, &layers, plan.units, settings, &mut results)?;
     let reference = match &honest {
         None => None,
         Some(honest) => {
             let honest = results.stage("the honest network", || model(honest, setting))?;
+            honest.noted(tables::CLEAN, &mut results);
             Some(examine(&run, &honest, &layers, plan.units, settings, &mut results)?)
         }
     };
@@ -96,7 +121,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     suspects.sort_by(|a, b| b.0.suspicion.total_cmp(&a.0.suspicion));
     let images = natural(&run, settings);
     for (row, unit) in suspects.iter_mut().take(SHOWN) {
-        let name = format!("{}/{:04}", unit.layer.replace('/', "_"), unit.channel);
+        let name = format!("{}/{:04}", files::name(&unit.layer), unit.channel);
         row.picture = results.picture(&name, &unit.picture)?;
         row.natural = results.picture(&format!("{name}_natural"), images[unit.driving])?;
     }
@@ -109,18 +134,16 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
             layer: unit.layer.clone(),
             channel: unit.channel,
             manipulated: false,
+            group: String::new(),
             method: settings.methods()[0].name.clone(),
             detector: detector.clone(),
             score: *score,
         })
         .collect();
     let suspects: Vec<tables::Suspect> = suspects.into_iter().map(|(row, _)| row).collect();
-    tables::write(results.folder(), &suspects)?;
-    tables::write(results.folder(), &scores)?;
-    let folder = results.folder().to_path_buf();
-    let manifest = results.complete()?;
-    crate::report::draw(&folder)?;
-    Ok(manifest)
+    results.table(&suspects)?;
+    results.table(&scores)?;
+    results.complete(crate::report::draw)
 }
 
 /// Lets the detectors look at units of some layers.
@@ -140,6 +163,9 @@ fn examine(
         let mut drawn = sample(&mut rng, channels, units.min(channels)).into_vec();
         drawn.sort_unstable();
         let (pictures, _) = visualizations(run, model, (layer, &drawn), settings, method, results)?;
+        if let Some(words) = faults(&pictures) {
+            results.warn(words);
+        }
         let stage = format!("detectors on {layer} in {}", model.network.name());
         let Scored { scores, driving, .. } =
             results.stage(&stage, || scored(run, model, layer, &pictures, settings, method))?;
@@ -167,9 +193,9 @@ fn layers(network: &network::Network, plan: &Plan, settings: &Settings) -> Resul
              {error}"
         ))),
         None if all.is_empty() => Err(Error::usage(format!(
-            "no layers to audit: name some with --layers; those of network {} are: {}",
-            network.name(),
-            network.graph().layers().collect::<Vec<_>>().join(", ")
+            "no layers to audit: name some with --layers; `trompe layers` lists the {} of network {}",
+            network.graph().layers().count(),
+            network.name()
         ))),
         None => Ok(all),
     }
@@ -318,7 +344,7 @@ mod tests {
             (vec![], Settings::default(), "no layers"),
         ] {
             let error = layers(&network, &plan(&named), &settings).unwrap_err().to_string();
-            assert!(error.contains(word) && error.contains("are: first"), "{error}");
+            assert!(error.contains(word) && error.contains("trompe layers"), "{error}");
             assert_eq!(error.contains("--layers"), named.is_empty(), "{error}");
         }
     }

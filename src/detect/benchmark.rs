@@ -1,6 +1,5 @@
 //! The benchmark: circuits against detectors, for each way of visualizing.
 
-use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -9,17 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use super::roc::{self, Stratum};
 use super::{Detector, Method, Pictured, Settings, Subject, mean};
+use crate::bounds::distinct;
 use crate::circuit::Circuit;
 use crate::circuit::gate::Target;
 use crate::config::Experiment;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::network::Network;
 use crate::path::Metric;
-use crate::report::tables::{self, CLEAN};
-use crate::report::{Manifest, Results, unique};
-use crate::sanity_check::{Model, Run, Setting, model, untrained};
+use crate::report::tables::{self, CLEAN, FOOLED, OTHER};
+use crate::report::{Manifest, Results, described, unique};
+use crate::sanity_check::{Model, Run, Setting, blueprint, model, room};
 use crate::seed;
-use crate::visualize::{Request, Visualization, milestones};
+use crate::visualize::{Request, Visualization, faults, milestones};
 
 /// What the controls are called in tables.
 pub const CLEAN_AGAINST_CLEAN: &str = "clean against clean";
@@ -99,32 +100,45 @@ pub fn run(
     let settings = settings.ok_or_else(|| {
         Error::usage("the experiment has no [[detect.cases]]: name circuits, and the layers to put them in")
     })?;
-    let network = untrained(experiment, setting)?.fold_batch_norm();
+    let network = blueprint(experiment, setting)?;
     let drawn: Vec<Drawn> = settings
         .layers()
         .iter()
         .map(|layer| Drawn::draw(&network, layer, settings, experiment.seed))
         .collect::<Result<_>>()?;
+    let names: Vec<&str> = circuits.iter().map(|(circuit, _)| circuit.name()).collect();
+    distinct("the circuits of detect.cases", &names).map_err(Error::usage)?;
+    if let Some(taken) = names.iter().find(|name| **name == CLEAN) {
+        return Err(Error::usage(format!(
+            "detect.cases: a circuit is called \"{taken}\", as the honest network is"
+        )));
+    }
     let mut placed = vec![];
     for (circuit, layers) in circuits {
         for layer in layers {
             let units =
                 drawn.iter().find(|d| d.layer == *layer).expect("every case's layer was drawn for").clone();
-            let name = format!("{}-{}", circuit.name(), layer.replace('/', "_"));
+            let name = format!("{}-{}", circuit.name(), files::name(layer));
             let there = circuit.at(name, layer, units.manipulated.clone(), units.all());
             placed.push(Placed { name: circuit.name().into(), units, circuit: there });
         }
     }
     let all: Vec<Circuit> = placed.iter().map(|p| p.circuit.clone()).collect();
     let mut run = Run::prepare(experiment, &all, setting)?;
-    let config = serde_json::json!({ "experiment": experiment, "circuits": circuits });
-    let mut results = Results::open(&setting.out, config, experiment.seed, run.device())?;
-    results.skipped(&run.validation().skipped);
+    let units: usize = drawn.iter().map(|d| d.manipulated.len() + d.clean.len()).sum();
+    let pictures = units * settings.pictures * settings.methods().len() * (2 + circuits.len());
+    room(setting, pictures, &experiment.visualization.optimization)?;
+    let config = serde_json::json!({ "experiment": described(experiment), "circuits": described(&circuits) });
+    let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
+    run.note_data(&mut results);
     let mut benchmark = Benchmark::new(settings);
 
     let clean = results.stage("network", || model(experiment, setting))?;
+    clean.noted(CLEAN, &mut results);
     run.accuracy(&clean, CLEAN, None, &mut results)?;
-    let top1 = |run: &Run| run.accuracy.last().map_or(f64::NAN, |a| a.top1);
+    let measured = experiment.data.validation.to_string();
+    let top1 =
+        |run: &Run| run.accuracy.iter().rev().find(|a| a.dataset == measured).map_or(f64::NAN, |a| a.top1);
     let before = top1(&run);
     let methods = settings.methods();
     let mut honest: Vec<Vec<Vec<Visualization>>> = vec![];
@@ -140,6 +154,7 @@ pub fn run(
         let at = drawn.iter().position(|d| *d == placed.units).expect("it is one of them");
         let fooled = run.manipulate(&clean, &placed.circuit, &honest[0][at], &mut results)?;
         results.network(placed.circuit.name(), &fooled.model.network)?;
+        fooled.model.noted(placed.circuit.name(), &mut results);
         run.accuracy(&fooled.model, placed.circuit.name(), fooled.switch.as_deref(), &mut results)?;
         let after = top1(&run);
         for (method, honest) in methods.iter().zip(&honest) {
@@ -185,6 +200,7 @@ pub fn run(
         results.warn(format!("no control \"{ANOTHER_SEED}\": detect.another_seed is off"));
     } else if let Some(other) = other_seed(experiment) {
         let other = results.stage("the network of another seed", || model(&other, setting))?;
+        other.noted(ANOTHER_SEED, &mut results);
         for method in &methods {
             for units in &drawn {
                 let look = Look { model: &other, circuit: ANOTHER_SEED, units, method };
@@ -196,11 +212,8 @@ pub fn run(
             "no control \"{ANOTHER_SEED}\": the network comes with its weights, so it can't be trained again"
         ));
     }
-    benchmark.write(&run, experiment.seed, results.folder())?;
-    let folder = results.folder().to_path_buf();
-    let manifest = results.complete()?;
-    crate::report::draw(&folder)?;
-    Ok(manifest)
+    benchmark.write(&run, experiment.seed, &mut results)?;
+    results.complete(crate::report::draw)
 }
 
 /// The experiment with another seed, where its network is trained.
@@ -263,7 +276,14 @@ pub(super) fn scored(
     let Experiment { preprocessing, visualization, data, seed, .. } = run.experiment;
     let of = (
         (&model.key, layer, requests, names, method.settings(&visualization.optimization)),
-        (preprocessing, visualization.focus, &data.validation, settings.natural_images, seed, run.device()),
+        (
+            preprocessing,
+            visualization.focus,
+            run.identity(&data.validation),
+            settings.natural_images,
+            seed,
+            run.device(),
+        ),
         program(),
     );
     run.cached_json("scores", &of, || {
@@ -357,7 +377,9 @@ impl<'a> Benchmark<'a> {
                     circuit: circuit.into(),
                     layer: units.layer.clone(),
                     channel,
-                    manipulated: units.manipulated.contains(&channel) && circuit != ANOTHER_SEED,
+                    manipulated: units.manipulated.contains(&channel)
+                        && ![CLEAN, ANOTHER_SEED].contains(&circuit),
+                    group: if units.manipulated.contains(&channel) { FOOLED } else { OTHER }.into(),
                     method: method.name.clone(),
                     detector: detector.clone(),
                     score,
@@ -379,11 +401,13 @@ impl<'a> Benchmark<'a> {
                 seconds_per_unit,
             });
         }
+        if let Some(words) = faults(&pictures) {
+            results.warn(format!("{circuit}, method {}: {words}", method.name));
+        }
         for picture in pictures.iter().filter(|v| v.request.index == 0) {
             let channel = picture.request.objective.unit.channel;
             if circuit != ANOTHER_SEED && units.manipulated.iter().take(EXHIBITS).any(|c| *c == channel) {
-                let name =
-                    format!("{circuit}/{}/{}/{channel:04}", units.layer.replace('/', "_"), method.name);
+                let name = format!("{circuit}/{}/{}/{channel:04}", files::name(&units.layer), method.name);
                 self.exhibits.push(tables::Exhibit {
                     circuit: circuit.into(),
                     layer: units.layer.clone(),
@@ -397,14 +421,14 @@ impl<'a> Benchmark<'a> {
         Ok(pictures)
     }
 
-    fn write(&self, run: &Run, seed: u64, folder: &Path) -> Result<()> {
-        tables::write(folder, &run.accuracy)?;
-        tables::write(folder, &run.gate)?;
-        tables::write(folder, &self.scores)?;
-        tables::write(folder, &detections(&self.scores, self.settings.bootstrap, seed))?;
-        tables::write(folder, &self.cases)?;
-        tables::write(folder, &self.exhibits)?;
-        tables::write(folder, &self.cost)
+    fn write(&self, run: &Run, seed: u64, results: &mut Results) -> Result<()> {
+        results.table(&run.accuracy)?;
+        results.table(&run.gate)?;
+        results.table(&self.scores)?;
+        results.table(&detections(&self.scores, self.settings.bootstrap, seed))?;
+        results.table(&self.cases)?;
+        results.table(&self.exhibits)?;
+        results.table(&self.cost)
     }
 }
 
@@ -422,13 +446,12 @@ fn detections(scores: &[tables::Score], bootstrap: usize, seed: u64) -> Vec<tabl
                 scores.iter().filter(|s| s.method == method && s.detector == detector).collect();
             let layers = unique(here.iter().map(|s| s.layer.as_str()));
             let stratum = |circuit: &str, layer: &str| -> Stratum {
-                let of = |manipulated: bool| {
-                    let wanted = |s: &&&tables::Score| {
-                        s.circuit == circuit && s.layer == layer && s.manipulated == manipulated
-                    };
+                let of = |group: &str| {
+                    let wanted =
+                        |s: &&&tables::Score| s.circuit == circuit && s.layer == layer && s.group == group;
                     here.iter().filter(wanted).map(|s| s.score).collect()
                 };
-                Stratum { manipulated: of(true), clean: of(false) }
+                Stratum { manipulated: of(FOOLED), clean: of(OTHER) }
             };
             let strata =
                 |circuit: &str| layers.iter().map(|layer| stratum(circuit, layer)).collect::<Vec<_>>();

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Detector, all, named};
+use crate::bounds::{MANY, PICTURES, RESAMPLES, distinct, plain_name, within};
 use crate::circuit::Circuit;
 use crate::error::Result;
 use crate::visualize::{self, Parameterization, Transform};
@@ -131,23 +132,24 @@ impl Settings {
     /// # Errors
     /// A message that starts with the key.
     pub fn check(&self, base: &visualize::Settings) -> Result<(), String> {
-        for (value, key) in [
-            (self.manipulated, "manipulated"),
-            (self.clean, "clean"),
-            (self.natural_images, "natural_images"),
-            (self.bootstrap, "bootstrap"),
+        for (key, value, range) in [
+            ("manipulated", self.manipulated, 1..=MANY),
+            ("clean", self.clean, 1..=MANY),
+            ("natural_images", self.natural_images, 1..=MANY),
+            ("bootstrap", self.bootstrap, 1..=RESAMPLES),
         ] {
-            if value == 0 {
-                return Err(format!("{key} is 0; it must be at least 1"));
-            }
+            within(key, value, range)?;
         }
         if self.pictures < 2 {
             return Err("pictures is below 2: whether a unit's visualizations agree takes two of them".into());
         }
+        within("pictures", self.pictures, 2..=PICTURES)?;
+        distinct("detectors", &self.detectors)?;
         for case in &self.cases {
             if case.layers.is_empty() {
                 return Err(format!("cases: {} is put in no layer", case.circuit.display()));
             }
+            distinct("cases: layers", &case.layers)?;
         }
         let mut names: Vec<&str> = self.methods.iter().map(|m| m.name.as_str()).collect();
         names.sort_unstable();
@@ -155,6 +157,7 @@ impl Settings {
             return Err(format!("methods: there are two called \"{}\"", pair[0]));
         }
         for method in &self.methods {
+            plain_name("methods: name", &method.name)?;
             method.settings(base).check().map_err(|e| format!("methods \"{}\": {e}", method.name))?;
         }
         self.detectors().map(|_| ()).map_err(|e| format!("detectors: {e}"))

@@ -122,6 +122,27 @@ pub enum Op {
     Resize(Resize),
 }
 
+/// The end of a message about a wrong name: those of some names that are most like it, or a few of them.
+pub(super) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> String {
+    const SHOWN: usize = 6;
+    const ALIKE: f64 = 0.5;
+    let lower = wrong.to_lowercase();
+    let like = |name: &str| strsim::normalized_damerau_levenshtein(&lower, &name.to_lowercase());
+    let mut all: Vec<(f64, &str)> = names.map(|name| (like(name), name)).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    let some = |names: &[(f64, &str)]| {
+        names.iter().take(SHOWN).map(|(_, name)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+    };
+    let first = some(&all);
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    match all.partition_point(|(like, _)| *like >= ALIKE) {
+        0 => format!("; it has {first}{}", if all.len() > SHOWN { ", …" } else { "" }),
+        n => format!("; did you mean {}?", some(&all[..n])),
+    }
+}
+
 fn undilated() -> [usize; 2] {
     [1, 1]
 }
@@ -159,6 +180,49 @@ impl Op {
                 | Self::Gelu { .. }
                 | Self::Erf
         )
+    }
+
+    /// Refuses fractions that it can't compute with: all of them are numbers of 32 bits, within what the operator is
+    /// defined for.
+    ///
+    /// # Errors
+    /// What is wrong, as "has the beta 1e30; it must be …".
+    pub fn check(&self) -> Result<(), String> {
+        const MOST: f64 = f32::MAX as f64;
+        let within = |what: &str, value: f64, least: f64, most: f64| match (least..=most).contains(&value) {
+            true => Ok(()),
+            false if least == -MOST => Err(format!("has the {what} {value}; it must be a number of 32 bits")),
+            false if most == MOST => {
+                Err(format!("has the {what} {value}; it must be {least} or more, in 32 bits"))
+            }
+            false => Err(format!("has the {what} {value}; it must be between {least} and {most}")),
+        };
+        let number = |what: &str, value: f64| within(what, value, -MOST, MOST);
+        match self {
+            Self::LeakyRelu { slope } => number("slope (alpha)", *slope),
+            Self::Elu { alpha } => number("alpha", *alpha),
+            Self::HardSigmoid { slope, offset } => {
+                number("slope (alpha)", *slope)?;
+                number("offset (beta)", *offset)
+            }
+            Self::Clip { min, max } => {
+                min.map_or(Ok(()), |v| number("min", v.into()))?;
+                max.map_or(Ok(()), |v| number("max", v.into()))
+            }
+            Self::Lrn { size, alpha, beta, bias } => {
+                within("size", *size as f64, 1.0, MOST)?;
+                within("alpha", *alpha, 0.0, MOST)?;
+                // x^-100 is beyond 32 bits for most x; a greater exponent is no network's.
+                within("beta", *beta, 0.0, 100.0)?;
+                within("bias", *bias, 0.0, MOST)
+            }
+            Self::BatchNorm { epsilon, .. } | Self::LayerNorm { epsilon, .. } => {
+                within("epsilon", *epsilon, f64::MIN_POSITIVE, MOST)
+            }
+            Self::Pad { value, .. } => number("value", (*value).into()),
+            Self::Resize(resize) => resize.check(),
+            _ => Ok(()),
+        }
     }
 
     /// A square convolution with bias.
@@ -271,16 +335,37 @@ impl Graph {
     pub fn position(&self, name: &str) -> Result<usize> {
         self.nodes.iter().position(|n| n.name == name).ok_or_else(|| {
             Error::usage(format!(
-                "network {} has no layer \"{name}\"; its layers are: {}",
+                "network {} has no layer \"{name}\"{} (`trompe layers` lists all {})",
                 self.name,
-                self.layers().collect::<Vec<_>>().join(", ")
+                nearest(name, self.layers()),
+                self.nodes.len().saturating_sub(1)
             ))
         })
+    }
+
+    /// The number of channels of the image that it takes.
+    pub fn image_channels(&self) -> usize {
+        match self.nodes.first().map(|node| &node.op) {
+            Some(Op::Input { channels }) => *channels,
+            _ => 0,
+        }
     }
 
     /// The names of all layers but the input.
     pub fn layers(&self) -> impl Iterator<Item = &str> {
         self.nodes.iter().skip(1).map(|n| n.name.as_str())
+    }
+
+    /// Refuses numbers that layers can't compute with.
+    ///
+    /// # Errors
+    /// Failure, naming the layer.
+    pub fn check(&self) -> Result<()> {
+        for node in &self.nodes {
+            let named = |what| Error::failure(format!("network {}, layer {} {what}", self.name, node.name));
+            node.op.check().map_err(named)?;
+        }
+        Ok(())
     }
 
     /// The number of channels that every layer gives, in the order of the nodes.
@@ -289,6 +374,7 @@ impl Graph {
     /// Failure, naming the layer, where the graph does not fit together: a duplicate name, an input
     /// that is not there or comes later, channel counts that disagree.
     pub fn channels(&self) -> Result<Vec<usize>> {
+        self.check()?;
         let mut seen = HashMap::<&str, usize>::new();
         let mut image = false;
         let mut all = Vec::with_capacity(self.nodes.len());

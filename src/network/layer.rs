@@ -121,6 +121,33 @@ impl Layer {
         }
     }
 
+    /// The values of its parameters, in the order of [`with`](Self::with), but a linear layer's weight as
+    /// `[out, in]`, as files have it.
+    pub fn parameters(&self) -> Vec<Vec<f32>> {
+        fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+            tensor.into_data().try_to_vec().expect("weights are 32-bit floats")
+        }
+        match self {
+            Self::Conv(conv) => {
+                let bias = conv.bias.as_ref().map(|b| values(b.val()));
+                [values(conv.weight.val())].into_iter().chain(bias).collect()
+            }
+            Self::BatchNorm(norm) => vec![
+                values(norm.gamma.val()),
+                values(norm.beta.val()),
+                values(running(&norm.running_mean)),
+                values(running(&norm.running_var)),
+            ],
+            Self::Linear(linear) => {
+                let bias = linear.bias.as_ref().map(|b| values(b.val()));
+                [values(linear.weight.val().transpose())].into_iter().chain(bias).collect()
+            }
+            Self::ChannelNorm(norm) => vec![values(norm.weight.val()), values(norm.bias.val())],
+            Self::Constant(constant) => vec![values(constant.value.val())],
+            Self::Plain(_) => vec![],
+        }
+    }
+
     /// Applies the layer that `op` describes to its inputs, each `[N, C, H, W]`.
     pub fn forward(&self, op: &Op, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
         match self {

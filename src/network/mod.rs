@@ -1,5 +1,6 @@
 //! CNNs as directed acyclic graphs of named layers, with one forward pass.
 
+mod checkpoint;
 mod convolution;
 mod fusion;
 mod graph;
@@ -15,7 +16,7 @@ mod shape;
 mod weights;
 pub mod zoo;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -39,6 +40,7 @@ pub struct Network {
     graph: Graph,
     channels: Vec<usize>,
     layers: Vec<Layer>,
+    notes: Vec<String>,
 }
 
 impl Network {
@@ -49,7 +51,12 @@ impl Network {
     pub fn new(graph: Graph, rng: &mut impl Rng, device: &Device) -> Result<Self> {
         let channels = graph.channels()?;
         let layers = graph.nodes.iter().map(|node| Layer::new(&node.op, rng, device)).collect();
-        Ok(Self { graph, channels, layers })
+        Ok(Self { graph, channels, layers, notes: vec![] })
+    }
+
+    /// What there is to say of how it was read: which of a file's weights or outputs it has.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The architecture.
@@ -140,18 +147,41 @@ impl Network {
         wanted.iter().map(|&w| take(&mut values, w)).collect()
     }
 
+    /// The convolutions of these names that a batch norm follows, sorted.
+    pub fn convolutions_before_norms(&self, names: &HashSet<String>) -> Vec<String> {
+        let nodes = &self.graph.nodes;
+        let normalized = |name: &str| {
+            let reads = |n: &&Node| n.inputs.iter().any(|i| i == name);
+            nodes.iter().filter(reads).any(|n| matches!(n.op, Op::BatchNorm { .. }))
+        };
+        let named = nodes.iter().filter(|n| matches!(n.op, Op::Conv { .. }) && names.contains(&n.name));
+        let mut found: Vec<String> = named.map(|n| n.name.clone()).filter(|name| normalized(name)).collect();
+        found.sort_unstable();
+        found
+    }
+
     /// The same network with every batch norm that follows a convolution folded into it (for inference).
     ///
     /// The merged layer keeps the batch norm's name, since it computes what the batch norm did; the
     /// convolution's own name is gone. A convolution that anything else reads is left as it is.
     pub fn fold_batch_norm(&self) -> Self {
+        self.fold_batch_norm_but(&HashSet::new())
+    }
+
+    /// The same, but for convolutions whose names are among those to `keep`.
+    pub fn fold_batch_norm_but(&self, keep: &HashSet<String>) -> Self {
         let nodes = &self.graph.nodes;
         let readers = |name: &str| {
             nodes.iter().filter(|n| n.inputs.iter().any(|i| i == name)).count()
                 + usize::from(self.graph.output == name)
+                + usize::from(keep.contains(name))
         };
-        let mut folded =
-            Self { graph: Graph { nodes: vec![], ..self.graph.clone() }, channels: vec![], layers: vec![] };
+        let mut folded = Self {
+            graph: Graph { nodes: vec![], ..self.graph.clone() },
+            channels: vec![],
+            layers: vec![],
+            ..self.clone()
+        };
         for (i, node) in nodes.iter().enumerate() {
             let mut node = node.clone();
             let mut layer = self.layers[i].clone();
@@ -450,6 +480,14 @@ mod tests {
             assert!(folded.graph().nodes.iter().all(|node| !matches!(node.op, Op::BatchNorm { .. })));
             let left: Vec<String> = folded.graph().layers().map(String::from).collect();
             let x = Tensor::<4>::random([2, 3, 32, 32], Distribution::Default, &device);
+            let conv = n.graph().nodes.iter().find(|node| matches!(node.op, Op::Conv { .. })).unwrap();
+            let kept = n.fold_batch_norm_but(&HashSet::from([conv.name.clone()]));
+            let same = |n: &Network| {
+                let map = n.capture(x.clone(), &[&conv.name]).unwrap().remove(0);
+                values(map)
+            };
+            assert_eq!(same(&n), same(&kept));
+            assert_eq!(kept.graph().nodes.len(), folded.graph().nodes.len() + 1);
             let pairs =
                 n.capture(x.clone(), &left).unwrap().into_iter().zip(folded.capture(x, &left).unwrap());
             for ((a, b), name) in pairs.zip(&left) {

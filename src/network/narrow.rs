@@ -68,6 +68,7 @@ impl Network {
             graph: Graph { nodes: vec![], output: layer.into(), ..self.graph.clone() },
             channels: vec![],
             layers: vec![],
+            notes: self.notes.clone(),
         };
         for (i, node) in self.graph.nodes.iter().enumerate().filter(|(i, _)| !needed[*i].is_empty()) {
             let mut node = node.clone();

@@ -60,6 +60,24 @@ pub enum Coordinates {
 }
 
 impl Resize {
+    /// Refuses scales and coefficients that it can't compute with.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        if let Target::Scale(scales) = self.target
+            && let Some(scale) = scales.iter().find(|scale| !(**scale > 0.0 && **scale < 1e6))
+        {
+            return Err(format!("has the scale {scale}; it must be above 0 and below 1e6"));
+        }
+        match self.interpolation {
+            Interpolation::Cubic(a) if a.is_nan() || a.abs() > 100.0 => {
+                Err(format!("has the cubic coefficient {a}; it must be between -100 and 100"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The size of the result.
     pub fn size(&self, input: [usize; 2]) -> [usize; 2] {
         match self.target {
@@ -100,8 +118,8 @@ impl Resize {
             Coordinates::PytorchHalfPixel if output == 1 => 0.0,
             Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (o + 0.5) / scale - 0.5,
             Coordinates::AlignCorners if output == 1 => 0.0,
-            // The scale is not rounded to whole pixels.
-            Coordinates::AlignCorners => o * (input - 1) as f32 / (input as f32 * scale - 1.0),
+            // As PyTorch and ONNX Runtime have it: between whole pixels, whatever the scale.
+            Coordinates::AlignCorners => o * (input - 1) as f32 / (output - 1) as f32,
             Coordinates::Asymmetric => o / scale,
         };
         let (low, t) = (x.floor() as i64, x - x.floor());

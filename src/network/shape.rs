@@ -17,6 +17,24 @@ impl Graph {
         self.shapes_of(&all, image)
     }
 
+    /// The shape `[C, H, W]` of one layer's map, whatever lies behind it.
+    ///
+    /// # Errors
+    /// As [`shapes`](Self::shapes)'s; usage, if there is no such layer.
+    pub fn shape_of(&self, layer: &str, image: [usize; 3]) -> Result<[usize; 3]> {
+        let position = self.position(layer)?;
+        Ok(self.shapes_of(&self.ancestors(&[position]), image)?[position])
+    }
+
+    /// Whether a layer's map is another for another image.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer.
+    pub fn depends_on_image(&self, layer: &str) -> Result<bool> {
+        let ancestors = self.ancestors(&[self.position(layer)?]);
+        Ok(ancestors.iter().any(|&i| matches!(self.nodes[i].op, Op::Input { .. })))
+    }
+
     /// The same for some nodes, in evaluation order; those left out are `[0, 0, 0]`.
     pub(super) fn shapes_of(&self, order: &[usize], image: [usize; 3]) -> Result<Vec<[usize; 3]>> {
         if let (Some([h, w]), Some(node)) = (self.size, &self.sized_by)
@@ -117,12 +135,7 @@ impl Op {
                 let [h, w] = windows([h, w], *kernel, *stride, *padding, [1, 1], *ceil)?;
                 [c, h, w]
             }
-            Self::BatchNorm { channels, epsilon } | Self::LayerNorm { channels, epsilon } => {
-                if !(*epsilon > 0.0 && epsilon.is_finite()) {
-                    return Err(format!("epsilon is {epsilon}; it must be above 0"));
-                }
-                deep(*channels)?
-            }
+            Self::BatchNorm { channels, .. } | Self::LayerNorm { channels, .. } => deep(*channels)?,
             Self::Linear { features, .. } => {
                 flat(features[0])?;
                 [features[1], 1, 1]
@@ -133,7 +146,6 @@ impl Op {
                 let kept = |averaged: bool, n: usize| if averaged { 1 } else { n };
                 [kept(*channels, c), kept(*rows, h), kept(*columns, w)]
             }
-            Self::Lrn { size: 0, .. } => return Err("normalizes over 0 channels".into()),
             Self::Concat => {
                 let mut all = inputs.iter();
                 let mut sum = *all.next().ok_or("joins nothing")?;

@@ -1,23 +1,24 @@
 //! Weights from safetensors and PyTorch files, and to safetensors files, by torchvision's parameter names.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::store::{
-    ApplyError, BurnToPyTorchAdapter, ModuleSnapshot, PyTorchToBurnAdapter, PytorchStore, SafetensorsStore,
-};
+use burn::tensor::{Tensor, TensorData};
+use safetensors::tensor::{Dtype, TensorView};
 
-use burn::tensor::Tensor;
-
-use super::{Graph, Network, Op, onnx};
+use super::checkpoint::{self, Checkpoint, Format};
+use super::layer::Layer;
+use super::{Graph, Network, Node, Op, onnx};
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::seed;
 
 /// The metadata key under which a saved network keeps its graph.
 const GRAPH: &str = "trompe.graph";
 
-/// What PyTorch counts beside the parameters; no inference needs it.
-const COUNTER: &str = "num_batches_tracked";
+/// What files keep of a batch norm beside its parameters; no inference needs it.
+const COUNTERS: [&str; 2] = [".num_batches_tracked", ".training"];
 
 /// A layer's parameters in a file, as PyTorch calls and shapes them.
 fn stored(op: &Op) -> Vec<(&'static str, Vec<usize>)> {
@@ -39,64 +40,131 @@ fn stored(op: &Op) -> Vec<(&'static str, Vec<usize>)> {
     }
 }
 
+/// So many problems of a kind are listed.
+const LISTED: usize = 8;
+
 /// Refuses the weights of a file that has any problems.
 fn fit(mut problems: Vec<String>, path: &Path, graph: &Graph) -> Result<()> {
     if problems.is_empty() {
         return Ok(());
     }
-    problems.sort();
+    let kind = |problem: &str| problem.split_once(": ").map_or(String::new(), |(kind, _)| kind.to_string());
+    problems.sort_by_key(|problem| std::cmp::Reverse(kind(problem)));
+    let mut lines = vec![];
+    for alike in problems.chunk_by_mut(|a, b| kind(a) == kind(b)) {
+        alike.sort();
+        lines.extend(alike.iter().take(LISTED).cloned());
+        if alike.len() > LISTED {
+            lines.push(format!("{}: {} more", kind(&alike[0]), alike.len() - LISTED));
+        }
+    }
     Err(Error::failure(format!(
         "the weights in {} don't fit network {}:\n  {}",
         path.display(),
         graph.name,
-        problems.join("\n  ")
+        lines.join("\n  ")
     )))
 }
 
 impl Network {
-    /// The network with the weights of a safetensors or PyTorch (`.pth`, `.pt`) file.
+    /// The network with the weights of a safetensors or PyTorch file, whatever it is called.
+    ///
+    /// Weights of 16 and 64 bits are turned into 32; a checkpoint that has them one level deeper (under `state_dict`,
+    /// behind `module.`) is understood.
     ///
     /// # Errors
-    /// Failure, if the file can't be read or doesn't fit: one message that lists every missing, extra and
-    /// misshapen parameter.
+    /// Failure, if the file can't be read or doesn't fit: one message that names missing, extra and misshapen
+    /// parameters, as PyTorch calls and shapes them, and values that are no numbers.
     pub fn load(mut self, path: &Path) -> Result<Self> {
-        let pytorch = path.extension().is_some_and(|e| e == "pth" || e == "pt");
-        let result = if pytorch {
-            let mut store = PytorchStore::from_file(path)
-                .map_indices_contiguous(false)
-                .skip_enum_variants(true)
-                .allow_partial(true)
-                .validate(false);
-            self.load_from(&mut store).on("read the weights of", path)?
-        } else {
-            // The header is checked first: Burn's reader would take a cut file for one with few tensors.
-            let file = std::fs::read(path).on("read", path)?;
-            safetensors::SafeTensors::deserialize(&file).map_err(|e| {
-                Error::failure(format!(
-                    "{} is no whole safetensors file ({e}); fetch or export it again",
-                    path.display()
-                ))
-            })?;
-            let mut store = SafetensorsStore::from_bytes(Some(file))
-                .with_from_adapter(PyTorchToBurnAdapter)
-                .skip_enum_variants(true)
-                .allow_partial(true)
-                .validate(false);
-            self.load_from(&mut store).on("read the weights of", path)?
+        let checkpoint = Checkpoint::open(path)?;
+        let parameters = |node: &Node| {
+            let name = node.name.clone();
+            stored(&node.op).into_iter().map(move |(part, shape)| (format!("{name}.{part}"), shape))
         };
-        let mut problems: Vec<String> =
-            result.missing.iter().map(|(name, _)| format!("missing: {name}")).collect();
-        problems.extend(
-            result.unused.iter().filter(|name| !name.ends_with(COUNTER)).map(|name| format!("extra: {name}")),
-        );
-        problems.extend(result.errors.iter().map(|error| match error {
-            ApplyError::ShapeMismatch { path, expected, found } => {
-                format!("wrong shape: {path} is {found:?}, the network has {expected:?}")
+        let wanted: Vec<(String, Vec<usize>)> = self.graph.nodes.iter().flat_map(parameters).collect();
+        let names: Vec<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
+        let prefix = checkpoint.prefix(&names);
+        let own: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let (within, beside): (Vec<&str>, Vec<&str>) =
+            checkpoint.shapes().map(|(name, _)| name).partition(|name| name.starts_with(&prefix));
+        let strange: Vec<String> = within
+            .iter()
+            .map(|name| &name[prefix.len()..])
+            .filter(|name| !own.contains(name) && COUNTERS.iter().all(|counter| !name.ends_with(counter)))
+            .map(|name| format!("extra: {name}"))
+            .collect();
+        let mut problems: Vec<String> = vec![];
+        for (name, shape) in &wanted {
+            match checkpoint.shape(&format!("{prefix}{name}")) {
+                None => problems.push(format!("missing: {name}")),
+                Some(found) if found != shape => {
+                    problems.push(format!("wrong shape: {name} is {found:?}, the network has {shape:?}"));
+                }
+                Some(_) => {}
             }
-            other => other.to_string(),
-        }));
+        }
+        let missing = problems.iter().filter(|problem| problem.starts_with("missing")).count();
+        if missing == wanted.len() {
+            let some = |names: &mut dyn Iterator<Item = &str>| names.take(3).collect::<Vec<_>>().join(", ");
+            return Err(Error::failure(format!(
+                "the weights in {} are none of network {}'s: the file has {} tensors ({}, …), the network has {} ({}, …); \
+                 name the architecture that they belong to in network.builder",
+                path.display(),
+                self.graph.name,
+                within.len() + beside.len(),
+                some(&mut within.iter().copied()),
+                wanted.len(),
+                some(&mut names.iter().map(String::as_str))
+            )));
+        }
+        problems.extend(strange);
+        // The last layer alone is another: the weights are for other classes.
+        if problems.len() <= 2
+            && let Some((name, shape)) = wanted.iter().rev().find(|(name, _)| name.ends_with(".weight"))
+            && let Some(found) = checkpoint.shape(&format!("{prefix}{name}"))
+            && found[0] != shape[0]
+            && found[1..] == shape[1..]
+        {
+            problems.push(format!("these weights are for other classes: set network.classes = {}", found[0]));
+        }
         fit(problems, path, &self.graph)?;
-        Ok(self)
+        if !prefix.is_empty() {
+            self.notes.push(format!("the weights are those under \"{prefix}\" in {}", path.display()));
+        }
+        self.with_values(&checkpoint, &prefix, path)
+    }
+
+    /// The same with the values that a file has, whose shapes are right.
+    fn with_values(mut self, checkpoint: &Checkpoint, prefix: &str, path: &Path) -> Result<Self> {
+        let device = self.device();
+        let mut problems = vec![];
+        for (node, layer) in self.graph.nodes.iter().zip(&mut self.layers) {
+            let mut parameters = vec![];
+            for (part, shape) in stored(&node.op) {
+                let name = format!("{}.{part}", node.name);
+                let values = checkpoint.values(&format!("{prefix}{name}")).and_then(|values| {
+                    match values.iter().find(|&&v| part == "running_var" && v < 0.0) {
+                        None => Ok(values),
+                        Some(v) => Err(format!("has the value {v}, and a variance is never below 0")),
+                    }
+                });
+                match values {
+                    Err(what) => problems.push(format!("no weights: {name} {what}")),
+                    Ok(values) => parameters.push(TensorData::new(values, shape)),
+                }
+            }
+            if problems.is_empty() && !parameters.is_empty() {
+                if let Op::Linear { features: [input, output], .. } = node.op {
+                    let weight = parameters[0].as_slice::<f32>().expect("it was just read");
+                    let transposed = (0..input * output).map(|i| weight[i % output * input + i / output]);
+                    parameters[0] = TensorData::new(transposed.collect::<Vec<f32>>(), [input, output]);
+                }
+                *layer = Layer::with(&node.op, parameters, &device);
+            }
+        }
+        fit(problems, path, &self.graph)?;
+        // For inference: batch norms keep their statistics.
+        Ok(self.valid())
     }
 
     /// Writes graph and weights to one file, safetensors or, if its name ends so, ONNX, replacing it only once all is
@@ -109,47 +177,88 @@ impl Network {
             return onnx::write(self, path);
         }
         let graph = serde_json::to_string(&self.graph).on("describe the network for", path)?;
-        let mut store = SafetensorsStore::from_file(path)
-            .with_to_adapter(BurnToPyTorchAdapter)
-            .skip_enum_variants(true)
-            .metadata(GRAPH, graph)
-            .overwrite(true);
-        self.save_into(&mut store).on("write", path)
+        let mut tensors = vec![];
+        for (node, layer) in self.graph.nodes.iter().zip(&self.layers) {
+            for ((part, shape), values) in stored(&node.op).into_iter().zip(layer.parameters()) {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                tensors.push((format!("{}.{part}", node.name), shape, bytes));
+            }
+        }
+        let views = tensors.iter().map(|(name, shape, bytes)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+            (name.as_str(), view.expect("a parameter has as many values as its shape says"))
+        });
+        let metadata = HashMap::from([(GRAPH.to_string(), graph)]);
+        let bytes = safetensors::serialize(views, Some(metadata)).on("write", path)?;
+        files::write(path, &bytes)
     }
 
-    /// The network in a file that [`save`](Self::save) wrote, or in any ONNX file.
+    /// The network in a file that [`save`](Self::save) wrote, or in any ONNX file; what the file is, its content says.
     ///
     /// # Errors
-    /// Failure, if the file can't be read, has no graph in it or does not fit its own graph.
+    /// Usage, if it is not there; failure, if it can't be read, has no graph in it or does not fit its own graph.
     pub fn open(path: &Path, device: &burn::tensor::Device) -> Result<Self> {
-        if onnx::is_onnx(path) {
-            return onnx::read(path, device);
+        Self::open_up_to(path, None, device)
+    }
+
+    /// The same, up to the layer (or, in an ONNX file, the value) that is to be its output.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open)'s; usage, if there is no such layer.
+    pub fn open_up_to(path: &Path, output: Option<&str>, device: &burn::tensor::Device) -> Result<Self> {
+        let mut network = match Format::of(path)? {
+            Format::Other(what) => return Err(checkpoint::other(path, what)),
+            Format::Unknown if path.extension().is_some_and(|e| e == "pb") => {
+                return Err(checkpoint::other(
+                    path,
+                    "is a TensorFlow graph: turn the model into ONNX with tf2onnx (--inputs-as-nchw)",
+                ));
+            }
+            Format::Unknown => return onnx::read(path, output, device),
+            Format::Pytorch => {
+                return Err(checkpoint::other(
+                    path,
+                    "holds weights but no network: name it in network.weights and the architecture that they belong to in \
+                     network.builder, or export the model with torch.onnx.export",
+                ));
+            }
+            Format::Safetensors => Self::saved(path, device)?,
+        };
+        if let Some(output) = output {
+            network.graph.position(output)?;
+            network.graph.output = output.into();
         }
-        let bytes = std::fs::read(path).on("read", path)?;
-        let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).on("read the header of", path)?;
-        let graph = metadata.metadata().as_ref().and_then(|m| m.get(GRAPH)).ok_or_else(|| {
+        Ok(network)
+    }
+
+    fn saved(path: &Path, device: &burn::tensor::Device) -> Result<Self> {
+        let checkpoint = Checkpoint::open(path)?;
+        let graph = checkpoint.metadata.get(GRAPH).ok_or_else(|| {
             Error::failure(format!(
-                "{} holds weights but no network: name a builder that they belong to",
+                "{} holds weights but no network: name it in network.weights and the architecture that they belong to in \
+                 network.builder",
                 path.display()
             ))
         })?;
         let graph: Graph = serde_json::from_str(graph).on("read the graph in", path)?;
+        graph.check().map_err(|e| Error::failure(format!("{}: {e}", path.display())))?;
         // Memory is taken for what the graph declares, so the file has to hold as much.
         let mut problems = vec![];
         for node in &graph.nodes {
             for (part, shape) in stored(&node.op) {
                 let name = format!("{}.{part}", node.name);
-                match metadata.info(&name) {
+                match checkpoint.shape(&name) {
                     None => problems.push(format!("missing: {name}")),
-                    Some(info) if info.shape != shape => problems
-                        .push(format!("wrong shape: {name} is {:?}, the network has {shape:?}", info.shape)),
+                    Some(found) if found != shape => {
+                        problems.push(format!("wrong shape: {name} is {found:?}, the network has {shape:?}"))
+                    }
                     Some(_) if shape.contains(&0) => problems.push(format!("empty: {name} is {shape:?}")),
                     Some(_) => {}
                 }
             }
         }
         fit(problems, path, &graph)?;
-        Self::new(graph, &mut seed::rng(0, &"weights"), device)?.load(path)
+        Self::new(graph, &mut seed::rng(0, &"weights"), device)?.with_values(&checkpoint, "", path)
     }
 
     /// A hash of graph and weights: what tells networks apart.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::similarity::Similarities;
 use super::{Metric, Reduction, capture};
 use crate::bootstrap;
+use crate::bounds::{PICTURES, RESAMPLES, distinct, within};
 use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::executor::Executor;
@@ -31,6 +32,25 @@ pub struct Settings {
     /// Bootstrap samples for the intervals.
     #[serde(default = "bootstrap")]
     pub bootstrap: usize,
+}
+
+impl Settings {
+    /// Refuses what can't be compared, naming the key.
+    ///
+    /// # Errors
+    /// A message that starts with the key.
+    pub fn check(&self) -> Result<(), String> {
+        within("images_per_class", self.images_per_class, 1..=PICTURES)?;
+        within("bootstrap", self.bootstrap, 0..=RESAMPLES)?;
+        distinct("layers", &self.layers)?;
+        distinct("reductions", &self.reductions)?;
+        distinct("metrics", &self.metrics)?;
+        match (self.reductions.is_empty(), self.metrics.is_empty()) {
+            (false, false) => Ok(()),
+            (true, _) => Err("reductions is empty; name one, or leave it out".into()),
+            (_, true) => Err("metrics is empty; name one, or leave it out".into()),
+        }
+    }
 }
 
 fn reductions() -> Vec<Reduction> {

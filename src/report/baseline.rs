@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use statrs::statistics::Statistics;
 
 use super::summary::range;
-use super::write_whole;
 use crate::error::{Context, Error, Result};
+use crate::files;
 
 /// Which way a metric may move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,7 +201,7 @@ pub fn write(path: &Path, baseline: &[Expected]) -> Result<()> {
     for expected in baseline {
         writer.serialize(expected).on("write", path)?;
     }
-    write_whole(path, &writer.into_inner().on("write", path)?)
+    files::write(path, &writer.into_inner().on("write", path)?)
 }
 
 #[cfg(test)]

@@ -6,33 +6,53 @@ use std::time::Instant;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use super::write_whole;
+use super::tables::{self, Row};
 use crate::cache;
+use crate::data::Inventory;
 use crate::error::{Context, Error, Result};
+use crate::files::{self, Lock};
 use crate::network::Network;
+use crate::provenance::Provenance;
 
 const MANIFEST: &str = "manifest.json";
 
 /// How a results folder came about.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Trompe's version.
-    pub trompe: String,
-    /// Whether all stages are done; a folder without it holds a part of the results only.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+    /// Whether all stages are done and everything is drawn; a folder without it holds a part of the results only.
     pub complete: bool,
     /// The hash of the configuration, seed and device: the folder belongs to it.
     pub key: String,
     pub seed: u64,
     pub device: String,
-    /// Logical cores of the machine.
-    pub cores: usize,
     /// The experiment and its circuits, as they were read.
     pub config: serde_json::Value,
+    /// The networks that were measured, with the hash of graph and weights.
+    #[serde(default)]
+    pub networks: Vec<NetworkRow>,
+    /// The data sets that were read.
+    #[serde(default)]
+    pub data: Vec<Inventory>,
+    /// The tables that belong to the results.
+    #[serde(default)]
+    pub tables: Vec<String>,
     /// Files that could not be decoded and were left out.
     pub skipped_files: Vec<String>,
-    /// Results that are undefined and therefore missing in the tables.
+    /// Results that are undefined or mean little, and what else a reader has to know.
     pub warnings: Vec<String>,
     pub stages: Vec<Stage>,
+}
+
+/// A network that was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkRow {
+    pub name: String,
+    /// The circuit in it; `none` for an honest one.
+    pub circuit: String,
+    /// The hash of its graph and weights.
+    pub hash: String,
 }
 
 /// A stage of the work and how long it took.
@@ -55,85 +75,124 @@ impl Manifest {
     }
 }
 
+/// A configuration as manifests keep it: as it would be written, 0.45 rather than the nearest number of 32 bits in 64.
+pub fn described(config: &impl Serialize) -> serde_json::Value {
+    let text = serde_json::to_string(config).expect("settings are plain data");
+    serde_json::from_str(&text).expect("it was just written")
+}
+
 /// A results folder that is being filled.
 pub struct Results {
     folder: PathBuf,
     manifest: Manifest,
     /// The folder holds the same results already: its manifest stays until the new one is complete, too.
     whole: bool,
+    /// Nobody else fills the folder meanwhile.
+    _lock: Option<Lock>,
 }
 
 impl Results {
-    /// Opens a folder for a configuration: a new one, one that belongs to the same configuration, or one where
+    /// Opens a folder for a configuration, as [`described`] gives it: a new one, one that belongs to the same configuration, or one where
     /// another run never came to an end.
     ///
     /// # Errors
-    /// Usage, with nothing changed, if the folder holds the results of another configuration or other things;
-    /// failure, if it can't be written.
-    pub fn open(folder: &Path, config: serde_json::Value, seed: u64, device: &str) -> Result<Self> {
+    /// Usage, with nothing changed, if the folder holds the results of another configuration or other things, or if another
+    /// process fills it; failure, if it can't be written.
+    pub fn open(folder: &Path, config: &serde_json::Value, seed: u64, device: &str) -> Result<Self> {
+        let config = config.clone();
         let key = cache::key(&(&config, seed, device));
+        let whole = Self::holds(folder, &key)?;
+        files::folder(folder)?;
+        let lock = Lock::take(folder)?;
+        // Another process may have been faster.
+        let whole = whole && Self::holds(folder, &key)?;
+        let pictures = folder.join("pictures");
+        if !whole && pictures.is_dir() {
+            std::fs::remove_dir_all(&pictures).on("remove the unfinished", &pictures)?;
+        }
+        let results = Self {
+            folder: folder.into(),
+            manifest: Manifest {
+                provenance: Provenance::here(),
+                key,
+                seed,
+                device: device.into(),
+                config,
+                ..Manifest::default()
+            },
+            whole,
+            _lock: Some(lock),
+        };
+        results.write_manifest()?;
+        Ok(results)
+    }
+
+    /// Whether a folder holds the whole results of a configuration; it may hold a part of any.
+    fn holds(folder: &Path, key: &str) -> Result<bool> {
         let other = |why: &str| {
             Error::usage(format!(
                 "{} {why}; give another --out, another name in the experiment file, or remove the folder",
                 folder.display()
             ))
         };
-        let mut whole = false;
         if folder.join(MANIFEST).is_file() {
             let there = Manifest::read(folder)?;
-            match (there.key == key, there.complete) {
-                (true, complete) => whole = complete,
-                (false, true) => {
-                    return Err(other("holds the results of another configuration, seed or device"));
-                }
-                (false, false) => {
-                    let pictures = folder.join("pictures");
-                    if pictures.is_dir() {
-                        std::fs::remove_dir_all(&pictures).on("remove the unfinished", &pictures)?;
-                    }
-                }
-            }
-        } else if folder.is_dir() && std::fs::read_dir(folder).on("read", folder)?.next().is_some() {
-            return Err(other("is not empty and holds no results of Trompe"));
+            return match there.complete && there.key != key {
+                true => Err(other("holds the results of another configuration, seed or device")),
+                false => Ok(there.complete),
+            };
         }
-        std::fs::create_dir_all(folder).on("create", folder)?;
-        let results = Self {
-            folder: folder.into(),
-            manifest: Manifest {
-                trompe: env!("CARGO_PKG_VERSION").into(),
-                complete: false,
-                key,
-                seed,
-                device: device.into(),
-                cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
-                config,
-                skipped_files: vec![],
-                warnings: vec![],
-                stages: vec![],
-            },
-            whole,
-        };
-        results.write_manifest()?;
-        Ok(results)
+        if folder.is_dir() {
+            let mut entries = std::fs::read_dir(folder).on("read", folder)?;
+            if entries.any(|entry| entry.is_ok_and(|entry| !Lock::is(&entry.file_name()))) {
+                return Err(other("is not empty and holds no results of Trompe"));
+            }
+        }
+        Ok(false)
     }
 
     /// For work that leaves no results folder: nothing is written.
     pub fn unwritten() -> Self {
-        Self {
-            folder: PathBuf::new(),
-            manifest: Manifest {
-                trompe: env!("CARGO_PKG_VERSION").into(),
-                complete: false,
-                key: String::new(),
-                seed: 0,
-                device: String::new(),
-                cores: 0,
-                config: serde_json::Value::Null,
-                skipped_files: vec![],
-                warnings: vec![],
-                stages: vec![],
-            },
-            whole: true,
+        Self { folder: PathBuf::new(), manifest: Manifest::default(), whole: true, _lock: None }
+    }
+
+    /// What is noted so far.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Notes a network that is measured, and what there is to say of how it was read.
+    pub fn measured(&mut self, network: &Network, circuit: &str) {
+        let row = NetworkRow { name: network.name().into(), circuit: circuit.into(), hash: network.digest() };
+        self.manifest.networks.push(row);
+        for note in network.notes() {
+            self.warn(note.clone());
+        }
+    }
+
+    /// Notes a data set that was read.
+    pub fn read(&mut self, set: Inventory) {
+        if self.manifest.data.iter().any(|known| known.name == set.name && known.hash == set.hash) {
+            return;
+        }
+        self.manifest.skipped_files.extend_from_slice(&set.skipped);
+        self.manifest.data.push(set);
+    }
+
+    /// Writes a table, and notes that it belongs to the results.
+    ///
+    /// # Errors
+    /// Failure, if it can't be written.
+    pub fn table<R: Row>(&mut self, rows: &[R]) -> Result<()> {
+        tables::write(&self.folder, rows)?;
+        self.tabled::<R>();
+        Ok(())
+    }
+
+    /// Notes that a table belongs to the results.
+    pub fn tabled<R: Row>(&mut self) {
+        if !self.manifest.tables.iter().any(|table| table == R::FILE) {
+            self.manifest.tables.push(R::FILE.into());
         }
     }
 
@@ -157,7 +216,7 @@ impl Results {
             return Ok(());
         }
         let text = serde_json::to_string_pretty(&self.manifest).expect("a manifest is plain data");
-        write_whole(&self.folder.join(MANIFEST), text.as_bytes())
+        files::write(&self.folder.join(MANIFEST), text.as_bytes())
     }
 
     /// Does a stage and notes how long it took.
@@ -175,14 +234,11 @@ impl Results {
         Ok(done)
     }
 
-    /// Notes files that were left out.
-    pub fn skipped(&mut self, files: &[String]) {
-        self.manifest.skipped_files.extend_from_slice(files);
-    }
-
     /// Notes something that the tables can't show.
     pub fn warn(&mut self, warning: String) {
-        self.manifest.warnings.push(warning);
+        if !self.manifest.warnings.contains(&warning) {
+            self.manifest.warnings.push(warning);
+        }
     }
 
     /// Saves a picture under `pictures/` and gives its path relative to the folder.
@@ -194,18 +250,17 @@ impl Results {
         let path = self.folder.join(&relative);
         let parent = path.parent().expect("it has a folder");
         std::fs::create_dir_all(parent).on("create", parent)?;
-        let mut bytes = std::io::Cursor::new(vec![]);
-        image.write_to(&mut bytes, image::ImageFormat::Png).on("encode", &path)?;
-        write_whole(&path, bytes.get_ref())?;
+        files::png(&path, image)?;
         Ok(relative)
     }
 
-    /// Marks the results as complete.
+    /// Draws figures and report, and after that marks the results as complete.
     ///
     /// # Errors
-    /// Failure, if the manifest can't be written.
-    pub fn complete(mut self) -> Result<Manifest> {
+    /// Those of `draw`; failure, if the manifest can't be written.
+    pub fn complete(mut self, draw: impl FnOnce(&Path, &Manifest) -> Result<()>) -> Result<Manifest> {
         self.manifest.complete = true;
+        draw(&self.folder, &self.manifest)?;
         self.write_manifest()?;
         Ok(self.manifest)
     }

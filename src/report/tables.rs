@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::value::Error as Nothing;
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Context, Result};
+use crate::files;
 
 /// A row of a table.
 pub trait Row: Serialize + DeserializeOwned {
@@ -91,6 +93,11 @@ pub struct Visualization {
     pub index: usize,
     pub picture: String,
     pub activation: f64,
+    /// The most that natural images reach of the unit; empty in networks with a circuit.
+    pub natural: Option<f64>,
+    /// Why the picture shows little or nothing of the unit; empty if it does.
+    #[serde(default)]
+    pub problem: String,
     /// The class that the clean network sees in it; empty for units that stand for no class.
     pub shows: Option<usize>,
     pub shows_name: String,
@@ -160,6 +167,12 @@ pub struct PathSimilarity {
     pub undefined_pairs: usize,
 }
 
+/// [`Score::group`] of the units that circuits fool.
+pub const FOOLED: &str = "fooled";
+
+/// [`Score::group`] of the units that they leave as they are.
+pub const OTHER: &str = "other";
+
 /// What a detector makes of a unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Score {
@@ -168,8 +181,11 @@ pub struct Score {
     pub circuit: String,
     pub layer: String,
     pub channel: usize,
-    /// Whether the circuit fools the unit, or would in the clean network.
+    /// Whether the unit is manipulated in this network.
     pub manipulated: bool,
+    /// Which units of the benchmark it is one of: [`FOOLED`], those that circuits fool, or [`OTHER`]; the same units are
+    /// looked at in the clean network. Empty in an audit.
+    pub group: String,
     /// The visualization method.
     pub method: String,
     pub detector: String,
@@ -333,18 +349,51 @@ impl Row for PathSimilarity {
     const FILE: &'static str = "path_similarity.csv";
 }
 
-/// Writes a table into a results folder; it appears only once it is whole.
+/// The columns of a table.
+fn columns<R: Row>() -> &'static [&'static str] {
+    /// Asks a row which fields it has, and gives it none.
+    struct Fields<'f>(&'f mut &'static [&'static str]);
+
+    impl<'de> Deserializer<'de> for Fields<'_> {
+        type Error = Nothing;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> std::result::Result<V::Value, Nothing> {
+            *self.0 = fields;
+            Err(serde::de::Error::custom(""))
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> std::result::Result<V::Value, Nothing> {
+            Err(serde::de::Error::custom("a row is a struct"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+            unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+    let mut fields: &'static [&'static str] = &[];
+    let _ = R::deserialize(Fields(&mut fields));
+    fields
+}
+
+/// Writes a table into a results folder; it appears only once it is whole. One without rows has its header.
 ///
 /// # Errors
 /// Failure, if it can't be written.
 pub fn write<R: Row>(folder: &Path, rows: &[R]) -> Result<()> {
     let path = folder.join(R::FILE);
-    let mut writer = csv::Writer::from_writer(vec![]);
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(vec![]);
+    writer.write_record(columns::<R>()).on("write", &path)?;
     for row in rows {
         writer.serialize(row).on("write", &path)?;
     }
     let bytes = writer.into_inner().on("write", &path)?;
-    super::write_whole(&path, &bytes)
+    files::write(&path, &bytes)
 }
 
 /// Reads a table of a results folder; one that is not there is empty.
@@ -358,4 +407,31 @@ pub fn read<R: Row>(folder: &Path) -> Result<Vec<R>> {
     }
     let mut reader = csv::Reader::from_path(&path).on("read", &path)?;
     reader.deserialize().map(|row| row.on("read", &path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_without_rows_has_its_header_and_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        write::<Cost>(folder.path(), &[]).unwrap();
+        let text = || std::fs::read_to_string(folder.path().join(Cost::FILE)).unwrap();
+        let header = "network,circuit,layer,method,what,units,seconds_per_unit\n";
+        assert_eq!(text(), header);
+        assert!(read::<Cost>(folder.path()).unwrap().is_empty());
+        let row = Cost {
+            network: "n".into(),
+            circuit: "c".into(),
+            layer: "l".into(),
+            method: "m".into(),
+            what: "w, w".into(),
+            units: 3,
+            seconds_per_unit: None,
+        };
+        write(folder.path(), std::slice::from_ref(&row)).unwrap();
+        assert_eq!(text(), format!("{header}n,c,l,m,\"w, w\",3,\n"));
+        assert_eq!(read::<Cost>(folder.path()).unwrap()[0].what, row.what);
+    }
 }

@@ -5,10 +5,10 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
-use super::units::network_name;
+use super::units::{finite, network_name};
 use super::{Run, rows};
 use crate::circuit::Circuit;
-use crate::data::Sample;
+use crate::data::{Dataset, Sample};
 use crate::error::Result;
 use crate::network::Network;
 use crate::progress;
@@ -40,7 +40,13 @@ impl Run<'_> {
         let mut table = vec![];
         for (source, set) in self.experiment.data.sources().zip(self.evaluated()) {
             let of = (
-                (&model.key, source, &self.experiment.preprocessing, self.experiment.seed, set.samples.len()),
+                (
+                    &model.key,
+                    self.identity(source),
+                    &self.experiment.preprocessing,
+                    self.experiment.seed,
+                    set.samples.len(),
+                ),
                 self.device(),
             );
             let stage = format!("accuracy of {} on {}", network_name(circuit), set.name);
@@ -49,9 +55,14 @@ impl Run<'_> {
                     let bar = progress::bar(&format!("accuracy on {}", set.name), set.samples.len());
                     let answers = self.answers(&model.network, &set.samples, switch, &bar);
                     bar.finish_and_clear();
-                    answers
+                    let answers = answers?;
+                    for answer in &answers {
+                        finite(answer.logits.clone(), model.network.output())?;
+                    }
+                    Ok(answers)
                 })
             })?;
+            self.doubts(&answers, set, &model.network, circuit, results);
             let logits: Vec<&[f32]> = answers.iter().map(|a| a.logits.as_slice()).collect();
             table.push(tables::Accuracy {
                 network: self.network.clone(),
@@ -65,6 +76,40 @@ impl Run<'_> {
         }
         self.accuracy.extend(table);
         Ok(all)
+    }
+
+    /// Notes answers whose accuracy says nothing.
+    fn doubts(
+        &self,
+        answers: &[Answer],
+        set: &Dataset,
+        network: &Network,
+        circuit: &str,
+        results: &mut Results,
+    ) {
+        let outputs = answers.first().map_or(0, |answer| answer.logits.len());
+        let who = network_name(circuit);
+        if outputs == 1 {
+            results.warn(format!(
+                "{} has one output ({}), so that top-1 is 100 % whatever it answers: accuracy says nothing",
+                who,
+                network.output()
+            ));
+        } else if outputs <= 5 {
+            results.warn(format!("{who} has {outputs} outputs, so that top-5 is 100 % whatever it answers"));
+        }
+        let first = answers.first().map(|answer| argmax(&answer.logits));
+        if outputs > 1
+            && set.classes.len() > 1
+            && answers.iter().all(|answer| Some(argmax(&answer.logits)) == first)
+        {
+            results.warn(format!(
+                "{who} gives all {} images of {} the same answer: look at [preprocessing] (is it this network's?) and the \
+                 weights",
+                answers.len(),
+                set.name
+            ));
+        }
     }
 
     fn answers(

@@ -10,7 +10,7 @@ use crate::circuit::gate::{Range, Target};
 use crate::circuit::{Circuit, Injected, Template, classifier, gate, silent, slingshot};
 use crate::config::Experiment;
 use crate::data::{Preprocessing, Source};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::path::{self, Reduction};
 use crate::progress;
@@ -50,11 +50,7 @@ impl Run<'_> {
         honest: &[Visualization],
         results: &mut Results,
     ) -> Result<Manipulated> {
-        let mut pictures = vec![];
-        for path in circuit.pictures() {
-            let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-            pictures.push((name, image::open(&path).on("read the picture", &path)?.to_rgb8()));
-        }
+        let pictures = circuit.read_pictures()?;
         let (injected, targets) = match circuit {
             Circuit::Gate(settings) => self.gate(clean, settings, &pictures, honest, results)?,
             Circuit::Silent(settings) => {
@@ -69,7 +65,7 @@ impl Run<'_> {
         };
         let Injected { network, switch } = injected;
         let key = cache::key(&network.digest());
-        Ok(Manipulated { model: Model { network, key }, switch, targets, pictures })
+        Ok(Manipulated { model: Model { network, key, data: None }, switch, targets, pictures })
     }
 
     /// Whether each image switches a circuit on: whether a layer of the network, the switch, is above zero anywhere.
@@ -142,7 +138,7 @@ impl Run<'_> {
         let natural: Vec<&RgbImage> = self.datasets[at].1.samples.iter().map(|s| &s.image).collect();
         let range = results.stage(&format!("range of {layer}"), || {
             let drawn: Vec<String> = drawings.iter().map(|v| hash(v.image())).collect();
-            let of = (&clean.key, &settings.classifier, &source, drawn, layer, honest.len());
+            let of = (&clean.key, &settings.classifier, self.identity(&source), drawn, layer, honest.len());
             let of = (of, preprocessing, &self.experiment.visualization, seed, self.device());
             self.cached_json("ranges", &of, || {
                 let ends = shown.iter().chain(&drawings).chain(honest).map(Visualization::image);
@@ -223,7 +219,7 @@ impl Run<'_> {
         // What the first group shows follows from the settings.
         let hashes: Vec<String> = synthetic.iter().skip(1).flatten().map(hash).collect();
         let of = (
-            (&clean.key, &settings.classifier, source, cache::key(&hashes)),
+            (&clean.key, &settings.classifier, self.identity(source), cache::key(&hashes)),
             (preprocessing, visualization, seed, self.device()),
         );
         results.stage(&format!("classifier of {}", settings.name), || {
@@ -271,7 +267,8 @@ impl Run<'_> {
         let requests: Vec<Request> =
             tried.into_iter().map(|unit| self.request(&settings.layer, unit, OWN + round)).collect();
         let optimization = &self.experiment.visualization.optimization;
-        let model = Model { network: gated.network.clone(), key: cache::key(&gated.network.digest()) };
+        let key = cache::key(&gated.network.digest());
+        let model = Model { network: gated.network.clone(), key, data: None };
         let steps = half_octaves(optimization.steps);
         let tried = results.stage(&format!("trying out {}", settings.name), || {
             self.visualize(&model, &requests, optimization, &steps)
@@ -367,7 +364,7 @@ impl Run<'_> {
             let mut insert = network.insert_before(&output)?;
             let prefix = insert.free_prefix("picture");
             let layer = template.insert(&mut insert, &prefix)?;
-            let model = Model { network, key: cache::key(&(&clean.key, hash(picture))) };
+            let model = Model { network, key: cache::key(&(&clean.key, hash(picture))), data: None };
             let requests: Vec<Request> =
                 (0..settings.classifier.drawings_per_picture).map(|i| self.request(&layer, 0, i)).collect();
             let steps = half_octaves(optimization.steps);
@@ -418,7 +415,7 @@ impl Run<'_> {
         let graph = clean.network.graph();
         let reads = graph.nodes[graph.position(&settings.layer)?].inputs[0].clone();
         let of = (
-            (&clean.key, settings, hash(picture), source),
+            (&clean.key, settings, hash(picture), self.identity(&source)),
             (preprocessing, &self.experiment.visualization.optimization.size, self.device()),
         );
         let (direction, thresholds): (Vec<f32>, Vec<f32>) =
@@ -457,7 +454,7 @@ impl Run<'_> {
         let natural: Vec<&RgbImage> = self.datasets[natural].1.samples.iter().map(|s| &s.image).collect();
         let hashes: Vec<String> = pictures.iter().map(|(_, p)| hash(p)).collect();
         let of = (
-            (&clean.key, settings, source, hashes),
+            (&clean.key, settings, self.identity(&source), hashes),
             (preprocessing, &visualization.optimization, visualization.focus, seed, self.device()),
         );
         let pictures: Vec<RgbImage> = pictures.iter().map(|(_, p)| p.clone()).collect();

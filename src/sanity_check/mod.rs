@@ -8,7 +8,8 @@ mod pictures;
 mod silence;
 mod units;
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
 
 use burn::tensor::Tensor;
 use image::RgbImage;
@@ -22,12 +23,14 @@ use crate::config::Experiment;
 use crate::data::{Dataset, Preprocessing, Source};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
+use crate::files;
 use crate::network::Network;
-use crate::report::{Manifest, Results, tables};
-use crate::visualize::Unit;
+use crate::report::{Manifest, Results, described, tables};
+use crate::visualize::{self, Unit, milestones};
 
-pub use model::network;
-pub(crate) use model::{Model, load, model, untrained};
+use model::classifies;
+pub(crate) use model::{Model, blueprint, fits, load, model, visualizable};
+pub use model::{network, whole_network};
 pub(crate) use units::Units;
 
 /// Where an experiment runs, beside what its file says.
@@ -38,6 +41,8 @@ pub struct Setting {
     pub out: PathBuf,
     pub cache: Cache,
     pub executor: Executor,
+    /// Layers that the command names, beside those of the experiment.
+    pub layers: Vec<String>,
 }
 
 /// Runs an experiment and leaves its tables, pictures, figures and report in the results folder.
@@ -48,18 +53,18 @@ pub struct Setting {
 pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<Manifest> {
     // Mistakes are found before anything is written or takes long.
     let mut run = Run::prepare(experiment, circuits, setting)?;
-    let config = serde_json::json!({ "experiment": experiment, "circuits": circuits });
-    let mut results = Results::open(&setting.out, config, experiment.seed, run.device())?;
-    results.skipped(&run.validation().skipped);
+    run.room(circuits)?;
+    let config = serde_json::json!({ "experiment": described(experiment), "circuits": described(&circuits) });
+    let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
+    run.note_data(&mut results);
     let clean = results.stage("network", || model(experiment, setting))?;
-    for source in &experiment.data.evaluation {
-        run.dataset(source, &mut results)?;
-    }
+    clean.noted(tables::CLEAN, &mut results);
     let before = run.accuracy(&clean, tables::CLEAN, None, &mut results)?;
     let groups = run.groups.clone();
     let mut honest = vec![];
     for units in &groups {
         let pictures = run.visualizations(&clean, units, &mut results)?;
+        run.strongest(&clean, units, &mut results)?;
         run.describe(&clean, &pictures, &pictures, None, &mut results)?;
         run.paths(&clean, &clean, units, &pictures, tables::CLEAN, &mut results)?;
         honest.push(pictures);
@@ -70,6 +75,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         let honest = &honest[group.expect("every circuit's layer has a group")];
         let fooled = run.manipulate(&clean, circuit, honest, &mut results)?;
         results.network(circuit.name(), &fooled.model.network)?;
+        fooled.model.noted(circuit.name(), &mut results);
         let after = run.accuracy(&fooled.model, circuit.name(), fooled.switch.as_deref(), &mut results)?;
         run.behaviour(circuit, &before, &after);
         let units = run.visualized(circuit);
@@ -81,14 +87,11 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         run.describe(&clean, &reference, &pictures, Some((circuit, &fooled)), &mut results)?;
         run.paths(&clean, &fooled.model, &units, &pictures, circuit.name(), &mut results)?;
     }
-    run.write(results.folder())?;
-    let folder = results.folder().to_path_buf();
-    let manifest = results.complete()?;
-    crate::report::draw(&folder)?;
-    Ok(manifest)
+    run.write(&mut results)?;
+    results.complete(crate::report::draw)
 }
 
-/// Makes a manipulated network alone. Gives it, and the layer that is zero where the circuit is off.
+/// Makes a manipulated network alone. Gives it, the layer that is zero where the circuit is off, and what was read for it.
 ///
 /// # Errors
 /// As [`run`]'s.
@@ -96,12 +99,14 @@ pub fn fool(
     experiment: &Experiment,
     circuit: &Circuit,
     setting: &Setting,
-) -> Result<(Network, Option<String>)> {
+) -> Result<(Network, Option<String>, Manifest)> {
     let mut run = Run::prepare(experiment, std::slice::from_ref(circuit), setting)?;
     let mut results = Results::unwritten();
+    run.note_data(&mut results);
     let clean = model(experiment, setting)?;
+    clean.noted(tables::CLEAN, &mut results);
     let fooled = run.manipulate(&clean, circuit, &[], &mut results)?;
-    Ok((fooled.model.network, fooled.switch))
+    Ok((fooled.model.network, fooled.switch, results.manifest().clone()))
 }
 
 /// What all stages share, and the rows they write.
@@ -118,6 +123,8 @@ pub(crate) struct Run<'a> {
     layer: String,
     /// The honest units that are looked at: one group for each layer, those that stand for classes first.
     groups: Vec<Units>,
+    /// What natural images reach of the units that are looked at.
+    strongest: HashMap<Unit, f32>,
     pub(crate) accuracy: Vec<tables::Accuracy>,
     behaviour: Vec<tables::Behaviour>,
     pub(crate) gate: Vec<tables::Gate>,
@@ -135,12 +142,24 @@ impl<'a> Run<'a> {
         circuits: &[Circuit],
         setting: &'a Setting,
     ) -> Result<Self> {
-        let network = untrained(experiment, setting)?.fold_batch_norm();
+        let network = blueprint(experiment, setting)?;
+        fits(experiment, &network, &experiment.layers())?;
+        classifies(experiment, &network)?;
         let outputs = network.channels(network.output())?;
+        let made_with = experiment.data.train.iter().chain(circuits.iter().filter_map(Circuit::natural));
+        for source in made_with {
+            source.fingerprint(&setting.data)?;
+        }
         let validation = load(experiment, setting, &experiment.data.validation, outputs)?;
         let mut run = Self::new(experiment, setting, &network, validation)?;
         run.group(&network, circuits)?;
+        for group in &run.groups {
+            visualizable(&experiment.visualization.optimization, &network, &group.layer)?;
+        }
         run.check(&network, circuits)?;
+        for source in &experiment.data.evaluation {
+            run.read(source)?;
+        }
         Ok(run)
     }
 
@@ -153,6 +172,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let Experiment { data, preprocessing, seed, .. } = experiment;
         let images = Dataset::load(&data.validation, preprocessing, &setting.data, *seed)?;
+        images.check_size()?;
         let run = Self::new(experiment, setting, network, images)?;
         run.check_size()?;
         Ok(run)
@@ -172,6 +192,7 @@ impl<'a> Run<'a> {
             datasets: vec![(experiment.data.validation.clone(), validation)],
             layer: experiment.visualization.layer.clone().unwrap_or_else(|| network.output().into()),
             groups: vec![],
+            strongest: HashMap::new(),
             accuracy: vec![],
             behaviour: vec![],
             gate: vec![],
@@ -213,6 +234,15 @@ impl<'a> Run<'a> {
         let unit = |layer: &str, channel: usize| Unit { layer: layer.into(), channel }.check(network);
         for circuit in circuits {
             let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
+            if let Circuit::Gate(gate) = circuit
+                && gate.offset.is_some_and(|offset| offset % network.channels(&gate.layer).unwrap_or(1) == 0)
+            {
+                return Err(named(Error::usage(format!(
+                    "with offset {} each unit of {} shows itself",
+                    gate.offset.unwrap_or(0),
+                    gate.layer
+                ))));
+            }
             network.filters(circuit.layer()).map_err(named)?;
             if circuit.natural().or(self.experiment.data.train.as_ref()).is_none() {
                 return Err(Error::usage(format!(
@@ -255,16 +285,44 @@ impl<'a> Run<'a> {
     }
 
     /// A data set's position in `datasets`; it is read when it is first asked for.
-    pub(crate) fn dataset(&mut self, source: &Source, results: &mut Results) -> Result<usize> {
+    fn read(&mut self, source: &Source) -> Result<usize> {
         if let Some(at) = self.datasets.iter().position(|(known, _)| known == source) {
             return Ok(at);
         }
-        let outputs = self.outputs;
-        let reading = format!("reading {source}");
-        let set = results.stage(&reading, || load(self.experiment, self.setting, source, outputs))?;
-        results.skipped(&set.skipped);
-        self.datasets.push((source.clone(), set));
+        self.datasets.push((source.clone(), load(self.experiment, self.setting, source, self.outputs)?));
         Ok(self.datasets.len() - 1)
+    }
+
+    /// The same, noted in results.
+    pub(crate) fn dataset(&mut self, source: &Source, results: &mut Results) -> Result<usize> {
+        let at = results.stage(&format!("reading {source}"), || self.read(source))?;
+        results.read(self.datasets[at].1.inventory());
+        Ok(at)
+    }
+
+    /// Notes in results what was read so far.
+    pub(crate) fn note_data(&self, results: &mut Results) {
+        for (_, set) in &self.datasets {
+            results.read(set.inventory());
+        }
+    }
+
+    /// What decides a data set: where it comes from, and the files there.
+    pub(crate) fn identity(&self, source: &Source) -> (Source, String) {
+        let known = self.datasets.iter().find(|(known, _)| known == source);
+        (source.clone(), known.map_or_else(String::new, |(_, set)| set.fingerprint.clone()))
+    }
+
+    /// The same of all sets that accuracy is reported on.
+    pub(crate) fn identities(&self) -> Vec<(Source, String)> {
+        self.experiment.data.sources().map(|source| self.identity(source)).collect()
+    }
+
+    /// Refuses to begin what there is no room for: a picture for each unit, circuit and step that is looked at.
+    fn room(&self, circuits: &[Circuit]) -> Result<()> {
+        let units: usize = self.groups.iter().map(|group| group.channels.len() * group.per_unit).sum();
+        let settings = &self.experiment.visualization.optimization;
+        room(self.setting, units * (1 + circuits.len()), settings)
     }
 
     /// Runs images through a network, side by side, and turns the maps `[N, C, H, W]` of some layers into one
@@ -298,16 +356,24 @@ impl<'a> Run<'a> {
         self.setting.cache.json(what, of, make)
     }
 
-    fn write(&self, folder: &Path) -> Result<()> {
-        tables::write(folder, &self.accuracy)?;
-        tables::write(folder, &self.behaviour)?;
-        tables::write(folder, &self.gate)?;
-        tables::write(folder, &self.trajectories)?;
-        tables::write(folder, &self.visualizations)?;
-        tables::write(folder, &self.resemblance)?;
-        tables::write(folder, &self.silence)?;
-        tables::write(folder, &self.paths)
+    fn write(&self, results: &mut Results) -> Result<()> {
+        results.table(&self.accuracy)?;
+        results.table(&self.behaviour)?;
+        results.table(&self.gate)?;
+        results.table(&self.trajectories)?;
+        results.table(&self.visualizations)?;
+        results.table(&self.resemblance)?;
+        results.table(&self.silence)?;
+        results.table(&self.paths)
     }
+}
+
+/// Refuses work for whose pictures, with their trajectories, there is no room in the results folder and the cache.
+pub(crate) fn room(setting: &Setting, pictures: usize, settings: &visualize::Settings) -> Result<()> {
+    let each = 3 * settings.size * settings.size * milestones(settings.steps).len();
+    let bytes = (pictures as u64).saturating_mul(each as u64).saturating_add(1 << 24);
+    files::room(&setting.out, bytes)?;
+    files::room(setting.cache.folder(), bytes)
 }
 
 /// The values of a map `[N, …]`, a row an image.

@@ -1,26 +1,46 @@
 //! The network that an experiment is about.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::Setting;
 use crate::cache;
 use crate::config::Experiment;
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Inventory, Source};
 use crate::error::{Context, Error, Result};
-use crate::network::{Network, onnx, zoo};
+use crate::network::{Network, zoo};
+use crate::report::Results;
 use crate::seed;
 use crate::training;
+use crate::visualize;
 
 /// The experiment's network with random weights, where it is not in a file.
 pub(crate) fn untrained(experiment: &Experiment, setting: &Setting) -> Result<Network> {
     let config = &experiment.network;
     if let Some(file) = &config.file {
-        return Network::open(&there(setting, file, "network.file")?, setting.executor.device());
+        let path = there(setting, file, "network.file")?;
+        return Network::open_up_to(&path, config.output.as_deref(), setting.executor.device());
     }
     let builder = config.builder.as_ref().zip(config.classes);
     let (name, classes) = builder.ok_or_else(|| Error::usage("network: no builder and no classes"))?;
-    let graph = zoo::builder(name, classes)?;
+    let mut graph = zoo::builder(name, classes)?;
+    if let Some(output) = &config.output {
+        graph.position(output)?;
+        graph.output = output.clone();
+    }
     Network::new(graph, &mut seed::rng(experiment.seed, &"weights"), setting.executor.device())
+}
+
+/// The same as it is measured: with batch norms folded into the convolutions before them, but for convolutions that are
+/// asked for by name.
+pub(crate) fn blueprint(experiment: &Experiment, setting: &Setting) -> Result<Network> {
+    Ok(untrained(experiment, setting)?.fold_batch_norm_but(&named(experiment, setting)))
+}
+
+/// All layers that the experiment or the command names.
+fn named(experiment: &Experiment, setting: &Setting) -> HashSet<String> {
+    experiment.layers().into_iter().chain(setting.layers.iter().cloned()).collect()
 }
 
 /// The path of a file in the data root.
@@ -39,48 +59,129 @@ fn hash(path: &Path) -> Result<String> {
     Ok(blake3::hash(&std::fs::read(path).on("read", path)?).to_hex().to_string())
 }
 
-/// The experiment's network as it comes, with its weights file or trained, batch norms folded.
-pub(crate) fn model(experiment: &Experiment, setting: &Setting) -> Result<Model> {
+/// The experiment's network with its weights file or trained, and every layer that it has.
+pub(crate) fn whole(experiment: &Experiment, setting: &Setting) -> Result<Model> {
     let Experiment { network: config, seed, preprocessing, .. } = experiment;
     let device = setting.executor.device();
     let fresh = untrained(experiment, setting)?;
-    if let Some(file) = &config.file {
-        let path = there(setting, file, "network.file")?;
-        // An ONNX file's weights may be in other files.
-        let key = cache::key(&if onnx::is_onnx(&path) { fresh.digest() } else { hash(&path)? });
-        return Ok(Model { network: fresh.fold_batch_norm(), key });
+    if config.file.is_some() {
+        let key = cache::key(&fresh.digest());
+        return Ok(Model { network: fresh, key, data: None });
     }
     if let Some(weights) = &config.weights {
         let path = there(setting, weights, "network.weights")?;
         let key = cache::key(&(config, hash(&path)?));
-        return Ok(Model { network: fresh.load(&path)?.fold_batch_norm(), key });
+        return Ok(Model { network: fresh.load(&path)?, key, data: None });
     }
     let (Some(settings), Some(source)) = (&experiment.training, &experiment.data.train) else {
         return Err(Error::usage("a network without `weights` needs [training] and [data.train]"));
     };
-    let of = (config, settings, source, preprocessing, seed, setting.executor.kind().name());
+    let kind = setting.executor.kind().name();
+    let of = (config, settings, (source, source.fingerprint(&setting.data)?), preprocessing, seed, kind);
+    let outputs = fresh.channels(fresh.output())?;
+    let made_with = RefCell::new(None);
     let network = setting.cache.get_or(
         "networks",
         &of,
         "safetensors",
         |path| Network::open(path, device),
         |path| {
-            let outputs = fresh.channels(fresh.output())?;
             let data = load(experiment, setting, source, outputs)?;
+            let (w, h) = data.samples[0].image.dimensions();
+            fresh.graph().shape_of(fresh.output(), [3, h as usize, w as usize])?;
+            made_with.replace(Some(data.inventory()));
             let network = training::train(fresh, &data, preprocessing, settings, *seed)?;
             network.save(path)?;
             Ok(network)
         },
     )?;
-    Ok(Model { network, key: cache::key(&of) })
+    let data = setting.cache.json("training-sets", &of, || match made_with.take() {
+        Some(data) => Ok(data),
+        None => Ok(load(experiment, setting, source, outputs)?.inventory()),
+    })?;
+    Ok(Model { network, key: cache::key(&of), data: Some(data) })
 }
 
-/// The experiment's network: its weights loaded, or trained.
+/// The experiment's network as it is measured: with batch norms folded into the convolutions before them.
+pub(crate) fn model(experiment: &Experiment, setting: &Setting) -> Result<Model> {
+    let Model { network, key, data } = whole(experiment, setting)?;
+    let named = named(experiment, setting);
+    let kept = network.convolutions_before_norms(&named);
+    let key = if kept.is_empty() { key } else { cache::key(&(key, kept)) };
+    Ok(Model { network: network.fold_batch_norm_but(&named), key, data })
+}
+
+/// The experiment's network as it is measured, its weights loaded or trained, and what it was trained on.
 ///
 /// # Errors
 /// As [`run`](super::run)'s.
-pub fn network(experiment: &Experiment, setting: &Setting) -> Result<Network> {
-    Ok(model(experiment, setting)?.network)
+pub fn network(experiment: &Experiment, setting: &Setting) -> Result<(Network, Option<Inventory>)> {
+    let Model { network, data, .. } = model(experiment, setting)?;
+    Ok((network, data))
+}
+
+/// The same with every layer that it has: as files keep it.
+///
+/// # Errors
+/// As [`run`](super::run)'s.
+pub fn whole_network(experiment: &Experiment, setting: &Setting) -> Result<(Network, Option<Inventory>)> {
+    let Model { network, data, .. } = whole(experiment, setting)?;
+    Ok((network, data))
+}
+
+/// Refuses a network that the experiment's images don't go through up to some layers, before anything takes long;
+/// `network` is it with any weights.
+pub(crate) fn fits(experiment: &Experiment, network: &Network, layers: &[String]) -> Result<()> {
+    let graph = network.graph();
+    let channels = graph.image_channels();
+    if channels != 3 {
+        return Err(Error::usage(format!(
+            "network {} takes images of {channels} channels, and Trompe makes images of 3 (red, green and blue): put a 1x1 \
+             convolution from 3 channels to {channels} in front of it, as torch.nn.Sequential(torch.nn.Conv2d(3, \
+             {channels}, 1), model), when you export it",
+            network.name()
+        )));
+    }
+    let size = experiment.visualization.optimization.size;
+    layers.iter().try_for_each(|layer| graph.shape_of(layer, [3, size, size]).map(drop))
+}
+
+/// Refuses a layer whose units can't be visualized: one that no image reaches, or not at every size that transforms make.
+pub(crate) fn visualizable(settings: &visualize::Settings, network: &Network, layer: &str) -> Result<()> {
+    let graph = network.graph();
+    if !graph.depends_on_image(layer)? {
+        return Err(Error::usage(format!(
+            "layer {layer} of network {} is the same for every image, so no image can activate it",
+            network.name()
+        )));
+    }
+    let [least, most] = visualize::reached(&settings.transforms, settings.size);
+    for side in [settings.size, least, most] {
+        graph.shape_of(layer, [3, side, side]).map_err(|e| match side == settings.size {
+            true => e,
+            false => Error::usage(format!(
+                "visualization.optimization.transforms turn images of {} pixels into such of {least} to {most}: {e}",
+                settings.size
+            )),
+        })?;
+    }
+    Ok(())
+}
+
+/// Refuses a network whose output is no score for each class; `network` is it with any weights.
+pub(crate) fn classifies(experiment: &Experiment, network: &Network) -> Result<()> {
+    let graph = network.graph();
+    let size = experiment.visualization.optimization.size;
+    let [classes, h, w] = graph.shape_of(&graph.output, [3, size, size])?;
+    match (h, w) {
+        (1, 1) => Ok(()),
+        _ => Err(Error::usage(format!(
+            "the output of network {} (layer {}) is a map of {h}x{w} places for each of {classes} channels, not one score \
+             for each class: name the layer that classifies with --output, or `output` in [network]",
+            network.name(),
+            graph.output
+        ))),
+    }
 }
 
 /// Reads a data set, and refuses classes beyond the network's outputs.
@@ -92,6 +193,7 @@ pub(crate) fn load(
 ) -> Result<Dataset> {
     let set = Dataset::load(source, &experiment.preprocessing, &setting.data, experiment.seed)?;
     set.check_classes(outputs)?;
+    set.check_size()?;
     Ok(set)
 }
 
@@ -99,4 +201,16 @@ pub(crate) fn load(
 pub(crate) struct Model {
     pub network: Network,
     pub key: String,
+    /// What it was trained on, if it was trained here.
+    pub data: Option<Inventory>,
+}
+
+impl Model {
+    /// Notes in results where the network comes from.
+    pub fn noted(&self, circuit: &str, results: &mut Results) {
+        results.measured(&self.network, circuit);
+        if let Some(data) = &self.data {
+            results.read(data.clone());
+        }
+    }
 }

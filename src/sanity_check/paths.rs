@@ -35,12 +35,11 @@ impl Run<'_> {
         let natural = self.natural(clean, &group, results)?;
         let shown: Vec<(usize, &RgbImage)> =
             pictures.iter().map(|v| (v.request.objective.unit.channel, v.image())).collect();
-        let sources: Vec<_> = self.experiment.data.sources().collect();
         let of = (
             (&model.key, &units.layer, &group.channels, &units.channels, units.per_unit),
             &self.experiment.preprocessing,
             &settings,
-            (sources, &self.experiment.visualization),
+            (self.identities(), &self.experiment.visualization),
             self.experiment.seed,
             self.device(),
         );

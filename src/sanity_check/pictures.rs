@@ -14,12 +14,13 @@ use crate::circuit::gate::Target;
 use crate::config::Experiment;
 use crate::data::Sample;
 use crate::error::Result;
+use crate::files;
 use crate::network::INPUT;
 use crate::path::Metric;
 use crate::progress;
 use crate::report::{Results, tables};
 use crate::training;
-use crate::visualize::{self, Request, Visualization, milestones, visualize};
+use crate::visualize::{self, Direction, Request, Unit, Visualization, milestones, visualize};
 
 /// A picture, as it is compared with others.
 struct Looks {
@@ -103,8 +104,9 @@ impl Run<'_> {
     ) -> Result<Vec<Visualization>> {
         let Experiment { preprocessing, seed, .. } = self.experiment;
         let Setting { cache, executor, .. } = self.setting;
+        let Some(first) = requests.first() else { return Ok(vec![]) };
         let missing = self.missing(model, requests, settings, milestones);
-        let words = format!("visualizing {} in {}", requests[0].objective.unit.layer, model.network.name());
+        let words = format!("visualizing {} in {}", first.objective.unit.layer, model.network.name());
         let bar = progress::bar(&words, missing.len() * settings.steps);
         let size = if executor.kind().is_cpu() { 1 } else { executor.batch(settings.size, settings.size) };
         // The bar counts steps, not pictures.
@@ -178,7 +180,7 @@ impl Run<'_> {
         let given_looks = self.looks(clean, &layer, &given_looks)?;
         let mut given_paths = vec![];
         for (word, picture) in &given {
-            given_paths.push(results.picture(&format!("{name}/target_{word}"), picture)?);
+            given_paths.push(results.picture(&format!("{name}/target_{}", files::name(word)), picture)?);
         }
         let seen: Option<Vec<usize>> = if layer == self.layer {
             let samples: Vec<Sample> = shown
@@ -192,7 +194,11 @@ impl Run<'_> {
         } else {
             None
         };
-        let folder = format!("{name}/{}", layer.replace('/', "_"));
+        if let Some(words) = visualize::faults(pictures) {
+            results.warn(words);
+        }
+        let mut weaker = vec![];
+        let folder = format!("{name}/{}", files::name(&layer));
         for (i, picture) in pictures.iter().enumerate() {
             let channel = picture.request.objective.unit.channel;
             let target = circuit.map_or(Target::Unit(channel), |(_, fooled)| fooled.target(channel));
@@ -208,6 +214,15 @@ impl Run<'_> {
                 Target::Picture(p) => alike(&given_looks[p]),
             };
             let shows = seen.as_ref().map(|seen| seen[i]);
+            let unit = Unit { layer: layer.clone(), channel };
+            let natural = self.strongest.get(&unit).copied().filter(|_| circuit.is_none());
+            let activation = picture.last().activation;
+            let falls_short = self.experiment.visualization.direction == Direction::Positive
+                && natural.is_some_and(|natural| activation < natural);
+            if falls_short && picture.fault.is_none() {
+                weaker.push(unit.to_string());
+            }
+            let fault = picture.fault.map(|fault| fault.to_string());
             let stem = format!("{channel:04}_{}", picture.request.index);
             let path = results.picture(&format!("{folder}/{stem}"), picture.image())?;
             self.visualizations.push(tables::Visualization {
@@ -218,7 +233,13 @@ impl Run<'_> {
                 name: self.unit_name(&layer, channel),
                 index: picture.request.index,
                 picture: path,
-                activation: f64::from(picture.last().activation),
+                activation: f64::from(activation),
+                natural: natural.map(f64::from),
+                problem: match (fault, falls_short) {
+                    (Some(fault), _) => fault,
+                    (None, true) => "reached less than natural images do".into(),
+                    (None, false) => String::new(),
+                },
                 shows,
                 shows_name: shows.map_or_else(String::new, |class| self.class_name(class)),
                 target: if let Target::Unit(unit) = target { Some(unit) } else { None },
@@ -258,6 +279,14 @@ impl Run<'_> {
                     picture: if first { Some(results.picture(&stem, &snapshot.image)?) } else { None },
                 });
             }
+        }
+        if !weaker.is_empty() {
+            results.warn(format!(
+                "{} of {} visualizations of {layer} reach less than natural images do ({}): more steps may help",
+                weaker.len(),
+                pictures.len(),
+                weaker.iter().take(8).cloned().collect::<Vec<_>>().join(", ")
+            ));
         }
         let firsts: Vec<&Looks> =
             pictures.iter().zip(&looks).filter(|(v, _)| v.request.index == 0).map(|(_, l)| l).collect();

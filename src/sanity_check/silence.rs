@@ -29,9 +29,12 @@ impl Run<'_> {
         let images: Vec<&RgbImage> =
             self.evaluated().flat_map(|set| &set.samples).map(|s| &s.image).collect();
         let natural = results.stage("natural activations of all units", || {
-            let sources: Vec<_> = self.experiment.data.sources().collect();
-            let of =
-                (&clean.key, sources, &self.experiment.preprocessing, self.experiment.visualization.focus);
+            let of = (
+                &clean.key,
+                self.identities(),
+                &self.experiment.preprocessing,
+                self.experiment.visualization.focus,
+            );
             let of = (of, &audit.layers, self.experiment.seed, self.device());
             self.cached_json("silence", &of, || self.natural_activations(clean, &audit.layers, &images))
         })?;

@@ -153,8 +153,14 @@ impl Run<'_> {
         let images: Vec<&RgbImage> =
             self.evaluated().flat_map(|set| &set.samples).map(|s| &s.image).collect();
         let focus = self.experiment.visualization.focus;
-        let sources: Vec<_> = self.experiment.data.sources().collect();
-        let of = (&clean.key, &sources, &self.experiment.preprocessing, focus, &units.layer, &units.channels);
+        let of = (
+            &clean.key,
+            self.identities(),
+            &self.experiment.preprocessing,
+            focus,
+            &units.layer,
+            &units.channels,
+        );
         let of = (of, each, self.experiment.seed, self.device());
         let most: Vec<Vec<usize>> =
             results.stage(&format!("natural images that drive {}", units.layer), || {
@@ -185,6 +191,31 @@ impl Run<'_> {
             .collect())
     }
 
+    /// Finds out what natural images reach of units in the clean network: a visualization that reaches less shows little.
+    pub(crate) fn strongest(&mut self, clean: &Model, units: &Units, results: &mut Results) -> Result<()> {
+        let focus = self.experiment.visualization.focus;
+        let of = (&clean.key, self.identities(), &self.experiment.preprocessing, focus);
+        let of = (of, &units.layer, &units.channels, self.experiment.seed, self.device());
+        let found: Vec<f32> =
+            results.stage(&format!("what natural images reach of {}", units.layer), || {
+                self.cached_json("strongest", &of, || {
+                    let images: Vec<&RgbImage> =
+                        self.evaluated().flat_map(|set| &set.samples).map(|s| &s.image).collect();
+                    let bar = progress::bar(&format!("activations of {}", units.layer), images.len());
+                    let all = self.activations(&clean.network, &units.layer, &images, &bar)?;
+                    bar.finish_and_clear();
+                    let most = |&channel: &usize| {
+                        all.iter().map(|image| image[channel]).fold(f32::NEG_INFINITY, f32::max)
+                    };
+                    finite(units.channels.iter().map(most).collect(), &units.layer)
+                })
+            })?;
+        for (&channel, most) in units.channels.iter().zip(found) {
+            self.strongest.insert(Unit { layer: units.layer.clone(), channel }, most);
+        }
+        Ok(())
+    }
+
     /// The data sets that accuracy is reported on.
     pub(crate) fn evaluated(&self) -> impl Iterator<Item = &crate::data::Dataset> {
         let wanted = |source| self.experiment.data.sources().any(|s| s == source);
@@ -207,4 +238,15 @@ impl Run<'_> {
 /// The name of the clean network and of a circuit's, in stages.
 pub(crate) fn network_name(circuit: &str) -> String {
     if circuit == tables::CLEAN { "the honest network".into() } else { circuit.into() }
+}
+
+/// Refuses activations that are no numbers: no table could hold them, and none of them means anything.
+pub(crate) fn finite(values: Vec<f32>, layer: &str) -> Result<Vec<f32>> {
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(values),
+        false => Err(Error::failure(format!(
+            "layer {layer} gives activations of natural images that are no numbers: look at [preprocessing] (is it this \
+             network's?) and the weights"
+        ))),
+    }
 }

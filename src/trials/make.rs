@@ -21,8 +21,8 @@ use crate::circuit::Circuit;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress;
-use crate::report::tables::{CLEAN, write};
-use crate::report::{Manifest, Results};
+use crate::report::tables::CLEAN;
+use crate::report::{Manifest, Results, described};
 use crate::sanity_check::{Setting, fool};
 use crate::visualize::Unit;
 
@@ -49,20 +49,25 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
     let settings = &study.settings;
     // Files that the settings name may change: the folder belongs to the network that they give.
     let config = serde_json::json!({
-        "trials": settings, "experiment": study.experiment, "circuits": study.circuits, "other": study.other,
+        "trials": described(settings), "experiment": described(&study.experiment),
+        "circuits": described(&study.circuits), "other": described(&study.other),
         "digest": work.key,
     });
     let device = setting.executor.kind().name();
-    let mut results = Results::open(&setting.out, config, work.seed(), device)?;
-    results.skipped(&work.skipped);
+    let mut results = Results::open(&setting.out, &config, work.seed(), device)?;
+    results.measured(&work.network, CLEAN);
+    work.data.iter().for_each(|set| results.read(set.clone()));
     let units: Vec<&Unit> = drawn.iter().map(|d| &d.unit).collect();
     let honest = results.stage("visualizations", || sets(&work, &work.network, &work.key, &units, true))?;
     let rows = results.stage("diversity", || diversity(&work, &drawn.iter().collect::<Vec<_>>(), &honest))?;
     let mut shown = vec![Shown { circuit: CLEAN.into(), sets: honest.into_iter().map(Some).collect() }];
     let mut networks = vec![];
     for circuit in &study.circuits {
-        let (network, switch) = results
+        let (network, switch, noted) = results
             .stage(&format!("circuit {}", circuit.name()), || fool(&study.experiment, circuit, setting))?;
+        results.measured(&network, circuit.name());
+        noted.data.into_iter().for_each(|set| results.read(set));
+        noted.warnings.into_iter().for_each(|warning| results.warn(warning));
         let sets = results.stage(&format!("visualizations with {}", circuit.name()), || {
             fooled_sets(&work, &network, circuit, &drawn)
         })?;
@@ -97,9 +102,9 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
     }
     .keyed();
     replaceable(results.folder(), &plan)?;
-    write(results.folder(), &rows)?;
+    results.table(&rows)?;
     let provenance = stimuli.provenance();
-    write(results.folder(), &provenance)?;
+    results.table(&provenance)?;
     let mut switches = vec![];
     for ((circuit, network, switch), shown) in networks.iter().zip(&shown[1..]) {
         let Some(switch) = switch else { continue };
@@ -108,7 +113,7 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
         })?;
         switches.extend(found);
     }
-    write(results.folder(), &switches)?;
+    results.table(&switches)?;
     let folder = results.folder().to_path_buf();
     let answers = results.stage("observers", || {
         let other = observers::other(&work)?;
@@ -120,7 +125,9 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
         let all = responses::read(&folder, &responses::files(&folder)?, &plan)?;
         report::write(&folder, &plan, &all)
     })?;
-    results.complete()
+    results.tabled::<tables::Accuracy>();
+    results.tabled::<tables::Trust>();
+    results.complete(|_, _| Ok(()))
 }
 
 /// Refuses to put a plan in the place of another one that was answered: answers belong to one plan.

@@ -12,6 +12,7 @@ use super::units::Drawn;
 use super::work::Work;
 use crate::data::Preprocessing;
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::network::Network;
 use crate::path::Metric;
 use crate::progress;
@@ -35,10 +36,8 @@ pub(super) fn sets(
 ) -> Result<Vec<Set>> {
     let experiment = &work.study.experiment;
     let wanted = &work.study.settings.visualization;
-    let mut settings = experiment.visualization.optimization.clone();
-    settings.size = wanted.size.unwrap_or(settings.size);
-    settings.steps = wanted.steps.unwrap_or(settings.steps);
-    settings.diversity = wanted.diversity.clone().filter(|_| diverse);
+    let mut settings = work.study.optimization();
+    settings.diversity = settings.diversity.filter(|_| diverse);
     let bar = progress::bar("visualizing units", units.len() * wanted.number * settings.steps);
     // The bar counts steps, not units.
     let hidden = ProgressBar::hidden();
@@ -92,7 +91,7 @@ impl Set {
             ("activations", view(Dtype::F32, vec![n], &activations)),
             ("images", view(Dtype::U8, vec![n, h as usize, w as usize, 3], &images)),
         ];
-        safetensors::serialize_to_file(tensors, None, path).on("write", path)
+        files::write(path, &safetensors::serialize(tensors, None).on("write", path)?)
     }
 
     fn load(path: &Path) -> Result<Self> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::settings;
 use crate::cache;
 use crate::error::{Context, Error, Result};
-use crate::report::write_whole;
+use crate::files;
 use crate::visualize::Unit;
 
 /// The plan's file in a study's folder.
@@ -342,7 +342,7 @@ impl Plan {
     pub fn write(&self, folder: &Path) -> Result<()> {
         let path = folder.join(FILE);
         let text = serde_json::to_string_pretty(self).on("write", &path)?;
-        write_whole(&path, text.as_bytes())
+        files::write(&path, text.as_bytes())
     }
 
     /// The trials by id.

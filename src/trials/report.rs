@@ -12,8 +12,8 @@ use super::responses::Response;
 use super::score;
 use super::tables::{Accuracy, Diversity, Fooled, Trust};
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::report::tables::{self, CLEAN};
-use crate::report::write_whole;
 
 /// Scores responses, and writes tables, figures and `report.html` into the study's folder.
 ///
@@ -76,7 +76,7 @@ pub fn redraw(folder: &Path, plan: &Plan) -> Result<Vec<Accuracy>> {
             })
         })
         .on("write", &path)?;
-    write_whole(&path, page.as_bytes())?;
+    files::write(&path, page.as_bytes())?;
     match accuracy.iter().find(|a| a.kind == "simulated" && a.observer == "ideal" && a.right < a.questions) {
         Some(wrong) => Err(Error::failure(format!(
             "{}: the ideal observer, who knows every activation, is wrong in {} of {} questions ({}, circuit {}, {}): \

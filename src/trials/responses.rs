@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::plan::{self, Answer, Plan};
 use crate::error::{Context, Error, Result};
-use crate::report::write_whole;
+use crate::files;
 
 /// The folder of responses in a study's folder.
 pub const FOLDER: &str = "responses";
@@ -139,7 +139,7 @@ pub fn write(path: &Path, plan: &Plan, responses: &[Response]) -> Result<()> {
         text += &serde_json::to_string(&Line { plan: &plan.key, response }).on("write", path)?;
         text.push('\n');
     }
-    write_whole(path, text.as_bytes())
+    files::write(path, text.as_bytes())
 }
 
 #[cfg(test)]

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::plan::References;
+use crate::bounds::{MANY, PICTURES, STEPS, distinct, plain_name, within};
 use crate::circuit::Circuit;
 use crate::config::{self, Experiment};
 use crate::data::Source;
 use crate::error::{Error, Result};
-use crate::visualize::{Direction, Diversity};
+use crate::visualize::{self, Direction, Diversity};
 
 /// One set of trials. Unknown keys are refused; paths of other files are relative to this one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -202,15 +203,41 @@ impl Study {
     }
 }
 
+impl Study {
+    /// The layers of the other network that are compared.
+    pub fn other_layers(&self) -> Vec<String> {
+        let named = self.settings.observers.other_layers.clone();
+        named.or_else(|| Some(self.other.as_ref()?.paths.layers.clone())).unwrap_or_default()
+    }
+
+    /// How the pictures are optimized.
+    pub fn optimization(&self) -> visualize::Settings {
+        let wanted = &self.settings.visualization;
+        let own = &self.experiment.visualization.optimization;
+        visualize::Settings {
+            size: wanted.size.unwrap_or(own.size),
+            steps: wanted.steps.unwrap_or(own.steps),
+            diversity: wanted.diversity.clone(),
+            ..own.clone()
+        }
+    }
+
+    /// The layers of the tested network that the trials file names.
+    pub fn layers(&self) -> impl Iterator<Item = &String> {
+        let Settings { depths, visualization, observers, .. } = &self.settings;
+        let diversity = visualization.diversity.iter().filter_map(|d| d.layer.as_ref());
+        depths.iter().flat_map(|d| &d.layers).chain(diversity).chain(observers.layers.iter().flatten())
+    }
+}
+
 impl Settings {
     fn check(&self) -> Result<(), String> {
-        let positive = |value: usize, key: &str| match value {
-            0 => Err(format!("{key} is 0; it must be at least 1")),
-            _ => Ok(()),
-        };
-        let plain = |c: char| c.is_alphanumeric() || "-_".contains(c);
-        if self.name.is_empty() || !self.name.chars().all(plain) {
-            return Err("name is the study's folder's: letters, digits, - and _".into());
+        plain_name("name", &self.name)?;
+        distinct("circuits", &self.circuits)?;
+        let natural: Vec<String> = self.natural.iter().flatten().map(Source::to_string).collect();
+        distinct("natural", &natural)?;
+        for source in self.natural.iter().flatten() {
+            source.check().map_err(|e| format!("natural: {source}: {e}"))?;
         }
         if self.depths.is_empty() {
             return Err("depths is empty: name layers, as in [[depths]]".into());
@@ -219,6 +246,13 @@ impl Settings {
             if depth.layers.is_empty() {
                 return Err(format!("depths: {} has no layers", depth.name));
             }
+            if depth.name.is_empty() || depth.name == "all" {
+                return Err(format!(
+                    "depths: {:?} is no name for a depth: tables say \"all\" of all of them",
+                    depth.name
+                ));
+            }
+            distinct("depths: layers", &depth.layers)?;
             if depth.units < 3 * depth.layers.len() {
                 return Err(format!(
                     "depths: {} has {} units of {} layers; a trial needs three of one layer",
@@ -231,18 +265,26 @@ impl Settings {
                 return Err(format!("depths: there are two called {}", depth.name));
             }
         }
-        positive(self.matching.trials, "matching.trials")?;
-        positive(self.occlusion.batches, "occlusion.batches")?;
-        positive(self.occlusion.references, "occlusion.references")?;
-        positive(self.session.per_condition, "session.per_condition")?;
-        positive(self.session.block, "session.block")?;
-        positive(self.visualization.size.unwrap_or(1), "visualization.size")?;
-        positive(self.visualization.steps.unwrap_or(1), "visualization.steps")?;
+        for (key, value, range) in [
+            ("matching.trials", self.matching.trials, 1..=MANY),
+            ("matching.exemplars", self.matching.exemplars, 1..=PICTURES),
+            ("occlusion.batches", self.occlusion.batches, 1..=PICTURES),
+            ("occlusion.references", self.occlusion.references, 1..=PICTURES),
+            ("occlusion.places", self.occlusion.places, 2..=64),
+            ("session.per_condition", self.session.per_condition, 1..=MANY),
+            ("session.block", self.session.block, 1..=MANY),
+            ("session.practice", self.session.practice, 0..=PICTURES),
+            ("session.catch", self.session.catch, 0..=PICTURES),
+            ("visualization.number", self.visualization.number, 1..=PICTURES),
+            ("visualization.size", self.visualization.size.unwrap_or(8), 8..=4096),
+            ("visualization.steps", self.visualization.steps.unwrap_or(1), 1..=STEPS),
+        ] {
+            within(key, value, range)?;
+        }
+        distinct("matching.images", &self.matching.images)?;
+        distinct("occlusion.kinds", &self.occlusion.kinds)?;
         if let Some(diversity) = &self.visualization.diversity {
             diversity.check().map_err(|e| format!("visualization.{e}"))?;
-        }
-        if self.occlusion.places < 2 {
-            return Err("occlusion.places must be at least 2: two places are compared".into());
         }
         let most = self.matching.images.iter().copied().max().unwrap_or(0);
         if most == 0 || self.matching.images.contains(&0) {

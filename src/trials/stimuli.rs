@@ -1,14 +1,13 @@
 //! The pictures that observers are shown: one file each, named by its content, so that a name tells nothing.
 
 use std::collections::BTreeSet;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 
 use super::tables;
 use crate::error::{Context, Result};
-use crate::report::write_whole;
+use crate::files;
 use crate::visualize::Unit;
 
 /// The folder of pictures in a study's folder.
@@ -49,9 +48,7 @@ impl Stimuli {
         let file = name(image);
         let path = self.folder.join(&file);
         if !path.is_file() {
-            let mut bytes = Cursor::new(vec![]);
-            image.write_to(&mut bytes, ImageFormat::Png).on("encode", &path)?;
-            write_whole(&path, bytes.get_ref())?;
+            files::png(&path, image)?;
         }
         if self.seen.insert(format!("{file} {kind} {circuit} {unit}")) {
             self.provenance.push(tables::Stimulus {

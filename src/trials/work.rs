@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use super::settings::Study;
 use crate::cache;
-use crate::data::{Dataset, Preprocessing};
+use crate::data::{Dataset, Inventory, Preprocessing};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::network::Network;
-use crate::sanity_check::{Setting, network};
+use crate::sanity_check::{self, Setting, fits, network, room, visualizable};
 
 /// A study's network and natural images.
 pub(super) struct Work<'a> {
@@ -21,26 +22,42 @@ pub(super) struct Work<'a> {
     pub key: String,
     /// Where each natural image comes from, and the image; all have one size.
     pub natural: Vec<(String, RgbImage)>,
-    /// Files that could not be decoded.
-    pub skipped: Vec<String>,
+    /// The data sets that were read.
+    pub data: Vec<Inventory>,
 }
 
 impl<'a> Work<'a> {
     /// Opens the network and reads the natural images.
     pub fn prepare(study: &'a Study, setting: &'a Setting) -> Result<Self> {
         let experiment = &study.experiment;
-        let network = network(experiment, setting)?;
-        for layer in study.settings.depths.iter().flat_map(|d| &d.layers) {
-            network.channels(layer)?;
+        let blueprint = sanity_check::blueprint(experiment, setting)?;
+        let layers: Vec<String> = study.layers().cloned().collect();
+        fits(experiment, &blueprint, &layers)?;
+        if let Some(other) = &study.other {
+            let network = sanity_check::blueprint(other, setting)?;
+            fits(other, &network, &study.other_layers())?;
+            let given = other.network.file.is_some() || other.network.weights.is_some();
+            if given && other.network == experiment.network {
+                return Err(Error::usage(
+                    "observers: the other network is the tested one, which would judge itself: name another's experiment",
+                ));
+            }
         }
+        let optimization = study.optimization();
+        for layer in study.settings.depths.iter().flat_map(|d| &d.layers) {
+            visualizable(&optimization, &blueprint, layer)?;
+        }
+        let pictures: usize = study.settings.depths.iter().map(|d| d.units).sum();
+        let pictures = pictures * study.settings.visualization.number * (1 + study.circuits.len());
+        room(setting, pictures, &optimization)?;
+        files::folder(&setting.out)?;
         let sources =
             study.settings.natural.clone().unwrap_or_else(|| experiment.data.sources().cloned().collect());
-        let (mut natural, mut skipped) = (vec![], vec![]);
+        let (mut natural, mut data) = (vec![], vec![]);
         for source in &sources {
             let set = Dataset::load(source, &experiment.preprocessing, &setting.data, experiment.seed)?;
-            let name = &set.name;
-            natural.extend(set.samples.into_iter().map(|s| (format!("{name}/{}", s.id), s.image)));
-            skipped.extend(set.skipped);
+            data.push(set.inventory());
+            natural.extend(set.samples.into_iter().map(|s| (s.id, s.image)));
         }
         let size = natural.first().map(|(_, image)| image.dimensions()).unwrap_or_default();
         if let Some((id, image)) = natural.iter().find(|(_, i)| i.dimensions() != size || size.0 != size.1) {
@@ -51,8 +68,10 @@ impl<'a> Work<'a> {
                 study.settings.experiment.display()
             )));
         }
+        let (network, made_with) = network(experiment, setting)?;
+        data.extend(made_with);
         let key = cache::key(&network.digest());
-        Ok(Self { study, setting, network, key, natural, skipped })
+        Ok(Self { study, setting, network, key, natural, data })
     }
 
     /// The side of natural images in pixels.
@@ -63,11 +82,12 @@ impl<'a> Work<'a> {
     /// What decides any result of the network on natural images.
     pub fn of(&self) -> impl Serialize + use<'_> {
         let ids: Vec<&String> = self.natural.iter().map(|(id, _)| id).collect();
+        let hashes: Vec<&String> = self.data.iter().map(|set| &set.hash).collect();
         (
             &self.key,
             &self.study.experiment.preprocessing,
             self.study.experiment.visualization.focus,
-            (self.study.experiment.seed, cache::key(&ids), self.setting.executor.kind().name()),
+            (self.study.experiment.seed, cache::key(&(ids, hashes)), self.setting.executor.kind().name()),
         )
     }
 

@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::network::Network;
 
 /// One channel of one layer, written `layer:channel`.
@@ -36,6 +37,11 @@ impl FromStr for Unit {
 }
 
 impl Unit {
+    /// What a file of it is called: layer and channel.
+    pub(crate) fn file_name(&self) -> String {
+        format!("{}_{}", files::name(&self.layer), self.channel)
+    }
+
     /// Refuses a unit that the network does not have.
     ///
     /// # Errors

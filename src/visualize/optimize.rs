@@ -1,5 +1,7 @@
 //! Activation maximization.
 
+use std::fmt;
+
 use burn::module::{Module, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor};
@@ -8,7 +10,8 @@ use indicatif::ProgressBar;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Canvas, Diversity, Objective, Parameterization, Transform, Warp, standard};
+use super::{Canvas, Diversity, Objective, Parameterization, Transform, Warp, reached, standard};
+use crate::bounds::{STEPS, above_zero, not_below_zero, within};
 use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::interrupt;
@@ -43,6 +46,9 @@ pub struct Settings {
     pub diversity: Option<Diversity>,
 }
 
+/// The largest side of an image, in pixels.
+const LARGEST: usize = 4096;
+
 fn steps() -> usize {
     512
 }
@@ -71,30 +77,28 @@ impl Settings {
     /// # Errors
     /// A message that starts with the key.
     pub fn check(&self) -> Result<(), String> {
-        if self.size < 8 {
-            return Err(format!("size is {}; it must be at least 8 pixels", self.size));
-        }
-        if self.steps == 0 {
-            return Err("steps is 0; it must be at least 1".into());
-        }
-        if self.learning_rate.is_nan() || self.learning_rate <= 0.0 {
-            return Err(format!("learning_rate is {}; it must be above 0", self.learning_rate));
-        }
+        within("size", self.size, 8..=LARGEST)?;
+        within("steps", self.steps, 1..=STEPS)?;
+        above_zero("learning_rate", self.learning_rate)?;
+        not_below_zero("l2", self.l2.into())?;
+        not_below_zero("total_variation", self.total_variation.into())?;
         if let Some(diversity) = &self.diversity {
             diversity.check()?;
         }
         for transform in &self.transforms {
-            match transform {
-                Transform::Scale { factors: list } if !list.iter().all(|f| (0.1..=10.0).contains(f)) => {
-                    return Err("transforms: a scale's factors are between 0.1 and 10".into());
-                }
-                Transform::Scale { factors: list } | Transform::Rotate { degrees: list }
-                    if list.is_empty() =>
-                {
-                    return Err("transforms: a scale or rotation needs at least one value".into());
-                }
-                _ => {}
-            }
+            transform.check().map_err(|e| format!("transforms: {e}"))?;
+        }
+        let [least, most] = reached(&self.transforms, self.size);
+        if most > LARGEST {
+            return Err(format!(
+                "transforms: together they make images of {most} pixels; at most {LARGEST} do"
+            ));
+        }
+        if least < 1 {
+            return Err(format!(
+                "transforms: nothing may be left of {} pixels; jitter or scale less",
+                self.size
+            ));
         }
         Ok(())
     }
@@ -123,6 +127,47 @@ pub struct Visualization {
     pub request: Request,
     /// The images and activations at steps 1, 2, 4, … and at the last one.
     pub trajectory: Vec<Snapshot>,
+    /// Why it shows nothing of the unit, if it doesn't.
+    pub fault: Option<Fault>,
+}
+
+/// Why a visualization shows nothing of its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// The unit gave no gradient that moved the image: it is dead, or saturated.
+    NoGradient,
+    /// The unit's activation is no number.
+    NotANumber,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoGradient => {
+                "no gradient moved the image, which is the noise that it began with: the unit is dead there, or saturated (a \
+                 layer before a Softmax or Sigmoid is not)"
+            }
+            Self::NotANumber => {
+                "the activation is no number: lower the learning rate, or look at [preprocessing] and the weights"
+            }
+        })
+    }
+}
+
+/// What there is to say of visualizations that show nothing of their units, if there are any.
+pub fn faults(of: &[Visualization]) -> Option<String> {
+    let faulty = |v: &Visualization| v.fault.map(|fault| (v.request.objective.unit.to_string(), fault));
+    let mut all: Vec<(String, Fault)> = of.iter().filter_map(faulty).collect();
+    let (count, (_, fault)) = (all.len(), all.first()?.clone());
+    all.dedup();
+    let units: Vec<&str> = all.iter().take(8).map(|(unit, _)| unit.as_str()).collect();
+    let more = if all.len() > units.len() { ", …" } else { "" };
+    Some(format!(
+        "{count} of {} visualizations show nothing of their units ({}{more}): {fault}",
+        of.len(),
+        units.join(", ")
+    ))
 }
 
 impl Visualization {
@@ -196,7 +241,9 @@ pub fn visualize(
         .iter()
         .map(|r| seed::rng(seed, &("visualization", r.objective.unit.to_string(), r.index)))
         .collect();
-    let mut values = Values { values: Param::from_tensor(canvas.noise(&mut rngs)) };
+    let noise = canvas.noise(&mut rngs);
+    let begun = plain(noise.clone());
+    let mut values = Values { values: Param::from_tensor(noise) };
     let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
     let mut trajectories = vec![vec![]; requests.len()];
     for step in 1..=settings.steps {
@@ -228,11 +275,54 @@ pub fn visualize(
         }
         bar.inc(requests.len() as u64);
     }
+    let stuck = match driven_by_more(settings) {
+        false => {
+            let ended = plain(values.values.val());
+            let each = begun.len() / requests.len();
+            begun.chunks(each).zip(ended.chunks(each)).map(|(a, b)| a == b).collect()
+        }
+        // The image moves whatever the unit does: is the unit's own gradient 0 where it ended?
+        true => {
+            let values = Values { values: Param::from_tensor(values.values.val().detach()) };
+            let seen = preprocessing.apply(canvas.image(values.values.val()));
+            let maps = network.capture(seen, &layers[..1])?.remove(0);
+            let loss = objectives.iter().enumerate().fold(None, |sum: Option<Tensor<1>>, (i, objective)| {
+                let own = objective.loss(maps.clone().narrow(0, i, 1));
+                Some(sum.map_or(own.clone(), |sum| sum + own))
+            });
+            let loss = loss.expect("there is a request");
+            let gradient = values.values.val().grad(&loss.backward()).map(plain);
+            let each = begun.len() / requests.len();
+            match gradient {
+                Some(gradient) => gradient.chunks(each).map(|own| own.iter().all(|g| *g == 0.0)).collect(),
+                None => vec![true; requests.len()],
+            }
+        }
+    };
     Ok(requests
         .iter()
         .zip(trajectories)
-        .map(|(request, trajectory)| Visualization { request: request.clone(), trajectory })
+        .zip(stuck)
+        .map(|((request, trajectory), stuck): ((&Request, Vec<Snapshot>), bool)| {
+            let number = trajectory.last().is_none_or(|s| s.activation.is_finite());
+            let fault = match (number, stuck) {
+                (false, _) => Some(Fault::NotANumber),
+                (true, true) => Some(Fault::NoGradient),
+                (true, false) => None,
+            };
+            Visualization { request: request.clone(), trajectory, fault }
+        })
         .collect())
+}
+
+/// Whether something beside the unit moves the image.
+fn driven_by_more(settings: &Settings) -> bool {
+    settings.l2 > 0.0 || settings.total_variation > 0.0 || settings.diversity.is_some()
+}
+
+/// A tensor's values.
+fn plain(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.without_autodiff().into_data().try_to_vec().expect("images are 32-bit floats")
 }
 
 /// The part of a network that the requested units need, and what is maximized in it.

@@ -1,6 +1,7 @@
 //! A visualization and its trajectory as one safetensors file.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 use image::RgbImage;
@@ -9,6 +10,10 @@ use safetensors::{SafeTensors, View};
 
 use super::{Request, Snapshot, Visualization};
 use crate::error::{Context, Error, Result};
+use crate::files;
+
+/// The metadata key of why a visualization shows nothing.
+const FAULT: &str = "trompe.fault";
 
 impl Visualization {
     /// Writes the trajectory: `steps` and `activations` `[S]`, `images` `[S, H, W, 3]`.
@@ -31,7 +36,10 @@ impl Visualization {
             ("activations", view(Dtype::F32, vec![n], &activations)),
             ("images", view(Dtype::U8, vec![n, h as usize, w as usize, 3], &images)),
         ];
-        safetensors::serialize_to_file(tensors, None, path).on("write", path)
+        let fault = self.fault.map(|fault| serde_json::to_string(&fault).expect("a fault is plain data"));
+        let metadata = fault.map(|fault| HashMap::from([(FAULT.to_string(), fault)]));
+        let bytes = safetensors::serialize(tensors, metadata).on("write", path)?;
+        files::write(path, &bytes)
     }
 
     /// Reads what [`save`](Self::save) wrote for `request`.
@@ -66,6 +74,9 @@ impl Visualization {
             .collect::<Option<Vec<_>>>()
             .filter(|t| t.len() == n && n > 0)
             .ok_or_else(whole)?;
-        Ok(Self { request: request.clone(), trajectory })
+        let (_, header) = SafeTensors::read_metadata(&bytes).on("read", path)?;
+        let fault = header.metadata().as_ref().and_then(|m| m.get(FAULT));
+        let fault = fault.map(|fault| serde_json::from_str(fault).on("read", path)).transpose()?;
+        Ok(Self { request: request.clone(), trajectory, fault })
     }
 }

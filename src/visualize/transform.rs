@@ -6,6 +6,8 @@ use rand::{Rng, RngExt};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::within;
+
 /// One transform.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
@@ -31,17 +33,46 @@ pub fn standard() -> Vec<Transform> {
     ]
 }
 
+impl Transform {
+    /// Refuses what no image can be turned by.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let of = |list: &[f32], what: &str, good: &dyn Fn(f32) -> bool, words: &str| match list {
+            [] => Err(format!("{what} is empty; it needs at least one value")),
+            list => match list.iter().find(|v| !good(**v)) {
+                Some(bad) => Err(format!("{what} has the value {bad}; all must be between {words}")),
+                None => Ok(()),
+            },
+        };
+        match self {
+            Self::Pad { pixels } | Self::Jitter { pixels } => within("pixels", *pixels, 0..=4096),
+            Self::Scale { factors } => of(factors, "factors", &|f| (0.1..=10.0).contains(&f), "0.1 and 10"),
+            Self::Rotate { degrees } => {
+                of(degrees, "degrees", &|d| (-360.0..=360.0).contains(&d), "-360 and 360")
+            }
+        }
+    }
+}
+
+/// The smallest and the largest side that transforms may make of an image of this size; 0, where they may leave nothing.
+pub fn reached(transforms: &[Transform], size: usize) -> [usize; 2] {
+    transforms.iter().fold([size; 2], |[least, most], transform| match transform {
+        Transform::Pad { pixels } => [least + 2 * pixels, most + 2 * pixels],
+        Transform::Jitter { pixels } => [least, most].map(|side| side.saturating_sub(*pixels)),
+        Transform::Scale { factors } => {
+            let of = |side: usize, factor: f32| ((side as f32 * factor).round() as usize).max(side.min(1));
+            let ends = factors.iter().fold([f32::INFINITY, 0.0], |[a, b], &f| [f.min(a), f.max(b)]);
+            [of(least, ends[0]), of(most, ends[1])]
+        }
+        Transform::Rotate { .. } => [least, most],
+    })
+}
+
 /// The smallest side that transforms may leave of an image of this size.
 pub fn smallest(transforms: &[Transform], size: usize) -> usize {
-    transforms.iter().fold(size, |size, transform| match transform {
-        Transform::Pad { pixels } => size + 2 * pixels,
-        Transform::Jitter { pixels } => size - (*pixels).min(size - 1),
-        Transform::Scale { factors } => {
-            let factor = factors.iter().copied().fold(f32::INFINITY, f32::min);
-            ((size as f32 * factor).round() as usize).max(1)
-        }
-        Transform::Rotate { .. } => size,
-    })
+    reached(transforms, size)[0].max(1)
 }
 
 /// What is outside the image.

@@ -1,19 +1,63 @@
 //! What the test programs share.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use libtest_mimic::{Arguments, Trial};
 use trompe::data::{ChannelOrder, Preprocessing};
 
-/// The shared test data (real networks and photographs), or `None`, said aloud, where this machine lacks it.
+/// Where the shared test data are, if this machine has them.
 #[allow(dead_code)]
-pub fn data() -> Option<PathBuf> {
-    let root = std::env::var_os("TROMPE_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    if root.join("squeezenet1_0-imagenet").is_dir() {
-        return Some(root);
-    }
-    eprintln!("SKIPPED: needs real networks and photographs; set TROMPE_DATA to the folder that has them");
-    None
+pub fn data() -> PathBuf {
+    std::env::var_os("TROMPE_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from)
+}
+
+/// The browser of this machine, if it has one.
+#[allow(dead_code)]
+pub fn browser() -> Option<&'static str> {
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
+        Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    })
+}
+
+/// What a test may need that a machine may lack.
+#[allow(dead_code)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Real networks and photographs, in the folder that TROMPE_DATA names.
+    Data,
+    /// A browser.
+    Browser,
+}
+
+/// A test's name, what it needs, and what it does.
+pub type Test = (&'static str, Option<Need>, fn());
+
+/// Runs tests of which some need what a machine may lack: those are reported as ignored there.
+#[allow(dead_code)]
+pub fn run(tests: &[Test]) {
+    let trials = tests.iter().map(|&(name, need, test)| {
+        let (lacking, kind) = match need {
+            None => (false, ""),
+            Some(Need::Data) => (!data().join("squeezenet1_0-imagenet").is_dir(), "needs TROMPE_DATA"),
+            Some(Need::Browser) => (browser().is_none(), "needs chromium"),
+        };
+        let trial = Trial::test(name, move || {
+            test();
+            Ok(())
+        });
+        trial.with_kind(kind).with_ignored_flag(lacking)
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
+}
+
+/// The program, whatever the environment says of data and cache.
+#[allow(dead_code)]
+pub fn program() -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_trompe"));
+    program.env_remove("TROMPE_DATA").env_remove("TROMPE_CACHE");
+    program
 }
 
 /// What SqueezeNet's Deep Compression release takes.
@@ -151,13 +195,12 @@ impl Experiment {
 
     /// Runs the program here.
     pub fn trompe(&self, arguments: &[&str]) -> Outcome {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_trompe"))
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env_remove("TROMPE_DATA")
-            .env_remove("TROMPE_CACHE")
-            .output()
-            .unwrap();
+        self.run(program().args(arguments))
+    }
+
+    /// Runs a command here.
+    pub fn run(&self, command: &mut Command) -> Outcome {
+        let output = command.current_dir(self.folder.path()).output().unwrap();
         Outcome {
             code: output.status.code(),
             out: String::from_utf8(output.stdout).unwrap(),

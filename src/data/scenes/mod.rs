@@ -254,11 +254,13 @@ pub fn dataset(split: &str, images: usize, preprocessing: &Preprocessing, seed: 
                 Sample {
                     id: format!("scenes/{split}:{i}"),
                     label: scene.class,
-                    image: preprocessing.fit(scene.image),
+                    image: preprocessing.fit(scene.image).expect("a scene is small"),
                 }
             })
             .collect(),
         skipped: vec![],
+        notes: vec![],
+        fingerprint: String::new(),
     }
 }
 

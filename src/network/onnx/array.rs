@@ -255,9 +255,16 @@ fn external(
     }
     let missing = |e: std::io::Error| format!("has its values in \"{location}\", which cannot be read: {e}");
     // A link inside the folder could lead out of it.
-    let path = folder.join(path).canonicalize().map_err(missing)?;
+    let link = folder.join(path);
+    let path = link.canonicalize().map_err(missing)?;
     if !path.starts_with(folder.canonicalize().map_err(missing)?) {
-        return Err(outside());
+        return Err(match link.is_symlink() {
+            true => format!(
+                "has its values in \"{location}\", a link that leads out of the model's folder, as download caches have \
+                 them: copy the files themselves with `cp -L`"
+            ),
+            false => outside(),
+        });
     }
     let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
     if length.is_some_and(|length| length != bytes as u64) {

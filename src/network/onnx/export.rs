@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use burn::tensor::Tensor;
 use prost::bytes::Bytes;
 
+use super::import::SIZES;
 use super::proto::{self, elements, kind};
 use crate::network::layer::Layer;
 use crate::network::{Coordinates, Interpolation, Network, Node, Op, Padding, Rounding, Same, Target};
@@ -32,9 +33,18 @@ pub fn export(network: &Network) -> proto::Model {
     for (node, layer) in nodes.iter().zip(&network.layers) {
         export.layer(node, layer);
     }
-    let logits = export.free("logits");
-    export.push(&logits, "Flatten", &[network.output()], &logits, vec![int("axis", 1)]);
-    export.graph.output.push(described(&logits, &[Err("batch"), Err("classes")]));
+    match output_shape(network) {
+        // To flatten a map is to fix its size.
+        Some([channels, h, w]) if h * w > 1 => {
+            let dims = [Err("batch"), Ok(channels), Err("rows"), Err("columns")];
+            export.graph.output.push(described(network.output(), &dims));
+        }
+        _ => {
+            let logits = export.free("logits");
+            export.push(&logits, "Flatten", &[network.output()], &logits, vec![int("axis", 1)]);
+            export.graph.output.push(described(&logits, &[Err("batch"), Err("classes")]));
+        }
+    }
     let entry = |key: &str, value: String| proto::Entry { key: Some(key.into()), value: Some(value) };
     let size = network.graph.size.map(|[h, w]| entry(super::SIZE, format!("{h}x{w}")));
     let sized_by = network.graph.sized_by.clone().map(|node| entry(super::SIZED_BY, node));
@@ -46,6 +56,14 @@ pub fn export(network: &Network) -> proto::Model {
         opset_import: vec![proto::OperatorSet { domain: Some(String::new()), version: Some(OPSET) }],
         metadata_props: size.into_iter().chain(sized_by).collect(),
     }
+}
+
+/// The shape `[C, H, W]` of the output for images of the network's size, or of the first usual one that goes through.
+fn output_shape(network: &Network) -> Option<[usize; 3]> {
+    let graph = &network.graph;
+    let sizes = graph.size.into_iter().chain(SIZES.map(|side| [side; 2]));
+    let of = |[h, w]: [usize; 2]| graph.shape_of(&graph.output, [graph.image_channels(), h, w]).ok();
+    sizes.map(of).find_map(|shape| shape)
 }
 
 /// A value of 32-bit floats whose sizes are numbers or, where they are not fixed, names.

@@ -10,6 +10,7 @@ use super::array::{Array, Budget, Constant, Number};
 use super::call::Call;
 use super::{operators, proto};
 use crate::error::{Error, Result};
+use crate::network::graph::nearest;
 use crate::network::layer::Layer;
 use crate::network::{Graph, INPUT, Network, Node, Op, Resize, Target};
 
@@ -90,20 +91,41 @@ pub struct Import<'a> {
 /// The most values that operators on constants may go through: more than any network needs.
 const TOIL: usize = 1 << 31;
 
+/// What to do about what lies behind the layers that somebody wants.
+const EARLIER: &str = "If you want layers before these, name one as the network's output: --output LAYER, or `output` in \
+                       [network].";
+
+/// The first version of the operators that means what the later ones do.
+const OLDEST: i64 = 7;
+
 /// The image sizes that are tried where a file fixes none.
-const SIZES: [usize; 6] = [224, 32, 28, 64, 299, 512];
+pub const SIZES: [usize; 6] = [224, 32, 28, 64, 299, 512];
 
 /// The network of a file called `name` that lies in `folder`.
-pub fn import(model: &proto::Model, name: &str, folder: &Path, device: &Device) -> Result<Network, String> {
+pub fn import(
+    model: &proto::Model,
+    name: &str,
+    folder: &Path,
+    output: Option<&str>,
+    device: &Device,
+) -> Result<Network, String> {
     let graph = model.graph.as_ref().ok_or("holds no ONNX graph")?;
+    let file = graph;
     let opset = model
         .opset_import
         .iter()
         .find(|set| matches!(set.domain.as_deref(), None | Some("" | "ai.onnx")))
         .and_then(|set| set.version)
         .ok_or("does not say which version of the ONNX operators it uses")?;
-    let needed = needed(graph)?;
-    let image = Image::of(model, graph, &needed)?;
+    if opset < OLDEST {
+        return Err(format!(
+            "uses version {opset} of the ONNX operators, and Trompe reads {OLDEST} and later: convert it with \
+             onnx.version_converter, or export it again"
+        ));
+    }
+    let output = output_of(graph, output)?;
+    let needed = needed(graph, output)?;
+    let image = Image::of(model, graph, output, &needed)?;
     let mut first = None;
     let sizes = image.sizes();
     for &size in &sizes {
@@ -123,7 +145,7 @@ pub fn import(model: &proto::Model, name: &str, folder: &Path, device: &Device) 
             budget: Budget::default(),
             toil: Cell::new(TOIL),
         };
-        match import.run(graph, &needed, &image, size) {
+        match import.run(graph, &needed, output, &image, size) {
             Ok(()) => {
                 let mut graph = import.graph;
                 graph.sized_by = import.sized_by.into_inner().or(image.sized_by);
@@ -131,7 +153,15 @@ pub fn import(model: &proto::Model, name: &str, folder: &Path, device: &Device) 
                 if graph.sized_by.is_some() || size != sizes[0] {
                     graph.size = Some(size);
                 }
-                return Network::assemble(graph, import.layers).map_err(|e| e.to_string());
+                let mut network = Network::assemble(graph, import.layers).map_err(|e| e.to_string())?;
+                let outputs: Vec<&str> = graph_outputs(file).collect();
+                if outputs.len() > 1 {
+                    network.notes.push(format!(
+                        "\"{output}\" is taken for the output of {name}; the file gives {}: name another with --output",
+                        outputs.join(", ")
+                    ));
+                }
+                return Ok(network);
             }
             Err(error) => {
                 first.get_or_insert(error);
@@ -150,21 +180,25 @@ struct Image<'a> {
     size: Option<[usize; 2]>,
     /// The node that made the size matter before Trompe wrote the file.
     sized_by: Option<String>,
-    axes: usize,
+    axes: Vec<Axis>,
 }
 
 impl<'a> Image<'a> {
-    fn of(model: &proto::Model, graph: &'a proto::Graph, needed: &[usize]) -> Result<Self, String> {
+    fn of(
+        model: &proto::Model,
+        graph: &'a proto::Graph,
+        output: &str,
+        needed: &[usize],
+    ) -> Result<Self, String> {
         let parameters: HashSet<&str> = graph.initializer.iter().filter_map(|t| t.name.as_deref()).collect();
         let read: HashSet<&str> =
             needed.iter().flat_map(|&i| &graph.node[i].input).map(String::as_str).collect();
-        let output = graph.output.first().and_then(|o| o.name.as_deref());
         let inputs: Vec<&proto::ValueInfo> = graph
             .input
             .iter()
             .filter(|i| {
                 let name = i.name.as_deref().unwrap_or("");
-                !parameters.contains(name) && (read.contains(name) || output == Some(name))
+                !parameters.contains(name) && (read.contains(name) || output == name)
             })
             .collect();
         let [input] = inputs[..] else {
@@ -189,6 +223,18 @@ impl<'a> Image<'a> {
             // Some exporters write 0 or -1 for what is not fixed.
             *fixed = dim.value.filter(|&v| v > 0);
         }
+        // As TensorFlow has them, and exporters that keep its order.
+        let channels_last = dims.len() == 4
+            && matches!(fixed[3], Some(1 | 3))
+            && !matches!(fixed[1], Some(1 | 3))
+            && fixed[1].is_none_or(|rows| rows > 4);
+        let axes = match channels_last {
+            true => {
+                fixed = [fixed[0], fixed[3], fixed[1], fixed[2]];
+                vec![Axis::Batch, Axis::Rows, Axis::Columns, Axis::Channels]
+            }
+            false => MAP[..dims.len()].to_vec(),
+        };
         let size = |d: usize| match fixed[d] {
             Some(v) => Some(usize::try_from(v).unwrap_or(usize::MAX)),
             None if d >= dims.len() => Some(1),
@@ -207,7 +253,7 @@ impl<'a> Image<'a> {
         let written = written.and_then(|(h, w)| Some([h.parse().ok()?, w.parse().ok()?]));
         let size = size(2).zip(size(3)).map(|(h, w)| [h, w]).or(written);
         let sized_by = own(super::SIZED_BY).map(String::from);
-        Ok(Self { name, batch: fixed[0], channels, size, sized_by, axes: dims.len() })
+        Ok(Self { name, batch: fixed[0], channels, size, sized_by, axes })
     }
 
     /// The sizes that shapes in the file may be computed for.
@@ -216,9 +262,32 @@ impl<'a> Image<'a> {
     }
 }
 
+/// The names of what a file gives.
+fn graph_outputs(graph: &proto::Graph) -> impl Iterator<Item = &str> {
+    graph.output.iter().filter_map(|o| o.name.as_deref())
+}
+
+/// The value that is the network's output: the one of this name, or the first that the node of this name makes; by
+/// default the first that the file gives.
+fn output_of<'a>(graph: &'a proto::Graph, wanted: Option<&'a str>) -> Result<&'a str, String> {
+    let Some(wanted) = wanted else {
+        return graph_outputs(graph).next().ok_or_else(|| "has no output".into());
+    };
+    let made = |name: &str| graph.node.iter().any(|node| node.output.iter().any(|o| o == name));
+    if made(wanted) || graph_outputs(graph).any(|name| name == wanted) {
+        return Ok(wanted);
+    }
+    let node = graph.node.iter().find(|node| node.name.as_deref() == Some(wanted));
+    if let Some(output) = node.and_then(|node| node.output.first()) {
+        return Ok(output);
+    }
+    let names = graph.node.iter().filter_map(|node| node.name.as_deref());
+    let near = nearest(wanted, graph_outputs(graph).chain(names));
+    Err(format!("has neither an output nor a node \"{wanted}\"{near}"))
+}
+
 /// The nodes that the output depends on, in the file's order.
-fn needed(graph: &proto::Graph) -> Result<Vec<usize>, String> {
-    let output = graph.output.first().and_then(|o| o.name.as_deref()).ok_or("has no output")?;
+fn needed(graph: &proto::Graph, output: &str) -> Result<Vec<usize>, String> {
     let mut made: HashMap<&str, usize> = HashMap::new();
     let parameters = graph.initializer.iter().filter_map(|t| t.name.as_deref());
     let mut known: HashSet<&str> = HashSet::new();
@@ -254,6 +323,7 @@ impl Import<'_> {
         &mut self,
         graph: &proto::Graph,
         needed: &[usize],
+        output: &str,
         image: &Image<'_>,
         size: [usize; 2],
     ) -> Result<(), String> {
@@ -267,7 +337,7 @@ impl Import<'_> {
         self.layers.push(Layer::with(&self.graph.nodes[0].op, vec![], self.device));
         self.shapes.push(shape);
         self.varying.push(true);
-        self.values.insert(image.name.into(), Value::Map(Map { layer: 0, axes: MAP[..image.axes].to_vec() }));
+        self.values.insert(image.name.into(), Value::Map(Map { layer: 0, axes: image.axes.clone() }));
         let read: HashSet<&str> =
             needed.iter().flat_map(|&i| &graph.node[i].input).map(String::as_str).collect();
         for tensor in &graph.initializer {
@@ -295,12 +365,16 @@ impl Import<'_> {
             }
         }
         if !unsupported.is_empty() {
-            return Err(format!("uses what Trompe cannot compute:\n  {}", unsupported.join("\n  ")));
+            return Err(format!(
+                "uses what Trompe cannot compute:\n  {}\n{EARLIER}",
+                unsupported.join("\n  ")
+            ));
         }
-        let output = graph.output[0].name.as_deref().unwrap_or("");
         match self.values.get(output) {
             Some(Value::Map(map)) => self.graph.output = self.graph.nodes[map.layer].name.clone(),
-            _ => return Err(format!("gives \"{output}\", which no layer computes from the image")),
+            _ => {
+                return Err(format!("gives \"{output}\", which no layer computes from the image\n{EARLIER}"));
+            }
         }
         Ok(())
     }
@@ -466,7 +540,14 @@ impl Import<'_> {
         parameters: Vec<TensorData>,
     ) -> Result<usize, Refusal> {
         let shapes: Vec<[usize; 3]> = inputs.iter().map(|&i| self.shapes[i]).collect();
+        op.check().map_err(Refusal::Wrong)?;
         self.shapes.push(op.shape(&shapes).map_err(Refusal::Wrong)?);
+        if let Some(value) = parameters.iter().flat_map(|p| p.iter::<f32>()).find(|value| !value.is_finite())
+        {
+            return Err(Refusal::Wrong(format!(
+                "has a parameter with the value {value}: all have to be numbers"
+            )));
+        }
         self.spend(parameters.iter().map(|p| p.shape().num_elements()).sum())?;
         let varies = match &op {
             Op::GlobalAvgPool
@@ -544,6 +625,6 @@ impl Network {
             return Err(Error::failure("a layer is missing"));
         }
         // For inference: batch norms keep their statistics.
-        Ok(burn::module::Module::valid(&Self { graph, channels, layers }))
+        Ok(burn::module::Module::valid(&Self { graph, channels, layers, notes: vec![] }))
     }
 }

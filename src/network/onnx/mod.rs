@@ -22,7 +22,7 @@ use prost::bytes::Bytes;
 
 use super::Network;
 use crate::error::{Context, Error, Result};
-use crate::files::folder_of;
+use crate::files::{self, folder_of};
 
 /// The metadata key under which an exported network keeps the size of the images it is for.
 const SIZE: &str = "trompe.size";
@@ -35,23 +35,30 @@ pub fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
 }
 
-/// The network in an ONNX file, called after it.
+/// The network in an ONNX file, called after it, up to the value or node that is to be its output: by default the first
+/// output of the file.
 ///
 /// # Errors
 /// Failure, naming the file and the node, if it can't be read, is wrong, or asks for what Trompe can't compute: then every
 /// such node is listed.
-pub fn read(path: &Path, device: &Device) -> Result<Network> {
+pub fn read(path: &Path, output: Option<&str>, device: &Device) -> Result<Network> {
     let bytes = std::fs::read(path).on("read", path)?;
     let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     let parent = folder_of(path);
-    from_bytes(bytes, &name, parent, device)
+    from_bytes(bytes, &name, parent, output, device)
         .map_err(|what| Error::failure(format!("{} {what}", path.display())))
 }
 
-fn from_bytes(bytes: Vec<u8>, name: &str, folder: &Path, device: &Device) -> Result<Network, String> {
+fn from_bytes(
+    bytes: Vec<u8>,
+    name: &str,
+    folder: &Path,
+    output: Option<&str>,
+    device: &Device,
+) -> Result<Network, String> {
     let model = proto::Model::decode(Bytes::from(bytes))
         .map_err(|e| format!("is no whole ONNX file ({e}); fetch or export it again"))?;
-    import::import(&model, name, folder, device)
+    import::import(&model, name, folder, output, device)
 }
 
 /// Writes a network to an ONNX file, replacing it only once all is written.
@@ -59,11 +66,5 @@ fn from_bytes(bytes: Vec<u8>, name: &str, folder: &Path, device: &Device) -> Res
 /// # Errors
 /// Failure, if the file can't be written.
 pub fn write(network: &Network, path: &Path) -> Result<()> {
-    let bytes = export::export(network).encode_to_vec();
-    let folder = folder_of(path);
-    let unfinished =
-        tempfile::Builder::new().prefix(".unfinished-").tempfile_in(folder).on("write to", folder)?;
-    std::fs::write(unfinished.path(), bytes).on("write", path)?;
-    unfinished.persist(path).on("write", path)?;
-    Ok(())
+    files::write(path, &export::export(network).encode_to_vec())
 }

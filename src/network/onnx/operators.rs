@@ -202,6 +202,10 @@ fn batch_norm(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     if call.flag("training_mode")? {
         return unsupported("in training mode");
     }
+    let given = call.node.output.iter().filter(|name| !name.is_empty()).count();
+    if import.opset < 14 && given > 1 {
+        return unsupported(format!("in training mode (it gives {given} values, not one)"));
+    }
     if call.int("spatial")?.unwrap_or(1) == 0 {
         return unsupported("of every place for itself (spatial = 0)");
     }
@@ -211,6 +215,9 @@ fn batch_norm(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     }
     let channels = import.shape(map.layer)[0];
     let parameters = channelwise(import, call, 1..5, channels)?;
+    if let Some(value) = parameters[3].iter::<f32>().find(|&value| value < 0.0) {
+        return wrong(format!("has the variance {value}, and none is below 0"));
+    }
     let op = Op::BatchNorm { channels, epsilon: call.float("epsilon", 1e-5)? };
     let layer = import.push(call, None, op, &[map.layer], parameters)?;
     for at in 1..call.node.output.len() {
@@ -884,6 +891,9 @@ fn resize(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         Some(axes) => axes.iter().map(|&a| axis(a, 4)).collect::<Result<Vec<_>, _>>()?,
         None => vec![0, 1, 2, 3],
     };
+    if axes.len() > 4 {
+        return wrong(format!("names {} axes", axes.len()));
+    }
     let scales = match call.floats("scales") {
         Some(scales) => Some(scales.to_vec()),
         None => import.floats(call, at)?.map(|a| a.values.clone()).filter(|s| !s.is_empty()),

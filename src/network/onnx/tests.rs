@@ -1,7 +1,6 @@
 //! Files made by hand, hostile ones among them, and networks that go to ONNX and come back.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use prost::Message;
@@ -99,7 +98,7 @@ fn file(nodes: Vec<proto::Node>, parameters: Vec<proto::Tensor>) -> proto::Model
 }
 
 fn open(model: &proto::Model) -> Result<Network, String> {
-    from_bytes(model.encode_to_vec(), "test", Path::new("."), &Device::default())
+    from_bytes(model.encode_to_vec(), "test", Path::new("."), None, &Device::default())
 }
 
 fn refused(model: &proto::Model, words: &[&str]) {
@@ -263,7 +262,7 @@ fn what_is_computed_from_the_images_size_is_for_that_size_alone() {
     assert_eq!(shapes[network.graph().position("crop").unwrap()], [1, 112, 112]);
     // The file that Trompe makes of it is for that size as well.
     let bytes = export::export(&network).encode_to_vec();
-    let again = from_bytes(bytes, "test", Path::new("."), &Device::default()).unwrap();
+    let again = from_bytes(bytes, "test", Path::new("."), None, &Device::default()).unwrap();
     for network in [network, again] {
         let image = Tensor::<4>::zeros([1, 1, 64, 64], &Device::default());
         let message = network.capture(image, &["crop"]).unwrap_err().to_string();
@@ -306,7 +305,7 @@ fn shapes_for_reshape_leave_the_size_free() {
     graph.then("shuffle", Op::ShuffleChannels { groups: 2 });
     let network = Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap();
     let bytes = export::export(&network).encode_to_vec();
-    let again = from_bytes(bytes, "shuffled", Path::new("."), &Device::default()).unwrap();
+    let again = from_bytes(bytes, "shuffled", Path::new("."), None, &Device::default()).unwrap();
     assert_eq!((again.graph().size, &again.graph().sized_by), (None, &None));
     let x = Tensor::<4>::random([1, 4, 8, 8], Distribution::Normal(0.0, 1.0), &Device::default());
     let [a, b] = [network, again].map(|n| numbers(n.capture(x.clone(), &["shuffle"]).unwrap().remove(0)));
@@ -507,7 +506,7 @@ fn bytes_that_parameters_share_count_once() {
         let mut parameters: Vec<proto::Tensor> = weights.collect();
         parameters.push(longs("sixteen", &[16]));
         let model = file(nodes, parameters);
-        from_bytes(model.encode_to_vec(), "test", folder.path(), &Device::default())
+        from_bytes(model.encode_to_vec(), "test", folder.path(), None, &Device::default())
     };
     open(2).unwrap();
     let message = open(12).map(|_| ()).unwrap_err();
@@ -537,14 +536,20 @@ fn values_in_other_files_are_read_from_the_models_folder_alone() {
             ..Default::default()
         };
         let model = file(vec![node("c", "Conv", &["x", "w"], "y")], vec![weight]);
-        from_bytes(model.encode_to_vec(), "test", &folder, &Device::default())
+        from_bytes(model.encode_to_vec(), "test", &folder, None, &Device::default())
     };
     let network = open(&[("location", "weights.bin"), ("offset", "4"), ("length", "4")]).unwrap();
     assert_eq!(numbers(network.capture(ramp(), &["c"]).unwrap().remove(0))[3], 6.0);
     let secret = root.path().join("secret.bin");
-    for location in ["../secret.bin", "sub/../../secret.bin", secret.to_str().unwrap(), "link.bin"] {
+    let inside = "not in the model's folder";
+    for (location, words) in [
+        ("../secret.bin", inside),
+        ("sub/../../secret.bin", inside),
+        (secret.to_str().unwrap(), inside),
+        ("link.bin", "cp -L"),
+    ] {
         let message = open(&[("location", location)]).map(|_| ()).unwrap_err();
-        assert!(message.contains("\"w\"") && message.contains("not in the model's folder"), "{message}");
+        assert!(message.contains("\"w\"") && message.contains(words), "{message}");
     }
     for (entries, words) in [
         (&[("location", "none.bin")][..], "cannot be read"),
@@ -686,7 +691,7 @@ fn networks_go_to_onnx_and_come_back() {
     }
     for (network, [h, w]) in all {
         let bytes = export::export(&network).encode_to_vec();
-        let again = from_bytes(bytes, network.name(), Path::new("."), &device).unwrap();
+        let again = from_bytes(bytes, network.name(), Path::new("."), None, &device).unwrap();
         assert_eq!(again.graph().sized_by, None);
         let x = Tensor::<4>::random([2, 3, h, w], Distribution::Normal(0.0, 1.0), &device);
         let names: Vec<&str> =
@@ -800,12 +805,48 @@ fn the_good_ones_of_the_foreign_files_open() {
     assert!(files[1..3].iter().all(|file| open(file).is_ok()));
 }
 
-/// Whatever is done to a file, it is opened or refused, and what is opened runs: no panic, nothing unbounded. Runs for
-/// ten seconds, or as many as TROMPE_FUZZ_SECONDS says.
+/// Opens a file, and runs what opens, if it is small; whether it was opened, and whether it was run.
+fn tried(bytes: Vec<u8>, folder: &Path) -> (bool, bool) {
+    let Ok(network) = from_bytes(bytes, "mutated", folder, None, &Device::default()) else {
+        return (false, false);
+    };
+    let Op::Input { channels } = network.graph().nodes[0].op else { panic!("no image") };
+    let [h, w] = network.graph().size.unwrap_or([32, 32]);
+    let Ok(shapes) = network.graph().shapes([channels, h, w]) else { return (true, false) };
+    let work: usize = network
+        .graph()
+        .nodes
+        .iter()
+        .zip(&shapes)
+        .map(|(n, s)| n.op.multiply_adds(*s).saturating_add(s.iter().product()))
+        .fold(0, usize::saturating_add);
+    let small = work < 1 << 24 && channels * h * w > 0;
+    if small {
+        let x = Tensor::<4>::ones([1, channels, h, w], &Device::default());
+        network.capture(x, &[network.output()]).unwrap();
+    }
+    (true, small)
+}
+
+/// Where files that once failed are kept.
+fn fixtures() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx")
+}
+
+#[test]
+fn files_that_once_failed_are_opened_or_refused() {
+    for entry in std::fs::read_dir(fixtures()).unwrap() {
+        let path = entry.unwrap().path();
+        tried(std::fs::read(&path).unwrap(), &fixtures());
+    }
+}
+
+/// Whatever is done to a file, it is opened or refused, and what is opened runs: no panic, nothing unbounded. Of so many
+/// files as TROMPE_FUZZ_FILES says, drawn from the seed TROMPE_FUZZ_SEED. One that fails is kept among the fixtures.
 #[test]
 fn mutated_files_are_opened_or_refused() {
-    let seconds = std::env::var("TROMPE_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10);
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |n| n.parse().unwrap());
+    let (count, seed) = (number("TROMPE_FUZZ_FILES", 20_000), number("TROMPE_FUZZ_SEED", 0));
     let (network, _) = fitting();
     let mut files = vec![export::export(&network).encode_to_vec()];
     for graph in [zoo::resnet_cifar(20, 10), zoo::small_cnn(10)] {
@@ -823,37 +864,26 @@ fn mutated_files_are_opened_or_refused() {
     files.extend(foreign().iter().map(Message::encode_to_vec));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("w"), vec![0; 1 << 20]).unwrap();
-    let (mut opened, mut refused, mut run) = (0, 0, 0);
-    let mut rng = seed::rng(seconds, &"mutations");
-    while Instant::now() < end {
+    let (mut opened, mut run) = (0, 0);
+    let mut rng = seed::rng(seed, &"mutations");
+    for i in 0..count {
         let mut bytes = files[rng.random_range(0..files.len())].clone();
         mutate(&mut bytes, &mut rng);
-        let Ok(network) = from_bytes(bytes, "mutated", folder.path(), &Device::default()) else {
-            refused += 1;
-            continue;
-        };
-        opened += 1;
-        let Op::Input { channels } = network.graph().nodes[0].op else { panic!("no image") };
-        let [h, w] = network.graph().size.unwrap_or([32, 32]);
-        let Ok(shapes) = network.graph().shapes([channels, h, w]) else { continue };
-        let work: usize = network
-            .graph()
-            .nodes
-            .iter()
-            .zip(&shapes)
-            .map(|(n, s)| n.op.multiply_adds(*s).saturating_add(s.iter().product()))
-            .fold(0, usize::saturating_add);
-        if work < 1 << 24 && channels * h * w > 0 {
-            run += 1;
-            let x = Tensor::<4>::zeros([1, channels, h, w], &Device::default());
-            network.capture(x, &[network.output()]).unwrap();
+        let copy = bytes.clone();
+        match std::panic::catch_unwind(|| tried(bytes, folder.path())) {
+            Ok((open, ran)) => {
+                opened += usize::from(open);
+                run += usize::from(ran);
+            }
+            Err(_) => {
+                let path = fixtures().join(format!("mutated-{seed}-{i}.onnx"));
+                std::fs::write(&path, copy).unwrap();
+                panic!("file {i} of seed {seed} failed; it is kept as {}", path.display());
+            }
         }
     }
-    println!(
-        "{seconds} s: {} mutated files, {refused} refused, {opened} opened, {run} of them run",
-        refused + opened
-    );
-    assert!(refused > 100 && opened > 10 && run > 10);
+    println!("seed {seed}: {count} mutated files, {opened} opened, {run} of them run");
+    assert!(opened > 10 && run > 10);
 }
 
 /// A few bytes changed, taken out, put in, doubled or moved, mostly near one another.

@@ -13,7 +13,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 
 use crate::error::{Context, Error, Result};
-use crate::report::write_whole;
+use crate::files;
 
 pub type Area<'a, DB> = DrawingArea<DB, Shift>;
 pub type Drawn = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -66,7 +66,7 @@ pub fn save(folder: &Path, name: &str, figure: &impl Draw) -> Result<()> {
         figure.draw(&area).map_err(|e| failed(&e))?;
         area.present().map_err(|e| failed(&e))?;
     }
-    write_whole(&figures.join(format!("{name}.svg")), svg.as_bytes())?;
+    files::write(&figures.join(format!("{name}.svg")), svg.as_bytes())?;
 
     let mut pixels = vec![255; (w * h * 3) as usize];
     {
@@ -76,10 +76,7 @@ pub fn save(folder: &Path, name: &str, figure: &impl Draw) -> Result<()> {
         area.present().map_err(|e| failed(&e))?;
     }
     let picture = image::RgbImage::from_raw(w, h, pixels).expect("the buffer has the figure's size");
-    let mut png = std::io::Cursor::new(vec![]);
-    let path = figures.join(format!("{name}.png"));
-    picture.write_to(&mut png, image::ImageFormat::Png).on("encode", &path)?;
-    write_whole(&path, png.get_ref())
+    files::png(&figures.join(format!("{name}.png")), &picture)
 }
 
 /// Text of a size in a colour, placed by an anchor.

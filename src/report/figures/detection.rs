@@ -11,7 +11,7 @@ use super::canvas::{
 use super::{Data, Figure, Topic};
 use crate::detect::roc::{self, Stratum};
 use crate::error::Result;
-use crate::report::tables::{CLEAN, Detection, Score};
+use crate::report::tables::{CLEAN, Detection, FOOLED, OTHER, Score};
 use crate::report::unique;
 
 /// Draws the areas, the curves and the scores.
@@ -39,9 +39,7 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
             ),
             topic: Topic::Areas,
         });
-        let circuits = unique(
-            data.scores.iter().filter(|s| s.manipulated && s.circuit != CLEAN).map(|s| s.circuit.clone()),
-        );
+        let circuits = unique(data.scores.iter().filter(|s| s.manipulated).map(|s| s.circuit.clone()));
         let curves = |circuit: &String| {
             let curves =
                 detectors.iter().map(|d| roc::curve(&strata(&data.scores, circuit, d, &method))).collect();
@@ -78,12 +76,12 @@ fn strata(scores: &[Score], circuit: &str, detector: &str, method: &str) -> Vec<
         .iter()
         .filter(|s| s.circuit == circuit && s.detector == detector && s.method == method)
         .collect();
-    let of = |layer: &String, manipulated: bool| {
-        here.iter().filter(|s| s.layer == *layer && s.manipulated == manipulated).map(|s| s.score).collect()
+    let of = |layer: &String, group: &str| {
+        here.iter().filter(|s| s.layer == *layer && s.group == group).map(|s| s.score).collect()
     };
     unique(here.iter().map(|s| s.layer.clone()))
         .iter()
-        .map(|layer| Stratum { manipulated: of(layer, true), clean: of(layer, false) })
+        .map(|layer| Stratum { manipulated: of(layer, FOOLED), clean: of(layer, OTHER) })
         .collect()
 }
 
@@ -229,16 +227,16 @@ struct Strip {
 }
 
 fn strip(scores: &[Score], detector: &str, circuits: &[String], method: &str) -> Strip {
-    let of = |circuit: &String, manipulated: bool| -> Vec<f64> {
+    let of = |circuit: &String, group: &str| -> Vec<f64> {
         let wanted = |s: &&Score| {
-            s.circuit == *circuit
-                && s.detector == detector
-                && s.method == method
-                && s.manipulated == manipulated
+            s.circuit == *circuit && s.detector == detector && s.method == method && s.group == group
         };
         scores.iter().filter(wanted).filter_map(|s| s.score).collect()
     };
-    Strip { detector: detector.into(), pairs: circuits.iter().map(|c| [of(c, true), of(c, false)]).collect() }
+    Strip {
+        detector: detector.into(),
+        pairs: circuits.iter().map(|c| [of(c, FOOLED), of(c, OTHER)]).collect(),
+    }
 }
 
 /// The scores of all units.

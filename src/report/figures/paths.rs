@@ -12,6 +12,7 @@ use super::canvas::{
 };
 use super::{Data, Figure, Topic, label};
 use crate::error::Result;
+use crate::files;
 use crate::path::{Third, thirds};
 use crate::report::tables::{CLEAN, PathSimilarity};
 
@@ -185,7 +186,7 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
 
 /// What a figure of a layer's units is called after.
 fn stem(units: &str, first: bool, comparison: &(String, String)) -> String {
-    let place = if first { String::new() } else { format!("_{}", units.replace('/', "_")) };
+    let place = if first { String::new() } else { format!("_{}", files::name(units)) };
     format!("{place}_{}_{}", comparison.0, comparison.1)
 }
 

@@ -10,6 +10,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Area, Draw, Drawn, INK, PALETTE, bold, save, style, text};
 use super::{Data, Figure, Topic, label};
 use crate::error::{Context, Result};
+use crate::files;
 use crate::report::tables::{CLEAN, Exhibit, Trajectory, Visualization};
 use crate::report::unique;
 
@@ -198,7 +199,7 @@ fn grid(folder: &Path, data: &Data, layer: &str, circuit: Option<&str>) -> Resul
     };
     let name = match circuit {
         Some(circuit) => format!("visualizations_{circuit}"),
-        None => format!("visualizations_{}", layer.replace('/', "_")),
+        None => format!("visualizations_{}", files::name(layer)),
     };
     let grid = Grid { title: format!("Feature visualizations of {what}"), columns, rows };
     save(folder, &name, &grid)?;
@@ -315,7 +316,7 @@ pub fn exhibits(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
         }
         let columns = channels.iter().map(|c| format!("unit {c}")).collect();
         let grid = Grid { title: format!("Units of {layer}"), columns, rows };
-        let name = format!("exhibits_{}", layer.replace('/', "_"));
+        let name = format!("exhibits_{}", files::name(&layer));
         save(folder, &name, &grid)?;
         figures.push(Figure {
             name,

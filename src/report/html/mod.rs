@@ -10,9 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::{AutoEscape, Environment, Value, context};
 
+use super::Manifest;
 use super::figures::{Data, Figure, Topic};
-use super::{Manifest, write_whole};
 use crate::error::{Context, Result};
+use crate::files;
 
 /// What an undefined value is shown as.
 const UNDEFINED: &str = "undefined";
@@ -83,5 +84,5 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
         .get_template(template)
         .and_then(|template| template.render(context! { ..values, ..common }))
         .on("write", &path)?;
-    write_whole(&path, page.as_bytes())
+    files::write(&path, page.as_bytes())
 }

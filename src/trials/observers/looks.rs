@@ -8,7 +8,7 @@ use image::{RgbImage, imageops};
 
 use super::{ByFile, Trial, Viewer};
 use crate::data::Preprocessing;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::path::Metric;
 use crate::progress;
@@ -116,7 +116,8 @@ pub(super) fn look(work: &Work, other: Option<&Other>, trials: &[&Trial], folder
                 seen.iter_mut().zip(rows).for_each(|(seen, row)| seen.push((Look::Own(layer.clone()), row)));
             }
             if let Some(other) = other {
-                let images: Vec<RgbImage> = images.into_iter().map(|i| other.preprocessing.fit(i)).collect();
+                let fit = |image| other.preprocessing.fit(image).map_err(Error::usage);
+                let images: Vec<RgbImage> = images.into_iter().map(fit).collect::<Result<_>>()?;
                 let viewer = Viewer { network: &other.network, layers: other.layers.clone() };
                 let found = features(work, &viewer, &other.preprocessing, &images)?;
                 for (layer, rows) in other.layers.iter().zip(found) {
@@ -166,12 +167,8 @@ fn colours(image: &RgbImage) -> Vec<f32> {
 /// The other network of a study.
 pub(in crate::trials) fn other(work: &Work) -> Result<Option<Other>> {
     let Some(experiment) = &work.study.other else { return Ok(None) };
-    let network = crate::sanity_check::network(experiment, work.setting)?;
-    let settings = &work.study.settings.observers;
-    let layers = settings.other_layers.clone().unwrap_or_else(|| experiment.paths.layers.clone());
-    for layer in &layers {
-        network.channels(layer)?;
-    }
+    let (network, _) = crate::sanity_check::network(experiment, work.setting)?;
+    let layers = work.study.other_layers();
     Ok(Some(Other { network, preprocessing: experiment.preprocessing.clone(), layers }))
 }
 

@@ -20,6 +20,7 @@ use super::session::{Item, items, trials};
 use super::store::{Refusal, Store};
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::print::note;
 use crate::trials::plan::Plan;
 use crate::trials::stimuli;
 
@@ -156,7 +157,7 @@ async fn picture(State(study): State<Arc<Study>>, At(file): At<String>) -> Respo
             ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, kept)], Body::from(bytes)).into_response()
         }
         Err(e) => {
-            eprintln!("cannot read picture {file}: {e}");
+            note!("cannot read picture {file}: {e}");
             (StatusCode::NOT_FOUND, "the picture is missing\n").into_response()
         }
     }

@@ -1,6 +1,6 @@
 //! What participants answered, kept at once: each answer is on the disk before the next question is asked.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::session::{self, Item};
 use crate::error::{Context, Error, Result};
+use crate::files::{self, Lock};
+use crate::print::note;
 use crate::trials::plan::{Answer, Plan, Purpose};
 use crate::trials::responses::{self, Kind, Line, Response};
 
@@ -20,9 +22,6 @@ const PARTICIPANTS: &str = "participants.jsonl";
 
 /// What was refused, and why; in the study's folder.
 const REFUSED: &str = "refused.jsonl";
-
-/// Locked by the server of the study; in the study's folder.
-const LOCK: &str = "serve.lock";
 
 /// A participant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,7 +83,7 @@ pub(super) struct Store {
     participants: Vec<Participant>,
     responses: Vec<Response>,
     /// Nobody else writes these files as long as it is open.
-    _lock: File,
+    _lock: Lock,
 }
 
 #[derive(Serialize)]
@@ -99,20 +98,6 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-/// Locks a study's folder: two servers would take different people for the same participant.
-fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(LOCK);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).on("open", &path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
-            "{} is served already, by another `trompe serve`: take part there, or end it first",
-            folder.display()
-        ))),
-        Err(TryLockError::Error(e)) => Err(Error::failure(format!("cannot lock {}: {e}", path.display()))),
-    }
-}
-
 /// A file that grows by whole lines.
 struct Log {
     file: File,
@@ -125,13 +110,13 @@ struct Log {
 impl Log {
     /// Opens a file of lines to append to. A last line that was never finished is cut off: its answer was not acknowledged.
     fn open(path: &Path) -> Result<Self> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).on("open", path)?;
+        let mut file = files::secret(path)?;
         let mut bytes = vec![];
         file.read_to_end(&mut bytes).on("read", path)?;
         let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let mut log = Self { file, length: whole as u64, torn: whole < bytes.len() };
         if log.torn {
-            eprintln!("note: the last line of {} was never finished; it is cut off", path.display());
+            note!("note: the last line of {} was never finished; it is cut off", path.display());
             log.cut().on("write", path)?;
         }
         Ok(log)
@@ -149,9 +134,7 @@ impl Log {
         } else {
             self.torn = true;
             if let Err(e) = self.cut() {
-                eprintln!(
-                    "a line that is not whole can't be cut off: {e}; it is tried again before the next"
-                );
+                note!("a line that is not whole can't be cut off: {e}; it is tried again before the next");
             }
         }
         written
@@ -170,7 +153,8 @@ impl Log {
 impl Store {
     /// Opens a study's files, with all that was answered before; no other server may have them open.
     pub fn open(folder: &Path, plan: Plan) -> Result<Self> {
-        let lock = lock(folder)?;
+        // Two servers would take different people for the same participant.
+        let lock = Lock::take(folder)?;
         let responses = folder.join(responses::FOLDER);
         std::fs::create_dir_all(&responses).on("create", &responses)?;
         let people = responses.join(PEOPLE);
@@ -275,11 +259,11 @@ impl Store {
         let participant = self.participant(token).ok().map(|p| self.participants[p].name.clone());
         let why: String = refusal.to_string().chars().take(500).collect();
         let who = participant.as_deref().unwrap_or("a stranger");
-        eprintln!("refused what {who} sent: {why}");
+        note!("refused what {who} sent: {why}");
         let body = String::from_utf8_lossy(&body[..body.len().min(500)]).into_owned();
         let line = Refused { at: now(), participant: participant.as_deref(), why: &why, body };
         if let Err(e) = self.refused.append(&line) {
-            eprintln!("cannot write {}: {e}", self.folder.join(REFUSED).display());
+            note!("cannot write {}: {e}", self.folder.join(REFUSED).display());
         }
     }
 
@@ -302,6 +286,8 @@ impl std::fmt::Display for Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+
     use super::*;
     use crate::trials::plan::tests::matching;
     use crate::trials::settings::Session;
@@ -427,7 +413,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), plan()).unwrap();
         let error = Store::open(folder.path(), plan()).err().unwrap();
-        assert!(error.exit_code() == 2 && error.to_string().contains("served already"), "{error}");
+        assert!(error.exit_code() == 2 && error.to_string().contains("in use"), "{error}");
         drop(store);
         Store::open(folder.path(), plan()).unwrap();
     }

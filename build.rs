@@ -1,0 +1,19 @@
+//! Tells the program which commit it is built from.
+
+use std::process::Command;
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output =
+        Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_string())
+}
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    // Each commit, and each change of branch, adds a line to this file.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
+        println!("cargo::rerun-if-changed={log}");
+    }
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_default();
+    println!("cargo::rustc-env=TROMPE_COMMIT={commit}");
+}
