@@ -9,11 +9,14 @@ fn git(arguments: &[&str]) -> Option<String> {
 }
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    for part in ["build.rs", "src", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={part}");
+    }
     // Each commit, and each change of branch, adds a line to this file.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo::rerun-if-changed={log}");
     }
-    let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_default();
+    // With "-dirty" behind it, where the program is not the commit's.
+    let commit = git(&["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]).unwrap_or_default();
     println!("cargo::rustc-env=TROMPE_COMMIT={commit}");
 }

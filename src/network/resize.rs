@@ -168,6 +168,18 @@ mod tests {
         assert!(aligned.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{aligned:?}");
         let nearest = Interpolation::Nearest(Rounding::PreferFloor);
         assert_eq!(enlarged(nearest, HalfPixel), [1.0, 1.0, 3.0, 3.0]);
+        // PyTorch's Upsample(scale_factor=1.5, align_corners=True) on 0, 7, 14 gives 4 values, the last of them the last.
+        let resize = Resize {
+            target: Target::Scale([1.0, 1.5]),
+            interpolation: Interpolation::Linear,
+            coordinates: AlignCorners,
+        };
+        let x = Tensor::from_data(TensorData::new(vec![0f32, 7.0, 14.0], [1, 1, 1, 3]), &Device::default());
+        let four: Vec<f32> = resize.apply(x).into_data().try_to_vec().unwrap();
+        assert!(
+            four.iter().zip([0.0, 14.0 / 3.0, 28.0 / 3.0, 14.0]).all(|(a, b)| (a - b).abs() < 1e-5),
+            "{four:?}"
+        );
         // Weights at a quarter with a = -0.75 (Keys): -0.1055, 0.8789, 0.2617, -0.0352; the ends are repeated.
         let cubic = enlarged(Interpolation::Cubic(-0.75), HalfPixel);
         assert!((cubic[1] - (0.7734 + 3.0 * 0.2266)).abs() < 1e-3, "{cubic:?}");

@@ -224,10 +224,8 @@ impl<'a> Image<'a> {
             *fixed = dim.value.filter(|&v| v > 0);
         }
         // As TensorFlow has them, and exporters that keep its order.
-        let channels_last = dims.len() == 4
-            && matches!(fixed[3], Some(1 | 3))
-            && !matches!(fixed[1], Some(1 | 3))
-            && fixed[1].is_none_or(|rows| rows > 4);
+        let side = |d: usize| fixed[d].is_none_or(|n: i64| n >= 8);
+        let channels_last = dims.len() == 4 && matches!(fixed[3], Some(1 | 3)) && side(1) && side(2);
         let axes = match channels_last {
             true => {
                 fixed = [fixed[0], fixed[3], fixed[1], fixed[2]];

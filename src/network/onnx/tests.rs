@@ -573,6 +573,124 @@ fn values_in_other_files_are_read_from_the_models_folder_alone() {
     }
 }
 
+/// A file that normalizes batches.
+fn normalizing(opset: i64, variance: f32, more: &[&str]) -> proto::Model {
+    let mut norm = node("norm", "BatchNormalization", &["x", "s", "b", "m", "v"], "y");
+    norm.output.extend(more.iter().map(|o| o.to_string()));
+    let parameter = |name: &str, value: f32| tensor(name, &[1], &[value]);
+    let parameters =
+        vec![parameter("s", 1.0), parameter("b", 0.0), parameter("m", 0.5), parameter("v", variance)];
+    let mut model = file(vec![norm], parameters);
+    model.opset_import[0].version = Some(opset);
+    model
+}
+
+#[test]
+fn batch_norms_in_training_mode_are_refused_in_every_version() {
+    for opset in 7..=17 {
+        assert!(open(&normalizing(opset, 2.0, &[])).is_ok(), "opset {opset}");
+    }
+    for opset in [7, 9, 13] {
+        refused(&normalizing(opset, 2.0, &["m2", "v2", "m3", "v3"]), &["norm", "training mode"]);
+    }
+    refused(&normalizing(6, 2.0, &[]), &["version 6", "7 and later", "version_converter"]);
+    refused(&normalizing(17, -2.0, &[]), &["norm", "variance -2"]);
+}
+
+/// Numbers that a layer can't compute with are refused by the node's and the number's name.
+#[test]
+fn numbers_out_of_a_file_are_within_what_operators_take() {
+    let lrn = |name: &str, value: f32| {
+        file(vec![float(int(node("lrn", "LRN", &["x"], "y"), "size", 3), name, value)], vec![])
+    };
+    assert!(open(&lrn("beta", 0.75)).is_ok());
+    for (name, value) in [
+        ("beta", 1e30),
+        ("beta", -1.0),
+        ("alpha", -1e-4),
+        ("bias", -2.0),
+        ("beta", f32::NAN),
+        ("alpha", f32::INFINITY),
+    ] {
+        refused(&lrn(name, value), &["LRN \"lrn\"", name]);
+    }
+    for (operator, name) in [("LeakyRelu", "alpha"), ("Elu", "alpha"), ("HardSigmoid", "beta")] {
+        let model = file(vec![float(node("a", operator, &["x"], "y"), name, f32::INFINITY)], vec![]);
+        refused(&model, &[operator, "\"a\"", name]);
+    }
+    for value in [f32::NAN, f32::NEG_INFINITY] {
+        let conv = node("c", "Conv", &["x", "w"], "y");
+        refused(&file(vec![conv], vec![tensor("w", &[1, 1, 1, 1], &[value])]), &["Conv \"c\"", "numbers"]);
+    }
+    let norm = |epsilon| {
+        let mut model = normalizing(17, 2.0, &[]);
+        let graph = model.graph.as_mut().unwrap();
+        graph.node[0] = float(graph.node[0].clone(), "epsilon", epsilon);
+        model
+    };
+    refused(&norm(0.0), &["BatchNormalization", "epsilon"]);
+    assert!(open(&norm(1e-3)).is_ok());
+}
+
+#[test]
+fn of_several_outputs_one_is_taken_and_the_others_are_told() {
+    let nodes = vec![node("first", "Relu", &["x"], "y"), node("second", "Tanh", &["y"], "z")];
+    let mut model = file(nodes, vec![]);
+    model.graph.as_mut().unwrap().output.push(value("z", &[1, 1, 4, 4]));
+    let up_to = |output: Option<&str>| {
+        from_bytes(model.encode_to_vec(), "test", Path::new("."), output, &Device::default())
+    };
+    let network = up_to(None).unwrap();
+    assert_eq!(network.output(), "first");
+    assert!(network.notes()[0].contains("y, z") && network.notes()[0].contains("--output"));
+    // By the value's name or the node's.
+    for output in ["z", "second"] {
+        assert_eq!(up_to(Some(output)).unwrap().output(), "second");
+    }
+    let message = up_to(Some("secnd")).unwrap_err();
+    assert!(message.contains("did you mean \"second\"?"), "{message}");
+    // What lies behind the output is not asked for.
+    let strange = vec![node("first", "Relu", &["x"], "y"), node("head", "NonMaxSuppression", &["y"], "z")];
+    let mut model = file(strange, vec![]);
+    model.graph.as_mut().unwrap().output = vec![value("z", &[1])];
+    refused(&model, &["NonMaxSuppression", "--output LAYER"]);
+    let bytes = model.encode_to_vec();
+    let network = from_bytes(bytes, "test", Path::new("."), Some("first"), &Device::default()).unwrap();
+    assert_eq!(network.output(), "first");
+}
+
+/// As tf2onnx writes them.
+#[test]
+fn images_with_channels_last_are_understood() {
+    let nodes = vec![
+        with(node("t", "Transpose", &["x"], "a"), "perm", &[0, 3, 1, 2]),
+        node("c", "Conv", &["a", "w"], "y"),
+    ];
+    let mut model = file(nodes, vec![tensor("w", &[1, 3, 1, 1], &[1.0, 10.0, 100.0])]);
+    for side in [16, -1] {
+        model.graph.as_mut().unwrap().input = vec![value("x", &[-1, side, side, 3])];
+        let network = open(&model).unwrap();
+        assert_eq!(network.graph().image_channels(), 3);
+        let x = Tensor::from_data(TensorData::new(vec![1f32, 2.0, 3.0], [1, 3, 1, 1]), &Device::default());
+        let x = x.repeat_dim(2, 16).repeat_dim(3, 16);
+        assert_eq!(numbers(network.capture(x, &["c"]).unwrap().remove(0))[0], 321.0);
+    }
+}
+
+/// A map that is the output keeps its size free on the way through a file.
+#[test]
+fn a_fully_convolutional_network_stays_free_in_size() {
+    let mut g = Graph::new("fully", 3);
+    g.then("conv", Op::conv(3, 5, 3, 2, 1));
+    let network = Network::new(g, &mut seed::rng(0, &0), &Device::default()).unwrap();
+    let bytes = export::export(&network).encode_to_vec();
+    let again = from_bytes(bytes, "fully", Path::new("."), None, &Device::default()).unwrap();
+    assert_eq!(again.graph().layers().collect::<Vec<_>>(), ["conv"]);
+    for side in [100, 224] {
+        assert_eq!(again.graph().shape_of("conv", [3, side, side]).unwrap(), [5, side / 2, side / 2]);
+    }
+}
+
 /// Every kind of layer.
 fn menagerie() -> Graph {
     let mut g = Graph::new("menagerie", 3);
