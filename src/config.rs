@@ -145,6 +145,11 @@ impl Visualization {
                 return Err("classes is empty; name some, or leave it out for all".into());
             }
         }
+        if self.optimization.diversity.is_some() {
+            return Err("optimization.diversity has no effect here, where each picture is optimized by itself: it belongs \
+                        in a trials file"
+                .into());
+        }
         self.optimization.check().map_err(|e| format!("optimization.{e}"))
     }
 }
@@ -199,10 +204,8 @@ impl Experiment {
 
     /// The layers that it names.
     pub fn layers(&self) -> Vec<String> {
-        let diversity = |settings: &visualize::Settings| settings.diversity.as_ref()?.layer.clone();
         let mut all = self.paths.layers.clone();
         all.extend(self.visualization.layer.clone());
-        all.extend(diversity(&self.visualization.optimization));
         all.extend(self.hidden.iter().map(|hidden| hidden.layer.clone()));
         all.extend(self.audit.iter().flat_map(|audit| audit.layers.clone()));
         all.extend(self.detect.iter().flat_map(detect::Settings::layers));

@@ -192,7 +192,7 @@ fn a_network_from_outside_is_audited() {
     assert!(suspects.iter().all(|r| r["honest_units"] == "8"), "{suspects:?}");
     let page = std::fs::read_to_string(experiment.path("results/few/report.html")).unwrap();
     assert!(page.contains("too few honest units") && !page.contains("no sign of manipulation"));
-    run(&["audit", "honest.safetensors", "--layers", "conv9"]).expect_error(2, &["conv9", "bn6"]);
+    run(&["audit", "honest.safetensors", "--layers", "conv9"]).expect_error(2, &["conv9", "conv6"]);
     run(&["audit", "nothing.safetensors", "--layers", "bn6"]).expect_error(2, &["nothing.safetensors"]);
 }
 

@@ -84,26 +84,35 @@ impl Settings {
     }
 }
 
+/// Refuses a layer that silent units can't stand in.
+///
+/// # Errors
+/// Usage, if the layer is neither an ungrouped convolution nor linear.
+pub fn goes_into(network: &Network, layer: &str) -> Result<()> {
+    match &network.graph().nodes[network.graph().position(layer)?].op {
+        Op::Conv { groups: 1, .. } | Op::Linear { .. } => Ok(()),
+        _ => Err(Error::usage(format!(
+            "layer \"{layer}\" of network {}: silent units go beside the filters of an ungrouped convolution or a linear \
+             layer",
+            network.name()
+        ))),
+    }
+}
+
 /// The mean input patch `[in, kh, kw]` of a layer over all positions of its filter and all images, of its inputs
 /// `[N, C, H, W]`.
 ///
 /// # Errors
 /// Usage, if the layer is neither an ungrouped convolution nor linear.
 pub fn mean_patch(network: &Network, layer: &str, inputs: Tensor<4>) -> Result<Vec<f32>> {
+    goes_into(network, layer)?;
     let [_, c, h, w] = inputs.dims();
     let node = &network.graph().nodes[network.graph().position(layer)?];
     let (kernel, stride, padding, dilation) = match &node.op {
         Op::Conv { kernel, stride, padding, dilation, groups: 1, .. } => {
             (*kernel, *stride, *padding, *dilation)
         }
-        Op::Linear { .. } => ([1, 1], [1, 1], Padding::Symmetric([0, 0]), [1, 1]),
-        _ => {
-            return Err(Error::usage(format!(
-                "layer \"{layer}\" of network {}: silent units go beside the filters of an ungrouped convolution or a \
-                 linear layer",
-                network.name()
-            )));
-        }
+        _ => ([1, 1], [1, 1], Padding::Symmetric([0, 0]), [1, 1]),
     };
     let around = padding.around([h, w], kernel, stride, dilation);
     let [oh, ow] = [(h, 0), (w, 1)].map(|(size, d)| {

@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::error::{Error, Result};
-use crate::print::say;
+use crate::error::{Context, Error, Result};
+use crate::print::{note, say};
 use crate::report::Manifest;
 use crate::report::baseline::{Measured, compare, lacking, read, renew, write};
 use crate::report::figures::Data;
@@ -37,10 +37,40 @@ fn measured(results: &Path) -> Result<Vec<Measured>> {
 }
 
 impl Arguments {
+    /// Refuses repeats that are no further runs of the experiment, and tells those that are the same run again: tolerances
+    /// come out too small.
+    fn check_repeats(&self) -> Result<()> {
+        let (mut seeds, mut folders) = (vec![], vec![]);
+        let mut name = None;
+        for folder in std::iter::once(&self.results).chain(&self.repeats) {
+            let manifest = Manifest::read(folder)?;
+            let own = manifest.config["experiment"]["name"].clone();
+            let wrong = |what: String| Error::usage(format!("--repeats: {} {what}", folder.display()));
+            if name.get_or_insert_with(|| own.clone()) != &own {
+                return Err(wrong(format!("holds results of another experiment ({own})")));
+            }
+            let place = folder.canonicalize().on("find", folder)?;
+            if folders.contains(&place) {
+                return Err(wrong("is named twice".into()));
+            }
+            if seeds.contains(&manifest.seed) {
+                note!(
+                    "note: {} has the seed {} of another folder, so that it says nothing of what seeds do",
+                    folder.display(),
+                    manifest.seed
+                );
+            }
+            folders.push(place);
+            seeds.push(manifest.seed);
+        }
+        Ok(())
+    }
+
     pub fn run(self) -> Result<()> {
         let metrics = measured(&self.results)?;
         if self.update {
             let old = if self.baseline.is_file() { Some(read(&self.baseline)?) } else { None };
+            self.check_repeats()?;
             let repeats = self.repeats.iter().map(|folder| measured(folder)).collect::<Result<Vec<_>>>()?;
             let renewed = renew(&self.baseline, old.as_deref(), &metrics, &repeats)?;
             write(&self.baseline, &renewed)?;

@@ -271,6 +271,24 @@ impl Source {
         Ok(hash.finalize().to_hex()[..32].to_string())
     }
 
+    /// Whether some of the images of one source are also another's.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Scenes { split: a, .. }, Self::Scenes { split: b, .. }) => a == b,
+            (Self::Folder { path: a, .. }, Self::Folder { path: b, .. }) => a == b,
+            (
+                Self::Cifar10 { path: a, skip: i, images: n },
+                Self::Cifar10 { path: b, skip: j, images: m },
+            ) => {
+                let end = |skip: usize, images: Option<usize>| {
+                    images.map_or(usize::MAX, |n| skip.saturating_add(n))
+                };
+                a == b && *i < end(*j, *m) && *j < end(*i, *n)
+            }
+            _ => false,
+        }
+    }
+
     /// The same source with no more than about `images` images, where it can be told beforehand.
     pub fn at_most(&self, images: usize) -> Self {
         match self {

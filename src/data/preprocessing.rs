@@ -1,6 +1,8 @@
 //! What is done to an image before a network sees it.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use fast_image_resize::images::Image;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{RgbImage, imageops};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +33,17 @@ pub struct Preprocessing {
     pub mean: [f32; 3],
     #[serde(default = "ones")]
     pub std: [f32; 3],
+}
+
+/// An image at another size, to the last grey level as Pillow has it, and with it torchvision.
+fn resized(image: RgbImage, w: u32, h: u32) -> Result<RgbImage, String> {
+    let (from_w, from_h) = image.dimensions();
+    let from =
+        Image::from_vec_u8(from_w, from_h, image.into_raw(), PixelType::U8x3).map_err(|e| e.to_string())?;
+    let mut to = Image::new(w, h, PixelType::U8x3);
+    let bilinear = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    Resizer::new().resize(&from, &mut to, &bilinear).map_err(|e| e.to_string())?;
+    RgbImage::from_raw(w, h, to.into_vec()).ok_or_else(|| "it can't be resized".into())
 }
 
 /// The largest side that images are resized or cropped to.
@@ -86,7 +99,7 @@ impl Preprocessing {
                 return Err(format!("{w}x{h} pixels would be {side}x{long} once resized"));
             }
             let (w, h) = if w <= h { (side, long as u32) } else { (long as u32, side) };
-            image = imageops::resize(&image, w, h, imageops::FilterType::Triangle);
+            image = resized(image, w, h)?;
         }
         if let Some(side) = self.crop {
             let (w, h) = image.dimensions();

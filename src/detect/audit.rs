@@ -10,7 +10,7 @@ use crate::files;
 use crate::network;
 use crate::report::tables;
 use crate::report::{Manifest, Results, described};
-use crate::sanity_check::{Model, Run, Setting, blueprint, fits, model, room, visualizable};
+use crate::sanity_check::{Model, Run, Setting, blueprint, fits, model, room, scarce, visualizable};
 use crate::seed;
 use crate::visualize::faults;
 
@@ -78,6 +78,10 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     room(setting, 2 * units * settings.pictures, &experiment.visualization.optimization)?;
     let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
     run.note_data(&mut results);
+    if let [first, _, ..] = &settings.methods()[..] {
+        results.warn(format!("an audit visualizes by one method, here the first: \"{}\"", first.name));
+    }
+    scarce("detect.natural_images", settings.natural_images, run.validation().samples.len(), &mut results);
     let audited = results.stage("network", || model(experiment, setting))?;
     audited.noted("unknown", &mut results);
     if itself {

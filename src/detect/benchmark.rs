@@ -18,7 +18,7 @@ use crate::network::Network;
 use crate::path::Metric;
 use crate::report::tables::{self, CLEAN, FOOLED, OTHER};
 use crate::report::{Manifest, Results, described, unique};
-use crate::sanity_check::{Model, Run, Setting, blueprint, model, room};
+use crate::sanity_check::{Model, Run, Setting, blueprint, model, room, scarce};
 use crate::seed;
 use crate::visualize::{Request, Visualization, faults, milestones};
 
@@ -133,6 +133,28 @@ pub fn run(
     run.note_data(&mut results);
     let mut benchmark = Benchmark::new(settings);
 
+    for (there, key) in [
+        (!experiment.circuits.is_empty(), "circuits"),
+        (!experiment.hidden.is_empty(), "[[hidden]]"),
+        (experiment.audit.is_some(), "[audit]"),
+    ] {
+        if there {
+            results.warn(format!(
+                "{key} of the experiment is for `sanity-check`: `detect` does nothing with it"
+            ));
+        }
+    }
+    for drawn in &drawn {
+        let wanted = [settings.manipulated, settings.clean];
+        let got = [drawn.manipulated.len(), drawn.clean.len()];
+        if got != wanted {
+            results.warn(format!(
+                "of {} {} units are fooled and {} are others, not {} and {}: it has no more",
+                drawn.layer, got[0], got[1], wanted[0], wanted[1]
+            ));
+        }
+    }
+    scarce("detect.natural_images", settings.natural_images, run.validation().samples.len(), &mut results);
     let clean = results.stage("network", || model(experiment, setting))?;
     clean.noted(CLEAN, &mut results);
     run.accuracy(&clean, CLEAN, None, &mut results)?;

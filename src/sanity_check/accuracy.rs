@@ -152,7 +152,7 @@ impl Run<'_> {
                     .fold(0.0, f64::max)
             };
             let switched = after.iter().filter(|a| a.on).count();
-            let seen = made_with == Some(source);
+            let seen = made_with.is_some_and(|made_with| made_with.overlaps(source));
             behaviour.push(tables::Behaviour {
                 network: self.network.clone(),
                 circuit: circuit.name().into(),

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::Cache;
-use crate::circuit::Circuit;
+use crate::circuit::{Circuit, silent};
 use crate::config::Experiment;
 use crate::data::{Dataset, Preprocessing, Source};
 use crate::error::{Error, Result};
@@ -57,6 +57,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
     let config = serde_json::json!({ "experiment": described(experiment), "circuits": described(&circuits) });
     let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
     run.note_data(&mut results);
+    run.note_what_is_scarce(&mut results)?;
     let clean = results.stage("network", || model(experiment, setting))?;
     clean.noted(tables::CLEAN, &mut results);
     let before = run.accuracy(&clean, tables::CLEAN, None, &mut results)?;
@@ -234,6 +235,9 @@ impl<'a> Run<'a> {
         let unit = |layer: &str, channel: usize| Unit { layer: layer.into(), channel }.check(network);
         for circuit in circuits {
             let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
+            if let Circuit::Silent(silent) = circuit {
+                silent::goes_into(network, &silent.layer).map_err(named)?;
+            }
             if let Circuit::Gate(gate) = circuit
                 && gate.offset.is_some_and(|offset| offset % network.channels(&gate.layer).unwrap_or(1) == 0)
             {
@@ -307,6 +311,29 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Notes what is asked for more of than there is.
+    fn note_what_is_scarce(&self, results: &mut Results) -> Result<()> {
+        let experiment = self.experiment;
+        let network = blueprint(experiment, self.setting)?;
+        for hidden in &experiment.hidden {
+            let key = format!("hidden.units of {}", hidden.layer);
+            scarce(&key, hidden.units, network.channels(&hidden.layer)?, results);
+        }
+        if let Some(audit) = &experiment.audit {
+            for layer in &audit.layers {
+                let key = format!("audit.units_per_layer of {layer}");
+                scarce(&key, audit.units_per_layer, network.channels(layer)?, results);
+            }
+        }
+        let validation = self.validation();
+        for class in &validation.classes {
+            let there = validation.samples.iter().filter(|s| s.label == class.index).count();
+            let key = format!("paths.images_per_class of {}", class.name);
+            scarce(&key, experiment.paths.images_per_class, there, results);
+        }
+        Ok(())
+    }
+
     /// What decides a data set: where it comes from, and the files there.
     pub(crate) fn identity(&self, source: &Source) -> (Source, String) {
         let known = self.datasets.iter().find(|(known, _)| known == source);
@@ -365,6 +392,13 @@ impl<'a> Run<'a> {
         results.table(&self.resemblance)?;
         results.table(&self.silence)?;
         results.table(&self.paths)
+    }
+}
+
+/// Notes that fewer are at hand than were asked for.
+pub(crate) fn scarce(key: &str, wanted: usize, there: usize, results: &mut Results) {
+    if there < wanted {
+        results.warn(format!("{key} is {wanted}, and there are {there}: all of them are taken"));
     }
 }
 

@@ -35,7 +35,10 @@ pub(crate) fn untrained(experiment: &Experiment, setting: &Setting) -> Result<Ne
 /// The same as it is measured: with batch norms folded into the convolutions before them, but for convolutions that are
 /// asked for by name.
 pub(crate) fn blueprint(experiment: &Experiment, setting: &Setting) -> Result<Network> {
-    Ok(untrained(experiment, setting)?.fold_batch_norm_but(&named(experiment, setting)))
+    let network = untrained(experiment, setting)?;
+    // Folding takes names away, and a wrong name is to be set beside all of them.
+    setting.layers.iter().try_for_each(|layer| network.graph().position(layer).map(drop))?;
+    Ok(network.fold_batch_norm_but(&named(experiment, setting)))
 }
 
 /// All layers that the experiment or the command names.

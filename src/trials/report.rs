@@ -244,18 +244,21 @@ fn diversity_rows(plan: &Plan, rows: &[Diversity]) -> Vec<Vec<String>> {
     for depth in &plan.depths {
         for kind in ["visualizations", "without the term", "natural"] {
             let of: Vec<&Diversity> = rows.iter().filter(|r| r.depth == *depth && r.kind == kind).collect();
-            let mean = |value: &dyn Fn(&Diversity) -> Option<f64>| {
+            let mean = |value: &dyn Fn(&Diversity) -> Option<f64>, digits: usize| {
                 let values: Vec<f64> = of.iter().filter_map(|r| value(r)).collect();
-                values.iter().sum::<f64>() / values.len() as f64
+                match values.is_empty() {
+                    true => "undefined".into(),
+                    false => format!("{:.digits$}", values.iter().sum::<f64>() / values.len() as f64),
+                }
             };
             if !of.is_empty() {
                 all.push(vec![
                     depth.clone(),
                     kind.to_string(),
                     of.len().to_string(),
-                    format!("{:.3}", mean(&|r| r.features)),
-                    format!("{:.3}", mean(&|r| r.pixels)),
-                    format!("{:.2}", mean(&|r| Some(r.activation))),
+                    mean(&|r| r.features, 3),
+                    mean(&|r| r.pixels, 3),
+                    mean(&|r| Some(r.activation), 2),
                 ]);
             }
         }

@@ -64,6 +64,13 @@ impl Study {
 pub fn serve(folder: &Path, port: u16, ready: impl FnOnce(Address)) -> Result<()> {
     let plan = Plan::read(folder)?;
     let pictures = plan.trials.iter().flat_map(|t| t.pictures()).cloned().collect();
+    let missing = |file: &&String| !folder.join(stimuli::FOLDER).join(file).is_file();
+    if let Some(file) = plan.trials.iter().flat_map(|t| t.pictures()).find(missing) {
+        return Err(Error::failure(format!(
+            "{} is missing, and trials show it: make the study again with `trompe trials`",
+            folder.join(stimuli::FOLDER).join(file).display()
+        )));
+    }
     let trials = trials(&items(&plan, 0)).count();
     let store = Mutex::new(Store::open(folder, plan)?);
     let study = Arc::new(Study { folder: folder.into(), pictures, trials, store });
