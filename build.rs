@@ -16,7 +16,7 @@ fn main() {
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo::rerun-if-changed={log}");
     }
-    // With "-dirty" behind it, where the program is not the commit's.
+    // With "-dirty" behind it, where a file of the repository has been changed since.
     let commit = git(&["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]).unwrap_or_default();
     println!("cargo::rustc-env=TROMPE_COMMIT={commit}");
 }

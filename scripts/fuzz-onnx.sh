@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Changes good ONNX files at random, opens what comes out and runs what opens: nothing may panic, hang, or take memory
-# without bound. Ten seeds of 100,000 files by default; a file that fails is kept in tests/fixtures/onnx/, and from then on
-# every `cargo test` opens it.
+# without bound. Ten seeds of 100,000 files by default; a file that makes it panic is kept in tests/fixtures/onnx/, and from
+# then on every `cargo test` opens it.
 #
 #     scripts/fuzz-onnx.sh [FILES [SEED …]]
 set -euo pipefail

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::files::{self, Unfinished};
 
 /// Part of every key: raise it when code changes what the same settings make.
@@ -56,7 +56,12 @@ impl Cache {
         {
             return Ok(found);
         }
-        std::fs::create_dir_all(&folder).on("create", &folder)?;
+        std::fs::create_dir_all(&folder).map_err(|e| {
+            Error::failure(format!(
+                "cannot create {}: {e}; name another place for what is kept with --cache or TROMPE_CACHE",
+                folder.display()
+            ))
+        })?;
         let unfinished = Unfinished::beside(&path)?;
         let made = make(unfinished.at())?;
         unfinished.finish()?;
@@ -94,7 +99,6 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn makes_once_and_never_keeps_what_failed() {

@@ -41,6 +41,9 @@ pub struct Experiment {
     pub audit: Option<Audit>,
     /// Which detectors are set against which circuits.
     pub detect: Option<detect::Settings>,
+    /// Further layers that are asked for by name: by a command, a circuit or a trials file.
+    #[serde(skip)]
+    pub named: Vec<String>,
 }
 
 /// Which network: an architecture, or a file that holds a network.
@@ -210,6 +213,7 @@ impl Experiment {
         all.extend(self.audit.iter().flat_map(|audit| audit.layers.clone()));
         all.extend(self.detect.iter().flat_map(detect::Settings::layers));
         all.extend(self.network.output.clone());
+        all.extend(self.named.iter().cloned());
         all
     }
 

@@ -12,7 +12,7 @@ pub enum Error {
     #[error("{0}")]
     Failure(String),
     /// Ctrl-C. What was finished is kept. Exit code 130.
-    #[error("interrupted; finished stages are kept, and the same command resumes from them")]
+    #[error("interrupted; what was finished is kept")]
     Interrupted,
 }
 

@@ -49,18 +49,27 @@ impl Unfinished {
     /// Usage, if something other than a file is there; failure, if the folder can't be written to.
     pub fn beside(path: &Path) -> Result<Self> {
         // A link stays one; what it leads to is replaced.
-        let path = if path.is_symlink() { path.canonicalize().on("write", path)? } else { path.into() };
+        let path = match path.is_symlink() {
+            true => path.canonicalize().map_err(|e| {
+                Error::usage(format!(
+                    "{} is a link that leads nowhere ({e}): name another file",
+                    path.display()
+                ))
+            })?,
+            false => path.into(),
+        };
         plain(&path)?;
         // Who writes by name may go by its ending.
         let ending = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".unfinished-").suffix(&ending);
+        builder.prefix(UNFINISHED).suffix(&ending);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
-        let file = builder.tempfile_in(folder_of(&path)).on("write", &path)?;
+        // The name that it has meanwhile says nothing to anybody.
+        let file = builder.tempfile_in(folder_of(&path)).map_err(|e| e.kind()).on("write", &path)?;
         Ok(Self { file, path })
     }
 
@@ -92,9 +101,15 @@ impl Write for Unfinished {
     }
 }
 
-/// Refuses to replace what is no file: a folder, a device, a pipe.
+/// Refuses to replace what is no file (a folder, a device, a pipe) or is protected.
 fn plain(path: &Path) -> Result<()> {
+    if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(Error::usage(format!("{} is a folder: name a file to write", path.display())));
+    }
     match std::fs::metadata(path) {
+        Ok(there) if there.is_file() && there.permissions().readonly() => {
+            Err(Error::failure(format!("{} is write-protected: name another file", path.display())))
+        }
         Ok(there) if !there.is_file() => {
             let what = if there.is_dir() { "a folder" } else { "no plain file" };
             Err(Error::usage(format!("{} is {what}: name a file to write", path.display())))
@@ -144,8 +159,11 @@ pub(crate) fn writable(path: &Path) -> Result<()> {
 /// # Errors
 /// Failure, naming it.
 pub(crate) fn folder(path: &Path) -> Result<()> {
+    if path.exists() && !path.is_dir() {
+        return Err(Error::failure(format!("{} is no folder: name one, or a new one", path.display())));
+    }
     std::fs::create_dir_all(path).on("create the folder", path)?;
-    tempfile::tempfile_in(path).on("write in the folder", path).map(drop)
+    tempfile::tempfile_in(path).map_err(|e| e.kind()).on("write in the folder", path).map(drop)
 }
 
 /// Refuses work whose results would not fit where they are to be. `folder` need not be there yet.
@@ -196,6 +214,14 @@ pub(crate) fn name(words: &str) -> String {
 /// The lock that a folder is filled under.
 const LOCK: &str = ".lock";
 
+/// What names of files begin with that are not finished.
+const UNFINISHED: &str = ".unfinished-";
+
+/// Whether a file of a folder is none of its contents: its lock, or what a process left that was killed.
+pub(crate) fn is_aside(name: &std::ffi::OsStr) -> bool {
+    Lock::is(name) || name.to_string_lossy().starts_with(UNFINISHED)
+}
+
 /// Held by who fills a folder: nobody else does meanwhile.
 #[derive(Debug)]
 pub(crate) struct Lock(#[allow(dead_code)] File);
@@ -206,18 +232,18 @@ impl Lock {
         name == LOCK
     }
 
-    /// Locks a folder.
+    /// Locks a folder; `instead` says what to do where it is locked already.
     ///
     /// # Errors
     /// Usage, if another process has it locked; failure, if it can't be.
-    pub fn take(folder: &Path) -> Result<Self> {
+    pub fn take(folder: &Path, instead: &str) -> Result<Self> {
         let path = folder.join(LOCK);
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).open(&path).on("open", &path)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(Error::usage(format!(
-                "{} is in use: another trompe is at work in it; wait for it, or give another folder",
+                "{} is in use: another trompe is at work in it; {instead}",
                 folder.display()
             ))),
             Err(TryLockError::Error(e)) => {
@@ -302,9 +328,9 @@ mod tests {
     #[test]
     fn a_folder_is_locked_once() {
         let folder = tempfile::tempdir().unwrap();
-        let lock = Lock::take(folder.path()).unwrap();
-        assert_eq!(Lock::take(folder.path()).unwrap_err().exit_code(), 2);
+        let lock = Lock::take(folder.path(), "wait").unwrap();
+        assert_eq!(Lock::take(folder.path(), "wait").unwrap_err().exit_code(), 2);
         drop(lock);
-        Lock::take(folder.path()).unwrap();
+        Lock::take(folder.path(), "wait").unwrap();
     }
 }

@@ -11,8 +11,11 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use burn::tensor::Device;
 use common::{Experiment, Need};
 use serde_json::{Value, json};
+use trompe::network::{Graph, Network, Op};
+use trompe::seed;
 
 const CONFIG: &str = r#"
 name = "study"
@@ -221,6 +224,36 @@ fn mistakes_in_a_trials_file() {
     }
     experiment.trompe(&["observe", "configs"]).expect_error(2, &["configs", "trompe trials"]);
     experiment.trompe(&["serve", "configs"]).expect_error(2, &["configs", "trompe trials"]);
+}
+
+/// An observer's network has layers of its own.
+fn a_network_of_another_architecture_looks_on() {
+    let experiment = Experiment::new();
+    experiment.edit("configs/fool.toml", "images = 60", "images = 150");
+    let mut graph = Graph::new("foreign", 3);
+    graph.then("stem", Op::conv(3, 6, 5, 4, 2));
+    graph.then("second", Op::Relu);
+    graph.then("scores", Op::GlobalAvgPool);
+    let network = Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap();
+    network.save(&experiment.path("foreign.safetensors")).unwrap();
+    let text = std::fs::read_to_string(experiment.path("configs/fool.toml")).unwrap();
+    experiment.write("configs/other.toml", &text);
+    let builder = "builder = \"small-cnn\"\nclasses = 10";
+    experiment.edit("configs/other.toml", builder, "file = \"foreign.safetensors\"");
+    experiment.write("configs/study.toml", CONFIG);
+    let own = "other_seed = 3\nother_layers = [\"relu3\"]";
+    experiment.edit("configs/study.toml", own, "other = \"other.toml\"\nother_layers = [\"stem\"]");
+    let trials = ["trials", "--config", "configs/study.toml", "--data", "."];
+    experiment.trompe(&trials).expect_success();
+    let accuracy = rows(&experiment.path("results/study/accuracy.csv"));
+    assert!(accuracy.iter().any(|row| row["observer"].contains("stem")), "{accuracy:?}");
+    let manifest = std::fs::read_to_string(experiment.path("results/study/manifest.json")).unwrap();
+    assert!(manifest.contains("\"circuit\": \"observer\""));
+    // A layer that it lacks is told before anything is trained.
+    std::fs::remove_dir_all(experiment.path("results")).unwrap();
+    experiment.edit("configs/study.toml", "[\"stem\"]", "[\"stern\"]");
+    experiment.trompe(&trials).expect_error(2, &["foreign", "stern", "did you mean \"stem\""]);
+    assert!(!experiment.path("results/.cache/networks").exists());
 }
 
 /// A server of a study; it ends with it.
@@ -732,6 +765,7 @@ fn main() {
             the_same_seed_makes_the_same_study_from_nothing,
         ),
         ("mistakes_in_a_trials_file", None, mistakes_in_a_trials_file),
+        ("a_network_of_another_architecture_looks_on", None, a_network_of_another_architecture_looks_on),
         (
             "the_server_gives_and_takes_nothing_but_the_study",
             None,

@@ -64,7 +64,7 @@ fn what_is_wrong_with_weights_is_said_by_pytorchs_names() {
     for (name, words) in [
         ("nan.pth", &["conv.bias", "NaN"][..]),
         ("negative_variance.pth", &["bn.running_var", "-1"]),
-        ("too_large.pth", &["fc.bias", "inf", "32 bits"]),
+        ("too_large.pth", &["fc.bias", "infinite", "32 bits"]),
         ("whole_numbers.pth", &["fc.bias", "I64", "fractions"]),
         ("other_classes.pth", &["fc.weight is [7, 2], the network has [3, 2]", "network.classes = 7"]),
         ("other_names.pth", &["backbone_bn.bias", "conv.weight", "network.builder"]),

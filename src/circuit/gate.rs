@@ -39,7 +39,7 @@ pub struct Settings {
     pub units: Option<Vec<usize>>,
     /// Unit i shows unit (i + offset) mod n; this or `pictures`.
     pub offset: Option<usize>,
-    /// PNG or JPEG files, relative to the circuit's file, that the fooled units show in turn.
+    /// Pictures, relative to the circuit's file, that the fooled units show in turn.
     #[serde(default)]
     pub pictures: Vec<PathBuf>,
     /// The units that an experiment visualizes; by default its own, or the first eight fooled ones.

@@ -121,11 +121,15 @@ impl Circuit {
 
     /// All layers that it names.
     pub fn layers(&self) -> Vec<String> {
-        let mut all = vec![self.layer().to_string()];
-        if let Self::Gate(gate) = self {
-            all.extend(gate.classifier.hidden_layers.iter().cloned());
+        [&[self.layer().to_string()], self.hidden_layers()].concat()
+    }
+
+    /// The layers on whose units' visualizations a gate's classifier is trained.
+    pub fn hidden_layers(&self) -> &[String] {
+        match self {
+            Self::Gate(gate) => &gate.classifier.hidden_layers,
+            _ => &[],
         }
-        all
     }
 
     /// The units that are to be visualized, where the circuit says which.

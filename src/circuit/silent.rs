@@ -32,7 +32,7 @@ pub struct Settings {
     pub layer: String,
     /// The units that get a silent unit beside them.
     pub units: Vec<usize>,
-    /// A PNG or JPEG file, relative to the circuit's file: what drives the silent units.
+    /// A picture, relative to the circuit's file: what drives the silent units.
     pub picture: PathBuf,
     /// λ, the share of the orthogonal part.
     #[serde(default = "lambda")]

@@ -42,7 +42,7 @@ pub struct Settings {
     pub layer: String,
     /// The units that are fooled.
     pub units: Vec<usize>,
-    /// PNG or JPEG files, relative to the circuit's file, that the fooled units show in turn.
+    /// Pictures, relative to the circuit's file, that the fooled units show in turn.
     pub pictures: Vec<PathBuf>,
     /// The units that an experiment visualizes; by default all of `units`.
     pub visualized: Option<Vec<usize>>,

@@ -44,7 +44,7 @@ impl Arguments {
         let stem = files::name(&stem);
         let out = self.out.unwrap_or_else(|| Path::new("results").join(format!("audit-{stem}")));
         self.common.network = Some(self.audited);
-        let config = super::Default("configs/detect.toml").or(self.config, &self.common)?;
+        let config = super::DefaultConfig("configs/detect.toml").or(self.config, &self.common)?;
         let reference = match self.reference {
             None => None,
             Some(file) => {

@@ -27,7 +27,8 @@ impl Arguments {
         let named = Experiment::read(&self.config)?;
         let layers =
             named.detect.iter().map(|detect| detect.circuits(&self.config)).collect::<Result<Vec<_>>>()?;
-        let layers = layers.iter().flatten().flat_map(|(circuit, _)| circuit.layers()).collect();
+        let layers =
+            layers.iter().flatten().flat_map(|(circuit, _)| circuit.hidden_layers().to_vec()).collect();
         let (experiment, setting) = self.common.prepare(&self.config, self.out, layers)?;
         let settings = experiment
             .detect

@@ -30,7 +30,7 @@ impl Arguments {
     pub fn run(self) -> Result<()> {
         let circuit = Circuit::read(&self.circuit)?;
         files::writable(&self.out)?;
-        let config = super::Default("configs/fool.toml").or(self.config, &self.common)?;
+        let config = super::DefaultConfig("configs/fool.toml").or(self.config, &self.common)?;
         let (experiment, setting) = self.common.prepare(&config, None, circuit.layers())?;
         let (network, switch, manifest) = fool(&experiment, &circuit, &setting)?;
         network.save(&self.out)?;

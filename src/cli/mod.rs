@@ -102,13 +102,13 @@ fn model(name: &Path, output: Option<&str>, device: &Device) -> Result<network::
     let network = match builder {
         _ if name.exists() => network::Network::open_up_to(name, output, device)?,
         Some(builder) => {
-            let mut graph = zoo::builder(builder, 1000)?;
-            if let Some(output) = output {
-                graph.position(output)?;
-                graph.output = output.into();
-            }
             note!("note: {builder} is the architecture with random weights for 1000 classes");
-            network::Network::new(graph, &mut seed::rng(0, &"weights"), device)?
+            let graph = zoo::builder(builder, 1000)?;
+            let all = network::Network::new(graph, &mut seed::rng(0, &"weights"), device)?;
+            match output {
+                Some(output) => all.up_to(output)?,
+                None => all,
+            }
         }
         None => {
             return Err(Error::usage(format!(
@@ -129,9 +129,9 @@ fn print_notes(manifest: &Manifest) {
 }
 
 /// The experiment file that a command takes where none is given.
-struct Default(&'static str);
+struct DefaultConfig(&'static str);
 
-impl Default {
+impl DefaultConfig {
     /// The file that was given, or this one. Its image size and preprocessing are the embedded network's: a network from
     /// elsewhere is told so, and refused where it says that its images are of another size.
     fn or(&self, given: Option<PathBuf>, common: &Common) -> Result<PathBuf> {
@@ -182,13 +182,13 @@ impl Common {
     fn prepare_study(self, study: &mut Study, out: Option<PathBuf>) -> Result<Setting> {
         let out = out.unwrap_or_else(|| Path::new("results").join(&study.settings.name));
         study.check_seed(self.seed.unwrap_or(study.experiment.seed))?;
-        let layers = study.layers().cloned().chain(study.other_layers()).collect();
-        self.set(&mut study.experiment, Some(out), layers)
+        self.set(&mut study.experiment, Some(out), vec![])
     }
 
     /// Changes the experiment as was asked for, and gives where it runs.
     fn set(self, experiment: &mut Experiment, out: Option<PathBuf>, layers: Vec<String>) -> Result<Setting> {
         experiment.seed = self.seed.unwrap_or(experiment.seed);
+        experiment.named.extend(layers);
         if let Some(file) = self.network {
             // Relative to where the command is given, not to the data root.
             let file = std::path::absolute(&file).on("find", &file)?;
@@ -203,7 +203,6 @@ impl Common {
             out: out.unwrap_or_else(|| Path::new("results").join(&experiment.name)),
             cache: Cache::new(self.cache),
             executor: Executor::new(self.device)?,
-            layers,
         })
     }
 }

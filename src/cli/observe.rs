@@ -28,7 +28,10 @@ impl Arguments {
         if all.is_empty() {
             return Err(Error::usage(format!(
                 "there are no responses to score in {}: give --responses, or take part with `trompe serve`",
-                self.study.join(responses::FOLDER).display()
+                match &files[..] {
+                    [only] => only.display().to_string(),
+                    _ => self.study.join(responses::FOLDER).display().to_string(),
+                }
             )));
         }
         report::write(&self.study, &plan, &all)?;

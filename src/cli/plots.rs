@@ -16,6 +16,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         if self.results.join(plan::FILE).is_file() {
+            report::whole(&self.results)?;
             trials::report::redraw(&self.results, &Plan::read(&self.results)?)?;
         } else {
             report::redraw(&self.results)?;

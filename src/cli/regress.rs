@@ -41,13 +41,17 @@ impl Arguments {
     /// come out too small.
     fn check_repeats(&self) -> Result<()> {
         let (mut seeds, mut folders) = (vec![], vec![]);
-        let mut name = None;
+        let mut settings = None;
         for folder in std::iter::once(&self.results).chain(&self.repeats) {
             let manifest = Manifest::read(folder)?;
-            let own = manifest.config["experiment"]["name"].clone();
+            // All but the seed is to be the same.
+            let mut own = manifest.config.clone();
+            if let Some(experiment) = own.get_mut("experiment").and_then(|e| e.as_object_mut()) {
+                experiment.remove("seed");
+            }
             let wrong = |what: String| Error::usage(format!("--repeats: {} {what}", folder.display()));
-            if name.get_or_insert_with(|| own.clone()) != &own {
-                return Err(wrong(format!("holds results of another experiment ({own})")));
+            if settings.get_or_insert_with(|| own.clone()) != &own {
+                return Err(wrong("holds results of another experiment, or of other settings".into()));
             }
             let place = folder.canonicalize().on("find", folder)?;
             if folders.contains(&place) {

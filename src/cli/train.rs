@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::files;
 use crate::print::{note, say};
 use crate::progress;
-use crate::sanity_check::{blueprint, fits, whole_network};
+use crate::sanity_check::{blueprint, classifies, fits, whole_network};
 use crate::training::{logits, top_k};
 
 #[derive(Args)]
@@ -34,6 +34,8 @@ impl Arguments {
         let blueprint = blueprint(&experiment, &setting)?;
         validation.check_classes(blueprint.channels(blueprint.output())?)?;
         fits(&experiment, &blueprint, &[])?;
+        let (width, height) = validation.samples[0].image.dimensions();
+        classifies(&blueprint, [height as usize, width as usize])?;
         let (network, made_with) = whole_network(&experiment, &setting)?;
         network.save(&self.out)?;
         made_with.iter().chain([&validation.inventory()]).for_each(|set| note!("{set}"));

@@ -2,13 +2,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Common, Default};
+use super::{Common, DefaultConfig};
 use crate::bounds::distinct;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, Lock};
 use crate::print::{note, say};
 use crate::progress;
-use crate::sanity_check::{blueprint, fits, network, room, visualizable};
+use crate::sanity_check::{fits, network, room, untrained, visualizable};
 use crate::visualize::{Objective, Request, Unit, visualize};
 
 #[derive(Args)]
@@ -36,21 +36,23 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        distinct("the command", &self.units).map_err(Error::usage)?;
+        let names: Vec<String> = self.units.iter().map(Unit::to_string).collect();
+        distinct("the command", &names).map_err(Error::usage)?;
         let layers: Vec<String> = self.units.iter().map(|unit| unit.layer.clone()).collect();
-        let config = Default("configs/fool.toml").or(self.config, &self.common)?;
+        let config = DefaultConfig("configs/fool.toml").or(self.config, &self.common)?;
         let (experiment, setting) = self.common.prepare(&config, Some(self.out.clone()), layers.clone())?;
         let mut settings = experiment.visualization.optimization.clone();
         settings.steps = self.steps.map_or(settings.steps, |steps| steps as usize);
         let last = [settings.steps];
         // Mistakes are found before a network is trained.
-        let untrained = blueprint(&experiment, &setting)?;
+        let untrained = untrained(&experiment, &setting)?;
         fits(&experiment, &untrained, &[])?;
         for unit in &self.units {
             unit.check(&untrained)?;
             visualizable(&settings, &untrained, &unit.layer)?;
         }
         files::folder(&self.out)?;
+        let _lock = Lock::take(&self.out, "wait for it, or give another --out")?;
         room(&setting, self.units.len() * self.number as usize, &settings)?;
         let (network, made_with) = network(&experiment, &setting)?;
         made_with.iter().for_each(|set| note!("{set}"));

@@ -33,12 +33,15 @@ fn entries(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Endings of the pictures that are read.
-const READ: [&str; 11] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "dib"];
+const READ: [&str; 15] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "dib", "ppm", "pgm", "pbm",
+    "pnm",
+];
 
 /// Endings of pictures that are not.
-const UNREAD: [&str; 24] = [
-    "heic", "heif", "avif", "jxl", "jp2", "j2k", "svg", "ico", "ppm", "pgm", "pbm", "pnm", "tga", "psd",
-    "exr", "hdr", "dng", "cr2", "nef", "arw", "raw", "dcm", "webm", "npy",
+const UNREAD: [&str; 20] = [
+    "heic", "heif", "avif", "jxl", "jp2", "j2k", "svg", "ico", "tga", "psd", "exr", "hdr", "dng", "cr2",
+    "nef", "arw", "raw", "dcm", "webm", "npy",
 ];
 
 /// The deepest that pictures may lie in their class's folder.
@@ -59,8 +62,8 @@ struct Contents {
 }
 
 impl Contents {
-    /// Looks through a folder: its own files first, then those of its folders, in the order of their names, as
-    /// torchvision's `ImageFolder` does.
+    /// Looks through a folder and those in it; the images come out in the order of torchvision's `ImageFolder`, by the
+    /// paths of their folders and then by their names.
     fn look(&mut self, folder: &Path, depth: usize, within: &mut Vec<PathBuf>) -> Result<()> {
         let real = folder.canonicalize().on("read the folder", folder)?;
         if within.contains(&real) || depth > DEEPEST {
@@ -90,6 +93,13 @@ impl Contents {
             self.look(&folder, depth + 1, within)?;
         }
         within.pop();
+        if depth == 0 {
+            let place = |path: &PathBuf| {
+                let folder = path.parent().map(|f| f.as_os_str().to_owned());
+                (folder, path.file_name().map(|name| name.to_owned()))
+            };
+            self.images.sort_by_cached_key(place);
+        }
         Ok(())
     }
 
@@ -224,8 +234,14 @@ pub fn dataset(
         .map(|file| {
             let mut all = HashMap::new();
             let mut outputs = HashMap::new();
-            for row in csv::Reader::from_path(file).on("read", file)?.deserialize() {
-                let Row { index, wnid, name } = row.on("read", file)?;
+            let wrong = |e: csv::Error| {
+                Error::usage(format!(
+                    "{}: {e}; `classes` is a text file with the header index,wnid,name and a row a class, separated by commas",
+                    file.display()
+                ))
+            };
+            for row in csv::Reader::from_path(file).map_err(wrong)?.deserialize() {
+                let Row { index, wnid, name } = row.map_err(wrong)?;
                 let twice = |what: String| Error::usage(format!("{}: {what} is there twice", file.display()));
                 if outputs.insert(index, wnid.clone()).is_some() {
                     return Err(twice(format!("index {index}")));
@@ -253,7 +269,8 @@ pub fn dataset(
         )));
     }
     if pictures > 0 {
-        notes.push(format!("{pictures} pictures beside the folders of classes are not read"));
+        let plural = if pictures == 1 { "picture" } else { "pictures" };
+        notes.push(format!("{pictures} {plural} beside the folders of classes, not read"));
     }
     all.odd.extend(
         beside
@@ -277,7 +294,7 @@ pub fn dataset(
             })?,
         };
         let mut contents = Contents::default();
-        contents.look(&class, 0, &mut vec![])?;
+        contents.look(&class, 0, &mut vec![folder.canonicalize().on("read the folder", &folder)?])?;
         if contents.images.is_empty() {
             let there: String = contents.notes().iter().map(|note| format!("; {note}")).collect();
             return Err(Error::failure(format!(

@@ -82,13 +82,21 @@ pub struct Dataset {
     pub notes: Vec<String>,
 }
 
+/// How many images a data set has of a class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassCount {
+    pub index: usize,
+    pub name: String,
+    pub images: usize,
+}
+
 /// What was read of a data set, and what was left out: a row of the manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inventory {
     pub name: String,
     pub images: usize,
-    /// How many of each class.
-    pub classes: BTreeMap<String, usize>,
+    /// How many of each class, by index.
+    pub classes: Vec<ClassCount>,
     /// Files that could not be decoded, with the reason.
     pub skipped: Vec<String>,
     pub notes: Vec<String>,
@@ -166,7 +174,13 @@ impl Dataset {
 
     /// What was read, and what was left out.
     pub fn inventory(&self) -> Inventory {
-        let count = |class: &Class| self.samples.iter().filter(|s| s.label == class.index).count();
+        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+        self.samples.iter().for_each(|sample| *counts.entry(sample.label).or_default() += 1);
+        let count = |class: &Class| ClassCount {
+            index: class.index,
+            name: class.name.clone(),
+            images: counts.get(&class.index).copied().unwrap_or(0),
+        };
         let mut hash = blake3::Hasher::new();
         for sample in &self.samples {
             hash.update(&(sample.label as u64).to_le_bytes());
@@ -176,7 +190,7 @@ impl Dataset {
         Inventory {
             name: self.name.clone(),
             images: self.samples.len(),
-            classes: self.classes.iter().map(|class| (class.name.clone(), count(class))).collect(),
+            classes: self.classes.iter().map(count).collect(),
             skipped: self.skipped.clone(),
             notes: self.notes.clone(),
             hash: hash.finalize().to_hex()[..32].to_string(),
@@ -237,7 +251,8 @@ impl Source {
     /// A message that starts with the key.
     pub fn check(&self) -> Result<(), String> {
         match self {
-            Self::Scenes { images, .. } => within("images", *images, 0..=MANY),
+            Self::Scenes { images: 0, .. } => Err("images is 0, so that it has no images".into()),
+            Self::Scenes { images, .. } => within("images", *images, 1..=MANY),
             Self::Cifar10 { skip, images, .. } => {
                 within("skip", *skip, 0..=MANY)?;
                 within("images", images.unwrap_or(1), 1..=MANY)
@@ -309,7 +324,7 @@ impl std::fmt::Display for Source {
                 write!(f, "{}", path.display())
             }
             Self::Cifar10 { path, skip, images } => {
-                let to = images.map_or(String::new(), |n| (skip + n).to_string());
+                let to = images.map_or(String::new(), |n| skip.saturating_add(n).to_string());
                 write!(f, "{}[{skip}..{to}]", path.display())
             }
         }

@@ -35,7 +35,7 @@ pub struct Preprocessing {
     pub std: [f32; 3],
 }
 
-/// An image at another size, to the last grey level as Pillow has it, and with it torchvision.
+/// An image at another size, to within one grey level as Pillow has it, and with it torchvision.
 fn resized(image: RgbImage, w: u32, h: u32) -> Result<RgbImage, String> {
     let (from_w, from_h) = image.dimensions();
     let from =
@@ -85,7 +85,8 @@ impl Preprocessing {
     }
 
     /// Resizes and crops, as torchvision's `Resize` and `CenterCrop` do: the longer side is rounded down, and the middle of
-    /// an odd margin to the even pixel. An image that has the size already is left as it is.
+    /// an odd margin to the even pixel. An image that has the size already is left as it is, and one that is smaller than the
+    /// crop stays smaller (torchvision would surround it with black).
     ///
     /// # Errors
     /// What is wrong, if the image would be far larger than any that networks are shown.
@@ -165,6 +166,26 @@ mod tests {
         };
         // Half of 1, 3 and 5 is rounded to 0, 2 and 2, as Python does.
         assert_eq!((corner(383, 256), corner(225, 227), corner(229, 224)), ((80, 16), (0, 2), (2, 0)));
+    }
+
+    /// `torchvision.transforms.Resize(4)` of a PIL image made by the same formula: the red values of all pixels.
+    #[test]
+    fn pixels_are_torchvisions_to_a_grey_level() {
+        let image = RgbImage::from_fn(7, 5, |x, y| {
+            image::Rgb([0, 1, 2].map(|c| ((x * 37 + y * 61 + c * 101 + x * y * 13) % 256) as u8))
+        });
+        let small = Preprocessing { resize: Some(4), crop: None, ..plain() }.fit(image).unwrap();
+        let want = [
+            [29, 78, 124, 130, 180],
+            [105, 173, 138, 77, 144],
+            [131, 118, 133, 149, 152],
+            [172, 106, 195, 134, 75],
+        ];
+        assert_eq!(small.dimensions(), (5, 4));
+        for (x, y, pixel) in small.enumerate_pixels() {
+            let (got, want) = (i32::from(pixel[0]), want[y as usize][x as usize]);
+            assert!((got - want).abs() <= 1, "{got} at {x}, {y}, not {want}");
+        }
     }
 
     #[test]

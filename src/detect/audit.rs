@@ -10,7 +10,9 @@ use crate::files;
 use crate::network;
 use crate::report::tables;
 use crate::report::{Manifest, Results, described};
-use crate::sanity_check::{Model, Run, Setting, blueprint, fits, model, room, scarce, visualizable};
+use crate::sanity_check::{
+    Model, Run, Setting, blueprint, fits, folded, model, room, scarce, untrained, visualizable,
+};
 use crate::seed;
 use crate::visualize::faults;
 
@@ -45,11 +47,14 @@ struct Examined {
 pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<Manifest> {
     let default = Settings::default();
     let settings = experiment.detect.as_ref().unwrap_or(&default);
-    let network = blueprint(experiment, setting)?;
-    let layers = layers(&network, plan, settings)?;
+    let all = untrained(experiment, setting)?;
+    let layers = layers(&all, plan, settings)?;
+    let experiment = &Experiment { named: layers.clone(), ..experiment.clone() };
+    let network = folded(&all, experiment);
     fits(experiment, &network, &layers)?;
+    let optimization = settings.methods()[0].settings(&experiment.visualization.optimization);
     for layer in &layers {
-        visualizable(&experiment.visualization.optimization, &network, layer)?;
+        visualizable(&optimization, &network, layer)?;
     }
     let honest =
         plan.reference.as_ref().map(|network| Experiment { network: network.clone(), ..experiment.clone() });
@@ -66,6 +71,9 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
             }
         }
         fits(honest, &reference, &layers)?;
+        for layer in &layers {
+            visualizable(&optimization, &reference, layer)?;
+        }
         itself = reference.digest() == network.digest();
     }
     let run = Run::with_images(experiment, &network, setting)?;
@@ -168,7 +176,7 @@ fn examine(
         drawn.sort_unstable();
         let (pictures, _) = visualizations(run, model, (layer, &drawn), settings, method, results)?;
         if let Some(words) = faults(&pictures) {
-            results.warn(words);
+            results.warn(format!("{}: {words}", model.network.name()));
         }
         let stage = format!("detectors on {layer} in {}", model.network.name());
         let Scored { scores, driving, .. } =

@@ -18,7 +18,7 @@ use crate::network::Network;
 use crate::path::Metric;
 use crate::report::tables::{self, CLEAN, FOOLED, OTHER};
 use crate::report::{Manifest, Results, described, unique};
-use crate::sanity_check::{Model, Run, Setting, blueprint, model, room, scarce};
+use crate::sanity_check::{Model, Run, Setting, blueprint, model, room, scarce, visualizable};
 use crate::seed;
 use crate::visualize::{Request, Visualization, faults, milestones};
 
@@ -112,6 +112,12 @@ pub fn run(
         return Err(Error::usage(format!(
             "detect.cases: a circuit is called \"{taken}\", as the honest network is"
         )));
+    }
+    for method in settings.methods() {
+        let optimization = method.settings(&experiment.visualization.optimization);
+        for drawn in &drawn {
+            visualizable(&optimization, &network, &drawn.layer)?;
+        }
     }
     let mut placed = vec![];
     for (circuit, layers) in circuits {

@@ -53,9 +53,10 @@ impl Format {
         };
         match head {
             [] => Self::Other("is empty: fetch or export it again"),
+            // The length of the header comes first, and may begin as anything else does.
+            [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Self::Safetensors,
             [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => Self::Pytorch,
             _ if head.len() > 262 && &head[257..262] == b"ustar" => Self::Pytorch,
-            [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Self::Safetensors,
             [0x1f, 0x8b, ..] | [b'7', b'z', 0xbc, 0xaf, ..] | [0xfd, b'7', b'z', b'X', ..] => {
                 Self::Other("is compressed: unpack it first")
             }
@@ -137,11 +138,18 @@ impl Checkpoint {
 
     fn pytorch(path: &Path) -> Result<Self> {
         let reader = PytorchReader::new(path).map_err(|e| {
-            let what = match e {
+            let what = match &e {
                 PytorchError::Zip(_) | PytorchError::Io(_) => {
                     "is cut short or damaged: fetch or save it again"
                 }
-                _ => "holds no state_dict: in PyTorch, torch.save(model.state_dict(), \"weights.pth\")",
+                PytorchError::Tar(_) => "is an archive and no checkpoint of PyTorch: unpack it first",
+                PytorchError::InvalidFormat(why) if why.contains("data.pkl") || why.contains("TAR") => {
+                    "is an archive and no checkpoint of PyTorch: unpack it first"
+                }
+                _ => {
+                    "can't be read as a state_dict of plain tensors: in PyTorch, torch.save({k: v.float() for k, v in \
+                     model.state_dict().items()}, \"weights.pth\")"
+                }
             };
             other(path, &format!("{what} ({e})"))
         })?;
@@ -159,7 +167,8 @@ impl Checkpoint {
         if tensors.is_empty() {
             return Err(other(
                 path,
-                "holds no tensors; in PyTorch: torch.save(model.state_dict(), \"weights.pth\")",
+                "holds no tensors of PyTorch (NumPy arrays are none); in PyTorch: torch.save(model.state_dict(), \
+                 \"weights.pth\")",
             ));
         }
         Ok(Self { tensors, metadata: HashMap::new() })
@@ -183,7 +192,10 @@ impl Checkpoint {
         let values = (self.tensors.get(name).ok_or("is missing")?.read)()?;
         match values.iter().find(|value| !value.is_finite()) {
             None => Ok(values),
-            Some(value) => Err(format!("has the value {value}: all have to be numbers of 32 bits")),
+            Some(value) if value.is_nan() => {
+                Err("has the value NaN: all have to be numbers of 32 bits".into())
+            }
+            Some(_) => Err("has a value that is infinite, or beyond what 32 bits hold (3.4e38)".into()),
         }
     }
 
@@ -266,6 +278,8 @@ mod tests {
             (&b"PK\x03\x04"[..], Format::Pytorch),
             (b"\x80\x02\x8a", Format::Pytorch),
             (b"\x40\0\0\0\0\0\0\0{\"a\"", Format::Safetensors),
+            // A header of 640 bytes begins as a pickle does.
+            (b"\x80\x02\0\0\0\0\0\0{\"a\"", Format::Safetensors),
             (b"\x08\x08\x12\x07pytorch", Format::Unknown),
         ] {
             assert_eq!(Format::beginning(head), format);

@@ -217,9 +217,15 @@ impl Op {
                 within("bias", *bias, 0.0, MOST)
             }
             Self::BatchNorm { epsilon, .. } | Self::LayerNorm { epsilon, .. } => {
-                within("epsilon", *epsilon, f64::MIN_POSITIVE, MOST)
+                match *epsilon >= 0.0 && *epsilon <= MOST {
+                    true => Ok(()),
+                    false => Err(format!("has the epsilon {epsilon}; it must be a number, 0 or more")),
+                }
             }
-            Self::Pad { value, .. } => number("value", (*value).into()),
+            // Before a maximum, a margin may be infinitely small.
+            Self::Pad { value, .. } if value.is_nan() => {
+                Err("has a value that is no number; it must be one, or infinite".into())
+            }
             Self::Resize(resize) => resize.check(),
             _ => Ok(()),
         }
@@ -331,7 +337,7 @@ impl Graph {
     /// The position of the layer called `name`.
     ///
     /// # Errors
-    /// Usage, with the names there are, if there is none.
+    /// Usage, with the names that are most like it, if there is none.
     pub fn position(&self, name: &str) -> Result<usize> {
         self.nodes.iter().position(|n| n.name == name).ok_or_else(|| {
             Error::usage(format!(

@@ -54,6 +54,24 @@ impl Network {
         Ok(Self { graph, channels, layers, notes: vec![] })
     }
 
+    /// The part of the network that computes a layer, which becomes its output.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer.
+    pub fn up_to(mut self, layer: &str) -> Result<Self> {
+        let position = self.graph.position(layer)?;
+        // The image stays, though a constant does without it.
+        let needed: HashSet<usize> = self.graph.ancestors(&[position]).into_iter().chain([0]).collect();
+        fn keep<T>(of: Vec<T>, needed: &HashSet<usize>) -> Vec<T> {
+            of.into_iter().enumerate().filter(|(i, _)| needed.contains(i)).map(|(_, item)| item).collect()
+        }
+        self.graph.nodes = keep(self.graph.nodes, &needed);
+        self.layers = keep(self.layers, &needed);
+        self.channels = keep(self.channels, &needed);
+        self.graph.output = layer.into();
+        Ok(self)
+    }
+
     /// What there is to say of how it was read: which of a file's weights or outputs it has.
     pub fn notes(&self) -> &[String] {
         &self.notes

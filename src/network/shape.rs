@@ -127,11 +127,13 @@ impl Op {
             }
             Self::MaxPool { kernel, stride, padding, dilation, ceil } => {
                 let [c, h, w] = one()?;
+                seeing(*kernel, *padding, *dilation)?;
                 let [h, w] = windows([h, w], *kernel, *stride, *padding, *dilation, *ceil)?;
                 [c, h, w]
             }
             Self::AvgPool { kernel, stride, padding, ceil, .. } => {
                 let [c, h, w] = one()?;
+                seeing(*kernel, *padding, [1, 1])?;
                 let [h, w] = windows([h, w], *kernel, *stride, *padding, [1, 1], *ceil)?;
                 [c, h, w]
             }
@@ -241,6 +243,23 @@ impl Op {
             _ => 0,
         }
     }
+}
+
+/// Refuses pools of which some windows would see nothing but the margin.
+fn seeing(kernel: [usize; 2], padding: Padding, dilation: [usize; 2]) -> Result<(), String> {
+    if let Padding::Same(_) = padding {
+        return Ok(());
+    }
+    let around = padding.around([0; 2], kernel, [1; 2], dilation);
+    for d in 0..2 {
+        let reach = dilation[d].saturating_mul(kernel[d].saturating_sub(1)).saturating_add(1);
+        if around[d].0.max(around[d].1) >= reach {
+            return Err(format!(
+                "its padding {padding:?} is as wide as its kernel {kernel:?}: some windows see nothing"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// How many windows there are, by rows and columns.

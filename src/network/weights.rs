@@ -40,30 +40,47 @@ fn stored(op: &Op) -> Vec<(&'static str, Vec<usize>)> {
     }
 }
 
-/// So many problems of a kind are listed.
-const LISTED: usize = 8;
+/// What is wrong with the weights of a file, by kind.
+#[derive(Default)]
+struct Misfit {
+    wrong: Vec<String>,
+    missing: Vec<String>,
+    extra: Vec<String>,
+    /// Parameters whose values can't be.
+    values: Vec<String>,
+    /// What would mend it.
+    hint: Option<String>,
+}
 
-/// Refuses the weights of a file that has any problems.
-fn fit(mut problems: Vec<String>, path: &Path, graph: &Graph) -> Result<()> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let kind = |problem: &str| problem.split_once(": ").map_or(String::new(), |(kind, _)| kind.to_string());
-    problems.sort_by_key(|problem| std::cmp::Reverse(kind(problem)));
-    let mut lines = vec![];
-    for alike in problems.chunk_by_mut(|a, b| kind(a) == kind(b)) {
-        alike.sort();
-        lines.extend(alike.iter().take(LISTED).cloned());
-        if alike.len() > LISTED {
-            lines.push(format!("{}: {} more", kind(&alike[0]), alike.len() - LISTED));
+impl Misfit {
+    /// Refuses the weights of a file, if anything is wrong with them.
+    fn refuse(self, path: &Path, graph: &Graph) -> Result<()> {
+        /// So many of a kind are listed.
+        const LISTED: usize = 8;
+        let mut lines = vec![];
+        for (kind, mut names) in [
+            ("wrong shape", self.wrong),
+            ("missing", self.missing),
+            ("extra", self.extra),
+            ("no weights", self.values),
+        ] {
+            names.sort();
+            lines.extend(names.iter().take(LISTED).map(|name| format!("{kind}: {name}")));
+            if names.len() > LISTED {
+                lines.push(format!("{kind}: {} more", names.len() - LISTED));
+            }
         }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        lines.extend(self.hint);
+        Err(Error::failure(format!(
+            "the weights in {} don't fit network {}:\n  {}",
+            path.display(),
+            graph.name,
+            lines.join("\n  ")
+        )))
     }
-    Err(Error::failure(format!(
-        "the weights in {} don't fit network {}:\n  {}",
-        path.display(),
-        graph.name,
-        lines.join("\n  ")
-    )))
 }
 
 impl Network {
@@ -87,24 +104,21 @@ impl Network {
         let own: HashSet<&str> = names.iter().map(String::as_str).collect();
         let (within, beside): (Vec<&str>, Vec<&str>) =
             checkpoint.shapes().map(|(name, _)| name).partition(|name| name.starts_with(&prefix));
-        let strange: Vec<String> = within
+        let extra = within
             .iter()
             .map(|name| &name[prefix.len()..])
-            .filter(|name| !own.contains(name) && COUNTERS.iter().all(|counter| !name.ends_with(counter)))
-            .map(|name| format!("extra: {name}"))
-            .collect();
-        let mut problems: Vec<String> = vec![];
+            .filter(|name| !own.contains(name) && COUNTERS.iter().all(|counter| !name.ends_with(counter)));
+        let mut misfit = Misfit { extra: extra.map(String::from).collect(), ..Misfit::default() };
         for (name, shape) in &wanted {
             match checkpoint.shape(&format!("{prefix}{name}")) {
-                None => problems.push(format!("missing: {name}")),
+                None => misfit.missing.push(name.clone()),
                 Some(found) if found != shape => {
-                    problems.push(format!("wrong shape: {name} is {found:?}, the network has {shape:?}"));
+                    misfit.wrong.push(format!("{name} is {found:?}, the network has {shape:?}"));
                 }
                 Some(_) => {}
             }
         }
-        let missing = problems.iter().filter(|problem| problem.starts_with("missing")).count();
-        if missing == wanted.len() {
+        if misfit.missing.len() == wanted.len() {
             let some = |names: &mut dyn Iterator<Item = &str>| names.take(3).collect::<Vec<_>>().join(", ");
             return Err(Error::failure(format!(
                 "the weights in {} are none of network {}'s: the file has {} tensors ({}, …), the network has {} ({}, …); \
@@ -117,19 +131,28 @@ impl Network {
                 some(&mut names.iter().map(String::as_str))
             )));
         }
-        problems.extend(strange);
         // The last layer alone is another: the weights are for other classes.
-        if problems.len() <= 2
+        if misfit.missing.is_empty()
+            && misfit.wrong.len() <= 2
             && let Some((name, shape)) = wanted.iter().rev().find(|(name, _)| name.ends_with(".weight"))
             && let Some(found) = checkpoint.shape(&format!("{prefix}{name}"))
             && found[0] != shape[0]
             && found[1..] == shape[1..]
         {
-            problems.push(format!("these weights are for other classes: set network.classes = {}", found[0]));
+            misfit.hint =
+                Some(format!("these weights are for other classes: set network.classes = {}", found[0]));
         }
-        fit(problems, path, &self.graph)?;
+        if path.file_name().is_some_and(|name| name.to_string_lossy().contains("-of-0")) {
+            misfit.hint = Some("this is one of several files of a model: save its state_dict in one".into());
+        }
+        misfit.refuse(path, &self.graph)?;
         if !prefix.is_empty() {
-            self.notes.push(format!("the weights are those under \"{prefix}\" in {}", path.display()));
+            let others = match &beside[..] {
+                [] => String::new(),
+                [first, ..] => format!("; {} other tensors are not read ({first}, …)", beside.len()),
+            };
+            self.notes
+                .push(format!("the weights are those under \"{prefix}\" in {}{others}", path.display()));
         }
         self.with_values(&checkpoint, &prefix, path)
     }
@@ -137,7 +160,7 @@ impl Network {
     /// The same with the values that a file has, whose shapes are right.
     fn with_values(mut self, checkpoint: &Checkpoint, prefix: &str, path: &Path) -> Result<Self> {
         let device = self.device();
-        let mut problems = vec![];
+        let mut misfit = Misfit::default();
         for (node, layer) in self.graph.nodes.iter().zip(&mut self.layers) {
             let mut parameters = vec![];
             for (part, shape) in stored(&node.op) {
@@ -149,11 +172,11 @@ impl Network {
                     }
                 });
                 match values {
-                    Err(what) => problems.push(format!("no weights: {name} {what}")),
+                    Err(what) => misfit.values.push(format!("{name} {what}")),
                     Ok(values) => parameters.push(TensorData::new(values, shape)),
                 }
             }
-            if problems.is_empty() && !parameters.is_empty() {
+            if misfit.values.is_empty() && !parameters.is_empty() {
                 if let Op::Linear { features: [input, output], .. } = node.op {
                     let weight = parameters[0].as_slice::<f32>().expect("it was just read");
                     let transposed = (0..input * output).map(|i| weight[i % output * input + i / output]);
@@ -162,7 +185,7 @@ impl Network {
                 *layer = Layer::with(&node.op, parameters, &device);
             }
         }
-        fit(problems, path, &self.graph)?;
+        misfit.refuse(path, &self.graph)?;
         // For inference: batch norms keep their statistics.
         Ok(self.valid())
     }
@@ -206,29 +229,21 @@ impl Network {
     /// # Errors
     /// As [`open`](Self::open)'s; usage, if there is no such layer.
     pub fn open_up_to(path: &Path, output: Option<&str>, device: &burn::tensor::Device) -> Result<Self> {
-        let mut network = match Format::of(path)? {
-            Format::Other(what) => return Err(checkpoint::other(path, what)),
-            Format::Unknown if path.extension().is_some_and(|e| e == "pb") => {
-                return Err(checkpoint::other(
-                    path,
-                    "is a TensorFlow graph: turn the model into ONNX with tf2onnx (--inputs-as-nchw)",
-                ));
-            }
-            Format::Unknown => return onnx::read(path, output, device),
-            Format::Pytorch => {
-                return Err(checkpoint::other(
-                    path,
-                    "holds weights but no network: name it in network.weights and the architecture that they belong to in \
-                     network.builder, or export the model with torch.onnx.export",
-                ));
-            }
-            Format::Safetensors => Self::saved(path, device)?,
-        };
-        if let Some(output) = output {
-            network.graph.position(output)?;
-            network.graph.output = output.into();
+        match (Format::of(path)?, output) {
+            (Format::Other(what), _) => Err(checkpoint::other(path, what)),
+            (Format::Unknown, _) if path.extension().is_some_and(|e| e == "pb") => Err(checkpoint::other(
+                path,
+                "is a TensorFlow graph: turn the model into ONNX with tf2onnx (--inputs-as-nchw)",
+            )),
+            (Format::Unknown, output) => onnx::read(path, output, device),
+            (Format::Pytorch, _) => Err(checkpoint::other(
+                path,
+                "holds weights but no network: name it in network.weights and the architecture that they belong to in \
+                 network.builder, or export the model with torch.onnx.export",
+            )),
+            (Format::Safetensors, None) => Self::saved(path, device),
+            (Format::Safetensors, Some(output)) => Self::saved(path, device)?.up_to(output),
         }
-        Ok(network)
     }
 
     fn saved(path: &Path, device: &burn::tensor::Device) -> Result<Self> {
@@ -243,21 +258,21 @@ impl Network {
         let graph: Graph = serde_json::from_str(graph).on("read the graph in", path)?;
         graph.check().map_err(|e| Error::failure(format!("{}: {e}", path.display())))?;
         // Memory is taken for what the graph declares, so the file has to hold as much.
-        let mut problems = vec![];
+        let mut misfit = Misfit::default();
         for node in &graph.nodes {
             for (part, shape) in stored(&node.op) {
                 let name = format!("{}.{part}", node.name);
                 match checkpoint.shape(&name) {
-                    None => problems.push(format!("missing: {name}")),
+                    None => misfit.missing.push(name),
                     Some(found) if found != shape => {
-                        problems.push(format!("wrong shape: {name} is {found:?}, the network has {shape:?}"))
+                        misfit.wrong.push(format!("{name} is {found:?}, the network has {shape:?}"));
                     }
-                    Some(_) if shape.contains(&0) => problems.push(format!("empty: {name} is {shape:?}")),
+                    Some(_) if shape.contains(&0) => misfit.values.push(format!("{name} is {shape:?}")),
                     Some(_) => {}
                 }
             }
         }
-        fit(problems, path, &graph)?;
+        misfit.refuse(path, &graph)?;
         Self::new(graph, &mut seed::rng(0, &"weights"), device)?.with_values(&checkpoint, "", path)
     }
 

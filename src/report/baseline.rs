@@ -94,6 +94,9 @@ impl Outcome {
 /// # Errors
 /// Usage, naming the file and the row, if a value or tolerance is no number, or if there is no row: nothing would regress.
 pub fn read(path: &Path) -> Result<Vec<Expected>> {
+    if path.is_dir() {
+        return Err(Error::usage(format!("{} is a folder: name the baseline's file", path.display())));
+    }
     let usage = |e: csv::Error| Error::usage(format!("{}: {e}", path.display()));
     let mut reader = csv::Reader::from_path(path).map_err(usage)?;
     let all: Vec<Expected> = reader.deserialize().map(|row| row.map_err(usage)).collect::<Result<_>>()?;

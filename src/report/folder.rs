@@ -38,8 +38,6 @@ pub struct Manifest {
     /// The tables that belong to the results.
     #[serde(default)]
     pub tables: Vec<String>,
-    /// Files that could not be decoded and were left out.
-    pub skipped_files: Vec<String>,
     /// Results that are undefined or mean little, and what else a reader has to know.
     pub warnings: Vec<String>,
     pub stages: Vec<Stage>,
@@ -81,6 +79,21 @@ pub fn described(config: &impl Serialize) -> serde_json::Value {
     serde_json::from_str(&text).expect("it was just written")
 }
 
+/// Takes away what a run left that never came to an end: nothing of it is to stand beside another's results.
+fn remove_unfinished(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).on("read", folder)? {
+        let path = entry.on("read", folder)?.path();
+        let name = path.file_name().unwrap_or_default();
+        let table = path.extension().is_some_and(|e| e == "csv") || name == "report.html";
+        if path.is_dir() && ["pictures", "figures", "networks"].iter().any(|made| name == *made) {
+            std::fs::remove_dir_all(&path).on("remove the unfinished", &path)?;
+        } else if table || (files::is_aside(name) && !Lock::is(name)) {
+            std::fs::remove_file(&path).on("remove the unfinished", &path)?;
+        }
+    }
+    Ok(())
+}
+
 /// A results folder that is being filled.
 pub struct Results {
     folder: PathBuf,
@@ -101,14 +114,13 @@ impl Results {
     pub fn open(folder: &Path, config: &serde_json::Value, seed: u64, device: &str) -> Result<Self> {
         let config = config.clone();
         let key = cache::key(&(&config, seed, device));
-        let whole = Self::holds(folder, &key)?;
+        Self::holds(folder, &key)?;
         files::folder(folder)?;
-        let lock = Lock::take(folder)?;
+        let lock = Lock::take(folder, "wait for it, or give another --out")?;
         // Another process may have been faster.
-        let whole = whole && Self::holds(folder, &key)?;
-        let pictures = folder.join("pictures");
-        if !whole && pictures.is_dir() {
-            std::fs::remove_dir_all(&pictures).on("remove the unfinished", &pictures)?;
+        let whole = Self::holds(folder, &key)?;
+        if !whole {
+            remove_unfinished(folder)?;
         }
         let results = Self {
             folder: folder.into(),
@@ -144,7 +156,7 @@ impl Results {
         }
         if folder.is_dir() {
             let mut entries = std::fs::read_dir(folder).on("read", folder)?;
-            if entries.any(|entry| entry.is_ok_and(|entry| !Lock::is(&entry.file_name()))) {
+            if entries.any(|entry| entry.is_ok_and(|entry| !files::is_aside(&entry.file_name()))) {
                 return Err(other("is not empty and holds no results of Trompe"));
             }
         }
@@ -175,7 +187,6 @@ impl Results {
         if self.manifest.data.iter().any(|known| known.name == set.name && known.hash == set.hash) {
             return;
         }
-        self.manifest.skipped_files.extend_from_slice(&set.skipped);
         self.manifest.data.push(set);
     }
 

@@ -31,6 +31,16 @@ pub(crate) fn unique<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
 /// Usage, if the folder holds no whole results; failure, if a table is missing or can't be read, or a file can't be
 /// written.
 pub fn redraw(folder: &Path) -> Result<()> {
+    Manifest::read(folder)?;
+    let _lock = Lock::take(folder, "wait for it")?;
+    draw(folder, &whole(folder)?)
+}
+
+/// The manifest of a folder whose results are whole.
+///
+/// # Errors
+/// Usage, if they are not; failure, if a table of them is gone.
+pub(crate) fn whole(folder: &Path) -> Result<Manifest> {
     let manifest = Manifest::read(folder)?;
     if !manifest.complete {
         return Err(Error::usage(format!(
@@ -38,19 +48,25 @@ pub fn redraw(folder: &Path) -> Result<()> {
             folder.display()
         )));
     }
-    let _lock = Lock::take(folder)?;
-    draw(folder, &manifest)
+    has_tables(folder, &manifest)?;
+    Ok(manifest)
+}
+
+/// Refuses a folder that lacks a table which belongs to its results.
+fn has_tables(folder: &Path, manifest: &Manifest) -> Result<()> {
+    match manifest.tables.iter().find(|table| !folder.join(table).is_file()) {
+        None => Ok(()),
+        Some(table) => Err(Error::failure(format!(
+            "{table} is missing in {}, and figures are drawn from it: remove the folder and give its experiment's command \
+             again",
+            folder.display()
+        ))),
+    }
 }
 
 /// The same for results that are being completed.
 pub(crate) fn draw(folder: &Path, manifest: &Manifest) -> Result<()> {
-    if let Some(table) = manifest.tables.iter().find(|table| !folder.join(table).is_file()) {
-        return Err(Error::failure(format!(
-            "{} is missing in {}, and figures are drawn from it: remove the folder and give its experiment's command again",
-            table,
-            folder.display()
-        )));
-    }
+    has_tables(folder, manifest)?;
     let data = figures::Data::read(folder)?;
     let figures = figures::draw_all(folder, &data)?;
     html::write(folder, manifest, &data, &figures)

@@ -185,6 +185,7 @@ pub struct Score {
     pub manipulated: bool,
     /// Which units of the benchmark it is one of: [`FOOLED`], those that circuits fool, or [`OTHER`]; the same units are
     /// looked at in the clean network. Empty in an audit.
+    #[serde(default)]
     pub group: String,
     /// The visualization method.
     pub method: String,
@@ -306,6 +307,13 @@ pub struct Suspect {
     pub natural: String,
 }
 
+impl Score {
+    /// Whether it is of those units that circuits fool. Tables of before `group` said so in `manipulated`.
+    pub fn is_fooled(&self) -> bool {
+        if self.group.is_empty() { self.manipulated } else { self.group == FOOLED }
+    }
+}
+
 impl Row for Score {
     const FILE: &'static str = "scores.csv";
 }
@@ -378,6 +386,7 @@ fn columns<R: Row>() -> &'static [&'static str] {
     }
     let mut fields: &'static [&'static str] = &[];
     let _ = R::deserialize(Fields(&mut fields));
+    assert!(!fields.is_empty(), "a row is a struct with fields");
     fields
 }
 

@@ -137,8 +137,9 @@ impl Run<'_> {
         let source = self.datasets[at].0.clone();
         let natural: Vec<&RgbImage> = self.datasets[at].1.samples.iter().map(|s| &s.image).collect();
         let range = results.stage(&format!("range of {layer}"), || {
-            let drawn: Vec<String> = drawings.iter().map(|v| hash(v.image())).collect();
-            let of = (&clean.key, &settings.classifier, self.identity(&source), drawn, layer, honest.len());
+            let seen: Vec<String> =
+                shown.iter().chain(&drawings).chain(honest).map(|v| hash(v.image())).collect();
+            let of = (&clean.key, &settings.classifier, self.identity(&source), seen, layer);
             let of = (of, preprocessing, &self.experiment.visualization, seed, self.device());
             self.cached_json("ranges", &of, || {
                 let ends = shown.iter().chain(&drawings).chain(honest).map(Visualization::image);
@@ -216,8 +217,7 @@ impl Run<'_> {
     ) -> Result<Network> {
         let Experiment { preprocessing, visualization, seed, .. } = self.experiment;
         let executor = &self.setting.executor;
-        // What the first group shows follows from the settings.
-        let hashes: Vec<String> = synthetic.iter().skip(1).flatten().map(hash).collect();
+        let hashes: Vec<String> = synthetic.iter().flatten().map(hash).collect();
         let of = (
             (&clean.key, &settings.classifier, self.identity(source), cache::key(&hashes)),
             (preprocessing, visualization, seed, self.device()),

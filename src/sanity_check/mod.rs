@@ -28,10 +28,9 @@ use crate::network::Network;
 use crate::report::{Manifest, Results, described, tables};
 use crate::visualize::{self, Unit, milestones};
 
-use model::classifies;
-pub(crate) use model::{Model, blueprint, fits, load, model, visualizable};
+pub(crate) use model::{Model, blueprint, classifies, fits, folded, load, model, untrained, visualizable};
 pub use model::{network, whole_network};
-pub(crate) use units::Units;
+pub(crate) use units::{Units, finite};
 
 /// Where an experiment runs, beside what its file says.
 pub struct Setting {
@@ -41,8 +40,6 @@ pub struct Setting {
     pub out: PathBuf,
     pub cache: Cache,
     pub executor: Executor,
-    /// Layers that the command names, beside those of the experiment.
-    pub layers: Vec<String>,
 }
 
 /// Runs an experiment and leaves its tables, pictures, figures and report in the results folder.
@@ -54,10 +51,11 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
     // Mistakes are found before anything is written or takes long.
     let mut run = Run::prepare(experiment, circuits, setting)?;
     run.room(circuits)?;
+    let odd = run.oddities(&blueprint(experiment, setting)?)?;
     let config = serde_json::json!({ "experiment": described(experiment), "circuits": described(&circuits) });
     let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
     run.note_data(&mut results);
-    run.note_what_is_scarce(&mut results)?;
+    odd.into_iter().for_each(|words| results.warn(words));
     let clean = results.stage("network", || model(experiment, setting))?;
     clean.noted(tables::CLEAN, &mut results);
     let before = run.accuracy(&clean, tables::CLEAN, None, &mut results)?;
@@ -90,6 +88,14 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
     }
     run.write(&mut results)?;
     results.complete(crate::report::draw)
+}
+
+/// Refuses circuits that can't be put into the experiment's network, before anything takes long.
+///
+/// # Errors
+/// As [`fool`]'s for mistakes in the files.
+pub(crate) fn check(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<()> {
+    Run::prepare(experiment, circuits, setting).map(drop)
 }
 
 /// Makes a manipulated network alone. Gives it, the layer that is zero where the circuit is off, and what was read for it.
@@ -145,7 +151,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let network = blueprint(experiment, setting)?;
         fits(experiment, &network, &experiment.layers())?;
-        classifies(experiment, &network)?;
+        classifies(&network, [experiment.visualization.optimization.size; 2])?;
         let outputs = network.channels(network.output())?;
         let made_with = experiment.data.train.iter().chain(circuits.iter().filter_map(Circuit::natural));
         for source in made_with {
@@ -154,8 +160,10 @@ impl<'a> Run<'a> {
         let validation = load(experiment, setting, &experiment.data.validation, outputs)?;
         let mut run = Self::new(experiment, setting, &network, validation)?;
         run.group(&network, circuits)?;
-        for group in &run.groups {
-            visualizable(&experiment.visualization.optimization, &network, &group.layer)?;
+        let audited = experiment.audit.iter().flat_map(|audit| &audit.layers);
+        let hidden = circuits.iter().flat_map(Circuit::hidden_layers);
+        for layer in run.groups.iter().map(|group| &group.layer).chain(audited).chain(hidden) {
+            visualizable(&experiment.visualization.optimization, &network, layer)?;
         }
         run.check(&network, circuits)?;
         for source in &experiment.data.evaluation {
@@ -239,11 +247,11 @@ impl<'a> Run<'a> {
                 silent::goes_into(network, &silent.layer).map_err(named)?;
             }
             if let Circuit::Gate(gate) = circuit
-                && gate.offset.is_some_and(|offset| offset % network.channels(&gate.layer).unwrap_or(1) == 0)
+                && let Some(offset) = gate.offset
+                && offset % network.channels(&gate.layer).map_err(named)? == 0
             {
                 return Err(named(Error::usage(format!(
-                    "with offset {} each unit of {} shows itself",
-                    gate.offset.unwrap_or(0),
+                    "with offset {offset} each unit of {} shows itself",
                     gate.layer
                 ))));
             }
@@ -311,33 +319,65 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Notes what is asked for more of than there is.
-    fn note_what_is_scarce(&self, results: &mut Results) -> Result<()> {
+    /// What a reader has to know of the settings: what is asked for more of than there is, or in an odd order.
+    fn oddities(&self, network: &Network) -> Result<Vec<String>> {
         let experiment = self.experiment;
-        let network = blueprint(experiment, self.setting)?;
+        let mut scarce = vec![];
+        let mut compare = |key: String, wanted: usize, there: usize| {
+            if there < wanted {
+                scarce.push(format!("{key} is {wanted}, and there are {there}: all of them are taken"));
+            }
+        };
         for hidden in &experiment.hidden {
             let key = format!("hidden.units of {}", hidden.layer);
-            scarce(&key, hidden.units, network.channels(&hidden.layer)?, results);
+            compare(key, hidden.units, network.channels(&hidden.layer)?);
         }
         if let Some(audit) = &experiment.audit {
             for layer in &audit.layers {
                 let key = format!("audit.units_per_layer of {layer}");
-                scarce(&key, audit.units_per_layer, network.channels(layer)?, results);
+                compare(key, audit.units_per_layer, network.channels(layer)?);
             }
         }
-        let validation = self.validation();
-        for class in &validation.classes {
-            let there = validation.samples.iter().filter(|s| s.label == class.index).count();
-            let key = format!("paths.images_per_class of {}", class.name);
-            scarce(&key, experiment.paths.images_per_class, there, results);
+        let positions = experiment.paths.layers.iter().map(|layer| network.graph().position(layer));
+        if !positions.collect::<Result<Vec<_>>>()?.is_sorted() {
+            scarce.push(
+                "paths.layers are not in the network's order, first to last: figures, and early, middle and late, take them \
+                 as they are listed"
+                    .into(),
+            );
         }
-        Ok(())
+        if experiment.paths.images_per_class == 1 && !experiment.paths.layers.is_empty() {
+            scarce.push(
+                "paths.images_per_class is 1: images of one class can't be compared with one another, so normalized \
+                 similarity is undefined"
+                    .into(),
+            );
+        }
+        let mut counts: HashMap<usize, usize> = HashMap::new();
+        self.validation().samples.iter().for_each(|s| *counts.entry(s.label).or_default() += 1);
+        let wanted = experiment.paths.images_per_class;
+        let few: Vec<usize> = self.groups[0]
+            .channels
+            .iter()
+            .map(|class| counts.get(class).copied().unwrap_or(0))
+            .filter(|&there| there < wanted)
+            .collect();
+        if let (Some(least), false) = (few.iter().min(), experiment.paths.layers.is_empty()) {
+            scarce.push(format!(
+                "paths.images_per_class is {wanted}, and {} of {} classes have fewer images, the least {least}: all of \
+                 theirs are taken",
+                few.len(),
+                self.groups[0].channels.len()
+            ));
+        }
+        Ok(scarce)
     }
 
     /// What decides a data set: where it comes from, and the files there.
     pub(crate) fn identity(&self, source: &Source) -> (Source, String) {
         let known = self.datasets.iter().find(|(known, _)| known == source);
-        (source.clone(), known.map_or_else(String::new, |(_, set)| set.fingerprint.clone()))
+        let (_, set) = known.expect("asked for where it was read");
+        (source.clone(), set.fingerprint.clone())
     }
 
     /// The same of all sets that accuracy is reported on.
@@ -348,6 +388,8 @@ impl<'a> Run<'a> {
     /// Refuses to begin what there is no room for: a picture for each unit, circuit and step that is looked at.
     fn room(&self, circuits: &[Circuit]) -> Result<()> {
         let units: usize = self.groups.iter().map(|group| group.channels.len() * group.per_unit).sum();
+        let audited: usize = self.experiment.audit.iter().map(|a| a.layers.len() * a.units_per_layer).sum();
+        let units = units + audited;
         let settings = &self.experiment.visualization.optimization;
         room(self.setting, units * (1 + circuits.len()), settings)
     }
@@ -406,8 +448,9 @@ pub(crate) fn scarce(key: &str, wanted: usize, there: usize, results: &mut Resul
 pub(crate) fn room(setting: &Setting, pictures: usize, settings: &visualize::Settings) -> Result<()> {
     let each = 3 * settings.size * settings.size * milestones(settings.steps).len();
     let bytes = (pictures as u64).saturating_mul(each as u64).saturating_add(1 << 24);
-    files::room(&setting.out, bytes)?;
-    files::room(setting.cache.folder(), bytes)
+    // Both may lie on one disk.
+    files::room(&setting.out, 2 * bytes)?;
+    files::room(setting.cache.folder(), 2 * bytes)
 }
 
 /// The values of a map `[N, …]`, a row an image.

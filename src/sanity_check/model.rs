@@ -1,7 +1,6 @@
 //! The network that an experiment is about.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::Setting;
@@ -18,37 +17,45 @@ use crate::visualize;
 /// The experiment's network with random weights, where it is not in a file.
 pub(crate) fn untrained(experiment: &Experiment, setting: &Setting) -> Result<Network> {
     let config = &experiment.network;
-    if let Some(file) = &config.file {
-        let path = there(setting, file, "network.file")?;
-        return Network::open_up_to(&path, config.output.as_deref(), setting.executor.device());
+    match (&config.file, &config.output) {
+        (Some(file), output) => {
+            let path = there(setting, file, "network.file")?;
+            Network::open_up_to(&path, output.as_deref(), setting.executor.device())
+        }
+        (None, None) => fresh(experiment, setting),
+        (None, Some(output)) => fresh(experiment, setting)?.up_to(output),
     }
+}
+
+/// The architecture that the experiment names, with random weights.
+fn fresh(experiment: &Experiment, setting: &Setting) -> Result<Network> {
+    let config = &experiment.network;
     let builder = config.builder.as_ref().zip(config.classes);
     let (name, classes) = builder.ok_or_else(|| Error::usage("network: no builder and no classes"))?;
-    let mut graph = zoo::builder(name, classes)?;
-    if let Some(output) = &config.output {
-        graph.position(output)?;
-        graph.output = output.clone();
-    }
-    Network::new(graph, &mut seed::rng(experiment.seed, &"weights"), setting.executor.device())
+    let rng = &mut seed::rng(experiment.seed, &"weights");
+    Network::new(zoo::builder(name, classes)?, rng, setting.executor.device())
 }
 
-/// The same as it is measured: with batch norms folded into the convolutions before them, but for convolutions that are
+/// A network as it is measured: with batch norms folded into the convolutions before them, but for convolutions that are
 /// asked for by name.
-pub(crate) fn blueprint(experiment: &Experiment, setting: &Setting) -> Result<Network> {
-    let network = untrained(experiment, setting)?;
-    // Folding takes names away, and a wrong name is to be set beside all of them.
-    setting.layers.iter().try_for_each(|layer| network.graph().position(layer).map(drop))?;
-    Ok(network.fold_batch_norm_but(&named(experiment, setting)))
+pub(crate) fn folded(network: &Network, experiment: &Experiment) -> Network {
+    network.fold_batch_norm_but(&experiment.layers().into_iter().collect())
 }
 
-/// All layers that the experiment or the command names.
-fn named(experiment: &Experiment, setting: &Setting) -> HashSet<String> {
-    experiment.layers().into_iter().chain(setting.layers.iter().cloned()).collect()
+/// The experiment's network as it is measured, with any weights.
+pub(crate) fn blueprint(experiment: &Experiment, setting: &Setting) -> Result<Network> {
+    Ok(folded(&untrained(experiment, setting)?, experiment))
 }
 
 /// The path of a file in the data root.
 fn there(setting: &Setting, file: &Path, key: &str) -> Result<PathBuf> {
     let path = setting.data.join(file);
+    if path.is_dir() {
+        return Err(Error::usage(format!(
+            "{} is a folder: name the file in it that {key} means",
+            path.display()
+        )));
+    }
     if !path.is_file() {
         return Err(Error::usage(format!(
             "no file {}: set the data root with --data or TROMPE_DATA, or correct {key}",
@@ -66,15 +73,21 @@ fn hash(path: &Path) -> Result<String> {
 pub(crate) fn whole(experiment: &Experiment, setting: &Setting) -> Result<Model> {
     let Experiment { network: config, seed, preprocessing, .. } = experiment;
     let device = setting.executor.device();
+    if let Some(weights) = &config.weights {
+        let path = there(setting, weights, "network.weights")?;
+        let key = cache::key(&(config, hash(&path)?));
+        // The file has weights for what lies behind the output, too.
+        let all = self::fresh(experiment, setting)?.load(&path)?;
+        let network = match &config.output {
+            Some(output) => all.up_to(output)?,
+            None => all,
+        };
+        return Ok(Model { network, key, data: None });
+    }
     let fresh = untrained(experiment, setting)?;
     if config.file.is_some() {
         let key = cache::key(&fresh.digest());
         return Ok(Model { network: fresh, key, data: None });
-    }
-    if let Some(weights) = &config.weights {
-        let path = there(setting, weights, "network.weights")?;
-        let key = cache::key(&(config, hash(&path)?));
-        return Ok(Model { network: fresh.load(&path)?, key, data: None });
     }
     let (Some(settings), Some(source)) = (&experiment.training, &experiment.data.train) else {
         return Err(Error::usage("a network without `weights` needs [training] and [data.train]"));
@@ -108,10 +121,9 @@ pub(crate) fn whole(experiment: &Experiment, setting: &Setting) -> Result<Model>
 /// The experiment's network as it is measured: with batch norms folded into the convolutions before them.
 pub(crate) fn model(experiment: &Experiment, setting: &Setting) -> Result<Model> {
     let Model { network, key, data } = whole(experiment, setting)?;
-    let named = named(experiment, setting);
-    let kept = network.convolutions_before_norms(&named);
+    let kept = network.convolutions_before_norms(&experiment.layers().into_iter().collect());
     let key = if kept.is_empty() { key } else { cache::key(&(key, kept)) };
-    Ok(Model { network: network.fold_batch_norm_but(&named), key, data })
+    Ok(Model { network: folded(&network, experiment), key, data })
 }
 
 /// The experiment's network as it is measured, its weights loaded or trained, and what it was trained on.
@@ -159,7 +171,7 @@ pub(crate) fn visualizable(settings: &visualize::Settings, network: &Network, la
         )));
     }
     let [least, most] = visualize::reached(&settings.transforms, settings.size);
-    for side in [settings.size, least, most] {
+    for side in std::iter::once(settings.size).chain(least..=most) {
         graph.shape_of(layer, [3, side, side]).map_err(|e| match side == settings.size {
             true => e,
             false => Error::usage(format!(
@@ -171,11 +183,11 @@ pub(crate) fn visualizable(settings: &visualize::Settings, network: &Network, la
     Ok(())
 }
 
-/// Refuses a network whose output is no score for each class; `network` is it with any weights.
-pub(crate) fn classifies(experiment: &Experiment, network: &Network) -> Result<()> {
+/// Refuses a network whose output is no score for each class, for images of this height and width; `network` is it with
+/// any weights.
+pub(crate) fn classifies(network: &Network, [height, width]: [usize; 2]) -> Result<()> {
     let graph = network.graph();
-    let size = experiment.visualization.optimization.size;
-    let [classes, h, w] = graph.shape_of(&graph.output, [3, size, size])?;
+    let [classes, h, w] = graph.shape_of(&graph.output, [3, height, width])?;
     match (h, w) {
         (1, 1) => Ok(()),
         _ => Err(Error::usage(format!(

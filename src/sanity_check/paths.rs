@@ -33,8 +33,20 @@ impl Run<'_> {
             return Ok(());
         }
         let natural = self.natural(clean, &group, results)?;
-        let shown: Vec<(usize, &RgbImage)> =
-            pictures.iter().map(|v| (v.request.objective.unit.channel, v.image())).collect();
+        // Pictures that show nothing of their units have no path to compare.
+        let shown: Vec<(usize, &RgbImage)> = pictures
+            .iter()
+            .filter(|v| v.fault.is_none())
+            .map(|v| (v.request.objective.unit.channel, v.image()))
+            .collect();
+        if shown.len() < pictures.len() {
+            results.warn(format!(
+                "{} pictures of units of {} in {} show nothing, and are left out of path similarity",
+                pictures.len() - shown.len(),
+                units.layer,
+                network_name(circuit)
+            ));
+        }
         let of = (
             (&model.key, &units.layer, &group.channels, &units.channels, units.per_unit),
             &self.experiment.preprocessing,

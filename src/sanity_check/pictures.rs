@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::accuracy::argmax;
 use super::manipulation::Manipulated;
 use super::model::Model;
-use super::units::Units;
+use super::units::{Units, network_name};
 use super::{Run, Setting};
 use crate::circuit::Circuit;
 use crate::circuit::gate::Target;
@@ -195,7 +195,7 @@ impl Run<'_> {
             None
         };
         if let Some(words) = visualize::faults(pictures) {
-            results.warn(words);
+            results.warn(format!("{}: {words}", network_name(name)));
         }
         let mut weaker = vec![];
         let folder = format!("{name}/{}", files::name(&layer));

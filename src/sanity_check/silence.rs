@@ -5,13 +5,13 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
-use super::units::Units;
+use super::units::{Units, finite};
 use super::{Run, rows};
 use crate::error::Result;
 use crate::progress;
 use crate::report::{Results, tables};
 use crate::seed;
-use crate::visualize::Request;
+use crate::visualize::{Request, faults};
 
 /// What a unit does on natural images.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ impl Run<'_> {
             let pictures = results.stage(&format!("audit of {layer}"), || {
                 self.visualize(clean, &requests, &optimization, &[optimization.steps])
             })?;
+            if let Some(words) = faults(&pictures) {
+                results.warn(format!("audit of {layer}: {words}"));
+            }
             for (channel, natural) in natural.iter().enumerate() {
                 let picture = pictures.iter().find(|v| v.request.objective.unit.channel == channel);
                 table.push(tables::Silence {
@@ -91,6 +94,11 @@ impl Run<'_> {
             images
         })?;
         bar.finish_and_clear();
+        for image in &all {
+            for ((activations, largest), layer) in image.iter().zip(layers) {
+                finite(activations.iter().chain(largest).copied().collect(), layer)?;
+            }
+        }
         let of_layer = |layer: usize| {
             (0..all.first().map_or(0, |image| image[layer].0.len()))
                 .map(|channel| Natural {

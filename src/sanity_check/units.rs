@@ -207,7 +207,7 @@ impl Run<'_> {
                     let most = |&channel: &usize| {
                         all.iter().map(|image| image[channel]).fold(f32::NEG_INFINITY, f32::max)
                     };
-                    finite(units.channels.iter().map(most).collect(), &units.layer)
+                    Ok(units.channels.iter().map(most).collect())
                 })
             })?;
         for (&channel, most) in units.channels.iter().zip(found) {
@@ -231,7 +231,8 @@ impl Run<'_> {
         bar: &ProgressBar,
     ) -> Result<Vec<Vec<f32>>> {
         let focus = self.experiment.visualization.focus;
-        self.forward(network, &[layer], images, bar, |mut maps| rows(focus.of(maps.remove(0))))
+        let all = self.forward(network, &[layer], images, bar, |mut maps| rows(focus.of(maps.remove(0))))?;
+        all.into_iter().map(|image| finite(image, layer)).collect()
     }
 }
 

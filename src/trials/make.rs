@@ -24,7 +24,7 @@ use crate::progress;
 use crate::report::tables::CLEAN;
 use crate::report::{Manifest, Results, described};
 use crate::sanity_check::{Setting, fool};
-use crate::visualize::Unit;
+use crate::visualize::{Fault, Unit};
 
 /// The responses of models.
 const MODELS: &str = "models.jsonl";
@@ -59,6 +59,7 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
     work.data.iter().for_each(|set| results.read(set.clone()));
     let units: Vec<&Unit> = drawn.iter().map(|d| &d.unit).collect();
     let honest = results.stage("visualizations", || sets(&work, &work.network, &work.key, &units, true))?;
+    note_faults(CLEAN, &units, &honest, &mut results);
     let rows = results.stage("diversity", || diversity(&work, &drawn.iter().collect::<Vec<_>>(), &honest))?;
     let mut shown = vec![Shown { circuit: CLEAN.into(), sets: honest.into_iter().map(Some).collect() }];
     let mut networks = vec![];
@@ -71,6 +72,9 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
         let sets = results.stage(&format!("visualizations with {}", circuit.name()), || {
             fooled_sets(&work, &network, circuit, &drawn)
         })?;
+        let fooled = drawn.iter().zip(&sets).filter_map(|(d, set)| Some((&d.unit, set.clone()?)));
+        let (of, made): (Vec<&Unit>, Vec<Set>) = fooled.unzip();
+        note_faults(circuit.name(), &of, &made, &mut results);
         shown.push(Shown { circuit: circuit.name().into(), sets });
         networks.push((circuit, network, switch));
     }
@@ -115,10 +119,13 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
     }
     results.table(&switches)?;
     let folder = results.folder().to_path_buf();
-    let answers = results.stage("observers", || {
-        let other = observers::other(&work)?;
-        observers::answer(&work, other.as_ref(), &plan, &folder)
-    })?;
+    let other = results.stage("the other network", || observers::other(&work))?;
+    if let Some((other, data)) = &other {
+        results.measured(&other.network, "observer");
+        data.iter().for_each(|set| results.read(set.clone()));
+    }
+    let other = other.map(|(other, _)| other);
+    let answers = results.stage("observers", || observers::answer(&work, other.as_ref(), &plan, &folder))?;
     responses::write(&folder.join(responses::FOLDER).join(MODELS), &plan, &answers)?;
     plan.write(&folder)?;
     results.stage("report", || {
@@ -128,6 +135,20 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
     results.tabled::<tables::Accuracy>();
     results.tabled::<tables::Trust>();
     results.complete(|_, _| Ok(()))
+}
+
+/// Notes pictures that show nothing of their units: nobody can match them.
+fn note_faults(circuit: &str, units: &[&Unit], sets: &[Set], results: &mut Results) {
+    let faulty = units.iter().zip(sets).filter_map(|(unit, set)| Some((unit.to_string(), set.fault?)));
+    let faulty: Vec<(String, Fault)> = faulty.collect();
+    if let Some((_, fault)) = faulty.first() {
+        let names: Vec<&str> = faulty.iter().map(|(unit, _)| unit.as_str()).collect();
+        results.warn(format!(
+            "circuit {circuit}: visualizations of {} units show nothing of them ({}): {fault}",
+            names.len(),
+            names.join(", ")
+        ));
+    }
 }
 
 /// Refuses to put a plan in the place of another one that was answered: answers belong to one plan.

@@ -16,7 +16,7 @@ use crate::files;
 use crate::network::Network;
 use crate::path::Metric;
 use crate::progress;
-use crate::visualize::{Objective, Request, Unit, alike, mean_pair, visualize};
+use crate::visualize::{Fault, Objective, Request, Unit, alike, mean_pair, visualize};
 
 /// The visualizations of one unit.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +24,8 @@ pub(super) struct Set {
     pub images: Vec<RgbImage>,
     /// The unit's activation for each.
     pub activations: Vec<f32>,
+    /// Why one of them shows nothing of the unit, if one doesn't.
+    pub fault: Option<Fault>,
 }
 
 /// Makes a set of visualizations of each unit in a network, each kept as soon as it is finished.
@@ -65,6 +67,7 @@ pub(super) fn sets(
             let set = Set {
                 images: made.iter().map(|v| v.image().clone()).collect(),
                 activations: made.iter().map(|v| v.last().activation).collect(),
+                fault: made.iter().find_map(|v| v.fault),
             };
             set.save(path)?;
             Ok(set)
@@ -91,7 +94,7 @@ impl Set {
             ("activations", view(Dtype::F32, vec![n], &activations)),
             ("images", view(Dtype::U8, vec![n, h as usize, w as usize, 3], &images)),
         ];
-        files::write(path, &safetensors::serialize(tensors, None).on("write", path)?)
+        files::write(path, &safetensors::serialize(tensors, Fault::metadata(self.fault)).on("write", path)?)
     }
 
     fn load(path: &Path) -> Result<Self> {
@@ -112,7 +115,7 @@ impl Set {
             .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
             .collect();
         match images.len() == n && activations.len() == n {
-            true => Ok(Self { images, activations }),
+            true => Ok(Self { images, activations, fault: Fault::in_file(&bytes).on("read", path)? }),
             false => Err(whole()),
         }
     }
@@ -126,7 +129,8 @@ pub(super) fn diversity(work: &Work, drawn: &[&Drawn], sets: &[Set]) -> Result<V
     for (at, (drawn, set)) in drawn.iter().zip(sets).enumerate() {
         let natural: Vec<RgbImage> =
             drawn.most.iter().take(number).map(|&i| work.natural[i].1.clone()).collect();
-        let natural = Set { activations: drawn.activations[..natural.len()].to_vec(), images: natural };
+        let activations = drawn.activations[..natural.len()].to_vec();
+        let natural = Set { activations, images: natural, fault: None };
         let mut kinds = vec![("visualizations", set.clone()), ("natural", natural)];
         let first = drawn.depth != rows.last().map_or(String::new(), |r: &tables::Diversity| r.depth.clone());
         if at == 0 || first {

@@ -186,7 +186,14 @@ impl Study {
         };
         let other = other
             .map(|other| Experiment { seed: settings.observers.other_seed.unwrap_or(other.seed), ..other });
-        Ok(Self { settings, experiment, circuits, other })
+        let mut study = Self { settings, experiment, circuits, other };
+        study.experiment.named =
+            study.layers().cloned().chain(study.circuits.iter().flat_map(Circuit::layers)).collect();
+        let layers = study.other_layers();
+        if let Some(other) = &mut study.other {
+            other.named = layers;
+        }
+        Ok(study)
     }
 
     /// Refuses a seed with which the other network would be the tested one.
@@ -253,6 +260,7 @@ impl Settings {
                 ));
             }
             distinct("depths: layers", &depth.layers)?;
+            within("depths: units", depth.units, 1..=PICTURES)?;
             if depth.units < 3 * depth.layers.len() {
                 return Err(format!(
                     "depths: {} has {} units of {} layers; a trial needs three of one layer",

@@ -8,6 +8,7 @@ use super::settings::Depth;
 use super::work::{Work, rows};
 use crate::error::{Error, Result};
 use crate::progress;
+use crate::sanity_check::finite;
 use crate::seed;
 use crate::visualize::Unit;
 
@@ -132,7 +133,13 @@ fn activations(work: &Work, layers: &[&String]) -> Result<Vec<Vec<Vec<f32>>>> {
             images
         });
         bar.finish_and_clear();
-        all
+        let all = all?;
+        for image in &all {
+            for (row, layer) in image.iter().zip(layers) {
+                finite(row.clone(), layer)?;
+            }
+        }
+        Ok(all)
     })
 }
 

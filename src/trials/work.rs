@@ -33,7 +33,13 @@ impl<'a> Work<'a> {
         let blueprint = sanity_check::blueprint(experiment, setting)?;
         let layers: Vec<String> = study.layers().cloned().collect();
         fits(experiment, &blueprint, &layers)?;
+        if !study.circuits.is_empty() {
+            sanity_check::check(experiment, &study.circuits, setting)?;
+        }
         if let Some(other) = &study.other {
+            if let Some(source) = other.data.train.as_ref().filter(|_| other.network.weights.is_none()) {
+                source.fingerprint(&setting.data)?;
+            }
             let network = sanity_check::blueprint(other, setting)?;
             fits(other, &network, &study.other_layers())?;
             let given = other.network.file.is_some() || other.network.weights.is_some();

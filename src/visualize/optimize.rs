@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::module::{Module, Param};
 use burn::optim::{AdamConfig, GradientsParams};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use image::{Rgb, RgbImage};
 use indicatif::ProgressBar;
 use rand_chacha::ChaCha8Rng;
@@ -145,8 +145,8 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoGradient => {
-                "no gradient moved the image, which is the noise that it began with: the unit is dead there, or saturated (a \
-                 layer before a Softmax or Sigmoid is not)"
+                "no gradient from the unit moved the image: the unit is dead, or saturated (a layer before a Softmax or \
+                 Sigmoid is not), or the learning rate is far too small"
             }
             Self::NotANumber => {
                 "the activation is no number: lower the learning rate, or look at [preprocessing] and the weights"
@@ -275,30 +275,26 @@ pub fn visualize(
         }
         bar.inc(requests.len() as u64);
     }
-    let stuck = match driven_by_more(settings) {
-        false => {
-            let ended = plain(values.values.val());
-            let each = begun.len() / requests.len();
-            begun.chunks(each).zip(ended.chunks(each)).map(|(a, b)| a == b).collect()
-        }
-        // The image moves whatever the unit does: is the unit's own gradient 0 where it ended?
-        true => {
-            let values = Values { values: Param::from_tensor(values.values.val().detach()) };
-            let seen = preprocessing.apply(canvas.image(values.values.val()));
+    let ended = plain(values.values.val());
+    let each = begun.len() / requests.len();
+    let mut stuck: Vec<bool> = begun.chunks(each).zip(ended.chunks(each)).map(|(a, b)| a == b).collect();
+    if driven_by_more(settings) {
+        // The image moves whatever the unit does: did the unit's own gradient ever move it?
+        let shape = values.values.val().dims();
+        stuck.fill(true);
+        for at in [begun, ended] {
+            let at = Tensor::<4>::from_data(TensorData::new(at, shape), &device).require_grad();
+            let seen = preprocessing.apply(canvas.image(at.clone()));
             let maps = network.capture(seen, &layers[..1])?.remove(0);
-            let loss = objectives.iter().enumerate().fold(None, |sum: Option<Tensor<1>>, (i, objective)| {
-                let own = objective.loss(maps.clone().narrow(0, i, 1));
-                Some(sum.map_or(own.clone(), |sum| sum + own))
-            });
-            let loss = loss.expect("there is a request");
-            let gradient = values.values.val().grad(&loss.backward()).map(plain);
-            let each = begun.len() / requests.len();
-            match gradient {
-                Some(gradient) => gradient.chunks(each).map(|own| own.iter().all(|g| *g == 0.0)).collect(),
-                None => vec![true; requests.len()],
+            let losses = objectives.iter().enumerate().map(|(i, o)| o.loss(maps.clone().narrow(0, i, 1)));
+            let loss = losses.reduce(|a, b| a + b).expect("there is a request");
+            if let Some(gradient) = at.grad(&loss.backward()).map(plain) {
+                for (stuck, own) in stuck.iter_mut().zip(gradient.chunks(each)) {
+                    *stuck &= own.iter().all(|g| *g == 0.0);
+                }
             }
         }
-    };
+    }
     Ok(requests
         .iter()
         .zip(trajectories)

@@ -8,12 +8,27 @@ use image::RgbImage;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, View};
 
-use super::{Request, Snapshot, Visualization};
+use super::{Fault, Request, Snapshot, Visualization};
 use crate::error::{Context, Error, Result};
 use crate::files;
 
 /// The metadata key of why a visualization shows nothing.
 const FAULT: &str = "trompe.fault";
+
+impl Fault {
+    /// The metadata of a safetensors file of pictures that have it.
+    pub(crate) fn metadata(fault: Option<Self>) -> Option<HashMap<String, String>> {
+        let words = serde_json::to_string(&fault?).expect("a fault is plain data");
+        Some(HashMap::from([(FAULT.to_string(), words)]))
+    }
+
+    /// What the metadata of a safetensors file say.
+    pub(crate) fn in_file(bytes: &[u8]) -> Result<Option<Self>, String> {
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+        let words = header.metadata().as_ref().and_then(|m| m.get(FAULT));
+        words.map(|words| serde_json::from_str(words).map_err(|e| e.to_string())).transpose()
+    }
+}
 
 impl Visualization {
     /// Writes the trajectory: `steps` and `activations` `[S]`, `images` `[S, H, W, 3]`.
@@ -36,9 +51,7 @@ impl Visualization {
             ("activations", view(Dtype::F32, vec![n], &activations)),
             ("images", view(Dtype::U8, vec![n, h as usize, w as usize, 3], &images)),
         ];
-        let fault = self.fault.map(|fault| serde_json::to_string(&fault).expect("a fault is plain data"));
-        let metadata = fault.map(|fault| HashMap::from([(FAULT.to_string(), fault)]));
-        let bytes = safetensors::serialize(tensors, metadata).on("write", path)?;
+        let bytes = safetensors::serialize(tensors, Fault::metadata(self.fault)).on("write", path)?;
         files::write(path, &bytes)
     }
 
@@ -74,9 +87,7 @@ impl Visualization {
             .collect::<Option<Vec<_>>>()
             .filter(|t| t.len() == n && n > 0)
             .ok_or_else(whole)?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).on("read", path)?;
-        let fault = header.metadata().as_ref().and_then(|m| m.get(FAULT));
-        let fault = fault.map(|fault| serde_json::from_str(fault).on("read", path)).transpose()?;
+        let fault = Fault::in_file(&bytes).on("read", path)?;
         Ok(Self { request: request.clone(), trajectory, fault })
     }
 }

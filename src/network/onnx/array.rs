@@ -256,6 +256,12 @@ fn external(
     let missing = |e: std::io::Error| format!("has its values in \"{location}\", which cannot be read: {e}");
     // A link inside the folder could lead out of it.
     let link = folder.join(path);
+    if !link.exists() {
+        return Err(format!(
+            "has its values in \"{location}\", which cannot be read: there is no such file beside the model (copy what a \
+             link leads to with `cp -L`)"
+        ));
+    }
     let path = link.canonicalize().map_err(missing)?;
     if !path.starts_with(folder.canonicalize().map_err(missing)?) {
         return Err(match link.is_symlink() {

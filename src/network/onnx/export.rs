@@ -313,6 +313,8 @@ impl Export {
                     false => plain("ReduceMean", vec![ints("axes", &dims)]),
                 }
             }
+            // One node, so that it is one layer when it is read again.
+            (Op::Add, _) if inputs.len() > 2 => plain("Sum", vec![]),
             (Op::Add | Op::Mul, _) => {
                 let operator = if node.op == Op::Add { "Add" } else { "Mul" };
                 let [first, middle @ .., last] = &inputs[..] else { return plain("Identity", vec![]) };

@@ -106,11 +106,10 @@ pub fn import(
     model: &proto::Model,
     name: &str,
     folder: &Path,
-    output: Option<&str>,
+    wanted: Option<&str>,
     device: &Device,
 ) -> Result<Network, String> {
     let graph = model.graph.as_ref().ok_or("holds no ONNX graph")?;
-    let file = graph;
     let opset = model
         .opset_import
         .iter()
@@ -123,7 +122,7 @@ pub fn import(
              onnx.version_converter, or export it again"
         ));
     }
-    let output = output_of(graph, output)?;
+    let output = output_of(graph, wanted)?;
     let needed = needed(graph, output)?;
     let image = Image::of(model, graph, output, &needed)?;
     let mut first = None;
@@ -147,15 +146,15 @@ pub fn import(
         };
         match import.run(graph, &needed, output, &image, size) {
             Ok(()) => {
-                let mut graph = import.graph;
-                graph.sized_by = import.sized_by.into_inner().or(image.sized_by);
+                let mut built = import.graph;
+                built.sized_by = import.sized_by.into_inner().or(image.sized_by);
                 // A size that is not the first has been found by trying.
-                if graph.sized_by.is_some() || size != sizes[0] {
-                    graph.size = Some(size);
+                if built.sized_by.is_some() || size != sizes[0] {
+                    built.size = Some(size);
                 }
-                let mut network = Network::assemble(graph, import.layers).map_err(|e| e.to_string())?;
-                let outputs: Vec<&str> = graph_outputs(file).collect();
-                if outputs.len() > 1 {
+                let mut network = Network::assemble(built, import.layers).map_err(|e| e.to_string())?;
+                let outputs: Vec<&str> = graph_outputs(graph).collect();
+                if wanted.is_none() && outputs.len() > 1 {
                     network.notes.push(format!(
                         "\"{output}\" is taken for the output of {name}; the file gives {}: name another with --output",
                         outputs.join(", ")
@@ -201,6 +200,15 @@ impl<'a> Image<'a> {
                 !parameters.contains(name) && (read.contains(name) || output == name)
             })
             .collect();
+        if !graph.sparse.is_empty() {
+            return Err("has sparse parameters, which are not read: export it with dense ones".into());
+        }
+        if inputs.is_empty() {
+            return Err(format!(
+                "computes \"{output}\" from no input that is read: operators with graphs of their own, as If and Loop, \
+                 can't be followed\n{EARLIER}"
+            ));
+        }
         let [input] = inputs[..] else {
             let names: Vec<&str> = inputs.iter().filter_map(|i| i.name.as_deref()).collect();
             return Err(format!(
@@ -239,7 +247,11 @@ impl<'a> Image<'a> {
             None => None,
         };
         let channels =
-            size(1).ok_or_else(|| format!("does not say how many channels its input \"{name}\" has"))?;
+            size(1).ok_or_else(|| {
+                format!(
+                    "does not say how many channels its input \"{name}\" has: fix its second size when you export it"
+                )
+            })?;
         let own = |key: &str| {
             model
                 .metadata_props
@@ -267,7 +279,7 @@ fn graph_outputs(graph: &proto::Graph) -> impl Iterator<Item = &str> {
 
 /// The value that is the network's output: the one of this name, or the first that the node of this name makes; by
 /// default the first that the file gives.
-fn output_of<'a>(graph: &'a proto::Graph, wanted: Option<&'a str>) -> Result<&'a str, String> {
+pub fn output_of<'a>(graph: &'a proto::Graph, wanted: Option<&'a str>) -> Result<&'a str, String> {
     let Some(wanted) = wanted else {
         return graph_outputs(graph).next().ok_or_else(|| "has no output".into());
     };
@@ -369,7 +381,20 @@ impl Import<'_> {
             ));
         }
         match self.values.get(output) {
-            Some(Value::Map(map)) => self.graph.output = self.graph.nodes[map.layer].name.clone(),
+            Some(Value::Map(map)) => {
+                let order: Vec<Axis> = map.axes.iter().copied().filter(|axis| *axis != Axis::One).collect();
+                let last = [Axis::Batch, Axis::Rows, Axis::Columns, Axis::Channels];
+                let kept = |usual: [Axis; 4]| {
+                    usual.into_iter().filter(|axis| order.contains(axis)).eq(order.clone())
+                };
+                if !kept(MAP) && !kept(last) {
+                    return Err(format!(
+                        "gives \"{output}\" with rows, columns or channels exchanged, and Trompe's maps are [N, channels, \
+                         rows, columns]: leave the Transpose before it out\n{EARLIER}"
+                    ));
+                }
+                self.graph.output = self.graph.nodes[map.layer].name.clone();
+            }
             _ => {
                 return Err(format!("gives \"{output}\", which no layer computes from the image\n{EARLIER}"));
             }

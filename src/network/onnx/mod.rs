@@ -45,10 +45,20 @@ pub fn read(path: &Path, output: Option<&str>, device: &Device) -> Result<Networ
     let bytes = std::fs::read(path).on("read", path)?;
     let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     let parent = folder_of(path);
-    from_bytes(bytes, &name, parent, output, device)
-        .map_err(|what| Error::failure(format!("{} {what}", path.display())))
+    let named = |what: String| format!("{} {what}", path.display());
+    let model = decode(bytes).map_err(|what| Error::failure(named(what)))?;
+    if let (Some(graph), Some(_)) = (&model.graph, output) {
+        import::output_of(graph, output).map_err(|what| Error::usage(named(what)))?;
+    }
+    import::import(&model, &name, parent, output, device).map_err(|what| Error::failure(named(what)))
 }
 
+fn decode(bytes: Vec<u8>) -> Result<proto::Model, String> {
+    proto::Model::decode(Bytes::from(bytes))
+        .map_err(|e| format!("is no whole ONNX file ({e}); fetch or export it again"))
+}
+
+#[cfg(test)]
 fn from_bytes(
     bytes: Vec<u8>,
     name: &str,
@@ -56,9 +66,7 @@ fn from_bytes(
     output: Option<&str>,
     device: &Device,
 ) -> Result<Network, String> {
-    let model = proto::Model::decode(Bytes::from(bytes))
-        .map_err(|e| format!("is no whole ONNX file ({e}); fetch or export it again"))?;
-    import::import(&model, name, folder, output, device)
+    import::import(&decode(bytes)?, name, folder, output, device)
 }
 
 /// Writes a network to an ONNX file, replacing it only once all is written.

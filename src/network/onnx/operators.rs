@@ -464,8 +464,8 @@ fn concat(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 fn clip(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let bound = |name: &str, at: usize| -> Result<Option<f32>, Refusal> {
         if import.opset < 11 {
-            let given = call.float(name, f32::NAN);
-            return Ok(given.ok().map(|v| v as f32));
+            let value = call.has(name).then(|| call.float(name, 0.0)).transpose()?;
+            return Ok(value.map(|v| v as f32));
         }
         match import.floats(call, at)? {
             None => Ok(None),
@@ -473,8 +473,12 @@ fn clip(import: &mut Import<'_>, call: &Call<'_>) -> Done {
             Some(array) => wrong(format!("has a bound of shape {:?}", array.dims)),
         }
     };
-    let finite = |v: &f32| v.is_finite() && v.abs() < f32::MAX;
-    let (min, max) = (bound("min", 1)?.filter(finite), bound("max", 2)?.filter(finite));
+    let (min, max) = (bound("min", 1)?, bound("max", 2)?);
+    if [min, max].into_iter().flatten().any(f32::is_nan) {
+        return wrong("has a bound that is no number");
+    }
+    let finite = |v: &f32| v.abs() < f32::MAX;
+    let (min, max) = (min.filter(finite), max.filter(finite));
     elementwise(import, call, Op::Clip { min, max })
 }
 

@@ -43,6 +43,9 @@ pub struct Graph {
     pub name: Option<String>,
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<Tensor>,
+    /// Sparse parameters, which are not read.
+    #[prost(bytes = "bytes", repeated, tag = "15")]
+    pub sparse: Vec<Bytes>,
     #[prost(message, repeated, tag = "11")]
     pub input: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]

@@ -92,6 +92,7 @@ fn file(nodes: Vec<proto::Node>, parameters: Vec<proto::Tensor>) -> proto::Model
             initializer: parameters,
             input: vec![value("x", &[1, 1, 4, 4])],
             output: vec![value("y", &[1, 1, 4, 4])],
+            sparse: vec![],
         }),
         ..Default::default()
     }
@@ -386,8 +387,8 @@ fn files_that_are_wrong_are_refused_by_name() {
     refused(&file(vec![node("a", "Relu", &["x"], "x")], vec![]), &["\"x\" twice"]);
     let parameter = || tensor("w", &[1], &[1.0]);
     refused(&file(relu(), vec![parameter(), parameter()]), &["\"w\""]);
-    refused(&file(vec![node("a", "Relu", &["nothing"], "y")], vec![]), &["0 inputs"]);
-    refused(&file(vec![], vec![]), &["0 inputs"]);
+    refused(&file(vec![node("a", "Relu", &["nothing"], "y")], vec![]), &["no input that is read"]);
+    refused(&file(vec![], vec![]), &["no input that is read"]);
     let size = |dims: &[i64]| {
         let mut model = file(relu(), vec![]);
         model.graph.as_mut().unwrap().input = vec![value("x", dims)];
@@ -628,8 +629,13 @@ fn numbers_out_of_a_file_are_within_what_operators_take() {
         graph.node[0] = float(graph.node[0].clone(), "epsilon", epsilon);
         model
     };
-    refused(&norm(0.0), &["BatchNormalization", "epsilon"]);
-    assert!(open(&norm(1e-3)).is_ok());
+    refused(&norm(-1e-3), &["BatchNormalization", "epsilon"]);
+    assert!(open(&norm(0.0)).is_ok() && open(&norm(1e-3)).is_ok());
+    // A margin before a maximum is as small as can be.
+    let pad = node("p", "Pad", &["x", "pads", "least"], "y");
+    let margin = |value: f32| vec![longs("pads", &[0, 0, 0, 0, 0, 0, 1, 1]), tensor("least", &[], &[value])];
+    assert!(open(&file(vec![pad.clone()], margin(f32::NEG_INFINITY))).is_ok());
+    refused(&file(vec![pad], margin(f32::NAN)), &["Pad", "no number"]);
 }
 
 #[test]
@@ -657,6 +663,19 @@ fn of_several_outputs_one_is_taken_and_the_others_are_told() {
     let bytes = model.encode_to_vec();
     let network = from_bytes(bytes, "test", Path::new("."), Some("first"), &Device::default()).unwrap();
     assert_eq!(network.output(), "first");
+}
+
+/// A map is written as [N, channels, rows, columns], so rows and columns that are exchanged would come back as they were.
+#[test]
+fn an_output_with_its_axes_exchanged_is_refused() {
+    let turned = |perm: &[i64]| {
+        let turn = with(node("t", "Transpose", &["a"], "y"), "perm", perm);
+        file(vec![node("r", "Relu", &["x"], "a"), turn], vec![])
+    };
+    assert!(open(&turned(&[0, 2, 3, 1])).is_ok());
+    for perm in [[0, 1, 3, 2], [0, 2, 1, 3], [0, 3, 1, 2]] {
+        refused(&turned(&perm), &["exchanged", "Transpose"]);
+    }
 }
 
 /// As tf2onnx writes them.

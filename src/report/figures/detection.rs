@@ -77,7 +77,10 @@ fn strata(scores: &[Score], circuit: &str, detector: &str, method: &str) -> Vec<
         .filter(|s| s.circuit == circuit && s.detector == detector && s.method == method)
         .collect();
     let of = |layer: &String, group: &str| {
-        here.iter().filter(|s| s.layer == *layer && s.group == group).map(|s| s.score).collect()
+        here.iter()
+            .filter(|s| s.layer == *layer && s.is_fooled() == (group == FOOLED))
+            .map(|s| s.score)
+            .collect()
     };
     unique(here.iter().map(|s| s.layer.clone()))
         .iter()

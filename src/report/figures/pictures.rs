@@ -199,7 +199,7 @@ fn grid(folder: &Path, data: &Data, layer: &str, circuit: Option<&str>) -> Resul
     };
     let name = match circuit {
         Some(circuit) => format!("visualizations_{circuit}"),
-        None => format!("visualizations_{}", files::name(layer)),
+        None => format!("visualizations_of_{}", files::name(layer)),
     };
     let grid = Grid { title: format!("Feature visualizations of {what}"), columns, rows };
     save(folder, &name, &grid)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use image::{RgbImage, imageops};
 
 use super::{ByFile, Trial, Viewer};
-use crate::data::Preprocessing;
+use crate::data::{Inventory, Preprocessing};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::path::Metric;
@@ -164,12 +164,12 @@ fn colours(image: &RgbImage) -> Vec<f32> {
     counts
 }
 
-/// The other network of a study.
-pub(in crate::trials) fn other(work: &Work) -> Result<Option<Other>> {
+/// The other network of a study, and what it was trained on.
+pub(in crate::trials) fn other(work: &Work) -> Result<Option<(Other, Option<Inventory>)>> {
     let Some(experiment) = &work.study.other else { return Ok(None) };
-    let (network, _) = crate::sanity_check::network(experiment, work.setting)?;
+    let (network, data) = crate::sanity_check::network(experiment, work.setting)?;
     let layers = work.study.other_layers();
-    Ok(Some(Other { network, preprocessing: experiment.preprocessing.clone(), layers }))
+    Ok(Some((Other { network, preprocessing: experiment.preprocessing.clone(), layers }, data)))
 }
 
 #[cfg(test)]

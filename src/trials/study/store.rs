@@ -154,7 +154,7 @@ impl Store {
     /// Opens a study's files, with all that was answered before; no other server may have them open.
     pub fn open(folder: &Path, plan: Plan) -> Result<Self> {
         // Two servers would take different people for the same participant.
-        let lock = Lock::take(folder)?;
+        let lock = Lock::take(folder, "take part there, or end it first")?;
         let responses = folder.join(responses::FOLDER);
         std::fs::create_dir_all(&responses).on("create", &responses)?;
         let people = responses.join(PEOPLE);
