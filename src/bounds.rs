@@ -36,25 +36,28 @@ pub(crate) fn within<T: PartialOrd + Display>(
     }
 }
 
-/// Refuses what is no number above 0, such as a rate or a weight that has to count.
+/// The most that a rate or a weight can be: beyond it, numbers of 32 bits soon overflow.
+const GREAT: f64 = 1e9;
+
+/// Refuses what is no number above 0 that can be computed with, such as a rate or a weight that has to count.
 ///
 /// # Errors
 /// A message that starts with the key.
 pub(crate) fn above_zero(key: &str, value: f64) -> Result<(), String> {
-    match value.is_finite() && value > 0.0 {
+    match value > 0.0 && value <= GREAT {
         true => Ok(()),
-        false => Err(format!("{key} is {value}; it must be a number above 0")),
+        false => Err(format!("{key} is {value}; it must be a number above 0 and at most {GREAT:e}")),
     }
 }
 
-/// Refuses what is no number of 0 or more.
+/// Refuses what is no number from 0 on that can be computed with.
 ///
 /// # Errors
 /// A message that starts with the key.
 pub(crate) fn not_below_zero(key: &str, value: f64) -> Result<(), String> {
-    match value.is_finite() && value >= 0.0 {
+    match (0.0..=GREAT).contains(&value) {
         true => Ok(()),
-        false => Err(format!("{key} is {value}; it must be a number, 0 or more")),
+        false => Err(format!("{key} is {value}; it must be a number from 0 to {GREAT:e}")),
     }
 }
 
@@ -78,7 +81,7 @@ pub(crate) fn plain_name(key: &str, name: &str) -> Result<(), String> {
     match !name.is_empty() && name.len() <= 100 && name.chars().all(plain) && !name.starts_with('.') {
         true => Ok(()),
         false => Err(format!(
-            "{key} is \"{name}\"; files are called after it: at most 100 letters (a to z), digits, - and _"
+            "{key} is \"{name}\"; files are called after it: at most 100 letters (a to z), digits, -, _ and ."
         )),
     }
 }

@@ -14,7 +14,7 @@ use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::Injected;
-use crate::bounds::distinct;
+use crate::bounds::{above_zero, distinct, not_below_zero};
 use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::network::{Network, Op, Padding};
@@ -69,14 +69,9 @@ impl Settings {
         if units.len() != self.units.len() || units.is_empty() {
             return Err("units is empty or names a unit twice".into());
         }
-        for (value, key) in [(self.lambda, "lambda"), (self.scale, "scale")] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(format!("{key} is {value}; it must be above 0"));
-            }
-        }
-        if !(self.margin >= 0.0 && self.margin.is_finite()) {
-            return Err(format!("margin is {}; it must be 0 or more", self.margin));
-        }
+        above_zero("lambda", self.lambda.into())?;
+        above_zero("scale", self.scale.into())?;
+        not_below_zero("margin", self.margin.into())?;
         if let Some(source) = &self.calibration {
             source.check().map_err(|e| format!("calibration: {e}"))?;
         }

@@ -18,7 +18,7 @@ use image::RgbImage;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::bounds::{BATCH, MANY, STEPS, distinct, within};
+use crate::bounds::{BATCH, MANY, STEPS, above_zero, distinct, not_below_zero, within};
 use crate::config::Visualization;
 use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
@@ -110,18 +110,10 @@ impl Settings {
         if let Some(source) = &self.natural {
             source.check().map_err(|e| format!("natural: {e}"))?;
         }
-        for (value, key) in [
-            (self.height, "height"),
-            (self.preservation, "preservation"),
-            (self.learning_rate as f32, "learning_rate"),
-        ] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(format!("{key} is {value}; it must be above 0"));
-            }
-        }
-        if !(self.spread >= 0.0 && self.spread.is_finite()) {
-            return Err(format!("spread is {}; it must be 0 or more", self.spread));
-        }
+        above_zero("height", self.height.into())?;
+        above_zero("preservation", self.preservation.into())?;
+        above_zero("learning_rate", self.learning_rate)?;
+        not_below_zero("spread", self.spread.into())?;
         Ok(())
     }
 

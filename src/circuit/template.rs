@@ -15,7 +15,7 @@ use crate::network::{INPUT, Insertion, Op};
 /// Q(x) = max over shifts Σ T·u  −  Σ φ(u),   φ(u) = Σ_j relu(u − θ_j) / J,   θ_j = (j − ½) / J
 /// ```
 ///
-/// The first sum runs over a picture shrunk to at most [`SIDE`] pixels, the second over all pixels, so that nothing is
+/// The first sum runs over a picture shrunk to at most `SIDE` pixels, the second over all pixels, so that nothing is
 /// gained by what the shrunk picture doesn't show. Q is scaled so that plain grey gives 0 and the picture `peak`.
 #[derive(Clone, Debug)]
 pub struct Template {

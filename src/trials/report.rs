@@ -28,7 +28,7 @@ pub fn write(folder: &Path, plan: &Plan, responses: &[Response]) -> Result<Vec<A
 /// Draws figures and `report.html` from the tables in the study's folder.
 ///
 /// # Errors
-/// As [`write`], and if a table is missing.
+/// As [`write()`]'s.
 pub fn redraw(folder: &Path, plan: &Plan) -> Result<Vec<Accuracy>> {
     let accuracy: Vec<Accuracy> = tables::read(folder)?;
     let trust: Vec<Trust> = tables::read(folder)?;
