@@ -86,18 +86,19 @@ impl Unfinished {
         // Who writes by name may have put another file there.
         let permissions = self.file.as_file().metadata().on("write", &self.path)?.permissions();
         std::fs::set_permissions(self.at(), permissions).on("write", &self.path)?;
-        self.file.persist(&self.path).on("write", &self.path)?;
+        self.file.persist(&self.path).map_err(|e| e.error).on("write", &self.path)?;
         Ok(())
     }
 }
 
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        // The file itself: the other would name the path that it has meanwhile.
+        self.file.as_file_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_file_mut().flush()
     }
 }
 
