@@ -89,7 +89,10 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     if let [first, _, ..] = &settings.methods()[..] {
         results.warn(format!("an audit visualizes by one method, here the first: \"{}\"", first.name));
     }
-    scarce("detect.natural_images", settings.natural_images, run.validation().samples.len(), &mut results);
+    let there = run.validation().samples.len();
+    if let Some(words) = scarce("detect.natural_images", settings.natural_images, there) {
+        results.warn(words);
+    }
     let audited = results.stage("network", || model(experiment, setting))?;
     audited.noted("unknown", &mut results);
     if itself {

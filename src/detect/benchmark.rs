@@ -160,7 +160,10 @@ pub fn run(
             ));
         }
     }
-    scarce("detect.natural_images", settings.natural_images, run.validation().samples.len(), &mut results);
+    let there = run.validation().samples.len();
+    if let Some(words) = scarce("detect.natural_images", settings.natural_images, there) {
+        results.warn(words);
+    }
     let clean = results.stage("network", || model(experiment, setting))?;
     clean.noted(CLEAN, &mut results);
     run.accuracy(&clean, CLEAN, None, &mut results)?;

@@ -322,32 +322,27 @@ impl<'a> Run<'a> {
     /// What a reader has to know of the settings: what is asked for more of than there is, or in an odd order.
     fn oddities(&self, network: &Network) -> Result<Vec<String>> {
         let experiment = self.experiment;
-        let mut scarce = vec![];
-        let mut compare = |key: String, wanted: usize, there: usize| {
-            if there < wanted {
-                scarce.push(format!("{key} is {wanted}, and there are {there}: all of them are taken"));
-            }
-        };
+        let mut odd = vec![];
         for hidden in &experiment.hidden {
             let key = format!("hidden.units of {}", hidden.layer);
-            compare(key, hidden.units, network.channels(&hidden.layer)?);
+            odd.extend(scarce(&key, hidden.units, network.channels(&hidden.layer)?));
         }
         if let Some(audit) = &experiment.audit {
             for layer in &audit.layers {
                 let key = format!("audit.units_per_layer of {layer}");
-                compare(key, audit.units_per_layer, network.channels(layer)?);
+                odd.extend(scarce(&key, audit.units_per_layer, network.channels(layer)?));
             }
         }
         let positions = experiment.paths.layers.iter().map(|layer| network.graph().position(layer));
         if !positions.collect::<Result<Vec<_>>>()?.is_sorted() {
-            scarce.push(
+            odd.push(
                 "paths.layers are not in the network's order, first to last: figures, and early, middle and late, take them \
                  as they are listed"
                     .into(),
             );
         }
         if experiment.paths.images_per_class == 1 && !experiment.paths.layers.is_empty() {
-            scarce.push(
+            odd.push(
                 "paths.images_per_class is 1: images of one class can't be compared with one another, so normalized \
                  similarity is undefined"
                     .into(),
@@ -363,14 +358,14 @@ impl<'a> Run<'a> {
             .filter(|&there| there < wanted)
             .collect();
         if let (Some(least), false) = (few.iter().min(), experiment.paths.layers.is_empty()) {
-            scarce.push(format!(
+            odd.push(format!(
                 "paths.images_per_class is {wanted}, and {} of {} classes have fewer images, the least {least}: all of \
                  theirs are taken",
                 few.len(),
                 self.groups[0].channels.len()
             ));
         }
-        Ok(scarce)
+        Ok(odd)
     }
 
     /// What decides a data set: where it comes from, and the files there.
@@ -437,11 +432,9 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Notes that fewer are at hand than were asked for.
-pub(crate) fn scarce(key: &str, wanted: usize, there: usize, results: &mut Results) {
-    if there < wanted {
-        results.warn(format!("{key} is {wanted}, and there are {there}: all of them are taken"));
-    }
+/// What there is to say where fewer are at hand than were asked for.
+pub(crate) fn scarce(key: &str, wanted: usize, there: usize) -> Option<String> {
+    (there < wanted).then(|| format!("{key} is {wanted}, and there are {there}: all of them are taken"))
 }
 
 /// Refuses work for whose pictures, with their trajectories, there is no room in the results folder and the cache.
