@@ -40,7 +40,7 @@ impl Arguments {
         distinct("the command", &names).map_err(Error::usage)?;
         let layers: Vec<String> = self.units.iter().map(|unit| unit.layer.clone()).collect();
         let config = DefaultConfig("configs/fool.toml").or(self.config, &self.common)?;
-        let (experiment, setting) = self.common.prepare(&config, Some(self.out.clone()), layers.clone())?;
+        let (experiment, setting) = self.common.prepare(&config, Some(self.out.clone()), layers)?;
         let mut settings = experiment.visualization.optimization.clone();
         settings.steps = self.steps.map_or(settings.steps, |steps| steps as usize);
         let last = [settings.steps];

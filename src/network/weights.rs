@@ -53,6 +53,20 @@ struct Misfit {
 }
 
 impl Misfit {
+    /// Compares a network's parameters with the shapes that a file has under a prefix.
+    fn compare(&mut self, wanted: &[(String, Vec<usize>)], checkpoint: &Checkpoint, prefix: &str) {
+        for (name, shape) in wanted {
+            match checkpoint.shape(&format!("{prefix}{name}")) {
+                None => self.missing.push(name.clone()),
+                Some(found) if found != shape => {
+                    self.wrong.push(format!("{name} is {found:?}, the network has {shape:?}"));
+                }
+                Some(_) if shape.contains(&0) => self.values.push(format!("{name} is {shape:?}")),
+                Some(_) => {}
+            }
+        }
+    }
+
     /// Refuses the weights of a file, if anything is wrong with them.
     fn refuse(self, path: &Path, graph: &Graph) -> Result<()> {
         /// So many of a kind are listed.
@@ -83,6 +97,15 @@ impl Misfit {
     }
 }
 
+/// The parameters that a graph's layers hold, with their shapes as PyTorch has them.
+fn wanted(graph: &Graph) -> Vec<(String, Vec<usize>)> {
+    let of = |node: &Node| {
+        let name = node.name.clone();
+        stored(&node.op).into_iter().map(move |(part, shape)| (format!("{name}.{part}"), shape))
+    };
+    graph.nodes.iter().flat_map(of).collect()
+}
+
 impl Network {
     /// The network with the weights of a safetensors or PyTorch file, whatever it is called.
     ///
@@ -94,11 +117,7 @@ impl Network {
     /// parameters, as PyTorch calls and shapes them, and values that are no numbers.
     pub fn load(mut self, path: &Path) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
-        let parameters = |node: &Node| {
-            let name = node.name.clone();
-            stored(&node.op).into_iter().map(move |(part, shape)| (format!("{name}.{part}"), shape))
-        };
-        let wanted: Vec<(String, Vec<usize>)> = self.graph.nodes.iter().flat_map(parameters).collect();
+        let wanted = wanted(&self.graph);
         let names: Vec<String> = wanted.iter().map(|(name, _)| name.clone()).collect();
         let prefix = checkpoint.prefix(&names);
         let own: HashSet<&str> = names.iter().map(String::as_str).collect();
@@ -109,15 +128,7 @@ impl Network {
             .map(|name| &name[prefix.len()..])
             .filter(|name| !own.contains(name) && COUNTERS.iter().all(|counter| !name.ends_with(counter)));
         let mut misfit = Misfit { extra: extra.map(String::from).collect(), ..Misfit::default() };
-        for (name, shape) in &wanted {
-            match checkpoint.shape(&format!("{prefix}{name}")) {
-                None => misfit.missing.push(name.clone()),
-                Some(found) if found != shape => {
-                    misfit.wrong.push(format!("{name} is {found:?}, the network has {shape:?}"));
-                }
-                Some(_) => {}
-            }
-        }
+        misfit.compare(&wanted, &checkpoint, &prefix);
         if misfit.missing.len() == wanted.len() {
             let some = |names: &mut dyn Iterator<Item = &str>| names.take(3).collect::<Vec<_>>().join(", ");
             return Err(Error::failure(format!(
@@ -259,19 +270,7 @@ impl Network {
         graph.check().map_err(|e| Error::failure(format!("{}: {e}", path.display())))?;
         // Memory is taken for what the graph declares, so the file has to hold as much.
         let mut misfit = Misfit::default();
-        for node in &graph.nodes {
-            for (part, shape) in stored(&node.op) {
-                let name = format!("{}.{part}", node.name);
-                match checkpoint.shape(&name) {
-                    None => misfit.missing.push(name),
-                    Some(found) if found != shape => {
-                        misfit.wrong.push(format!("{name} is {found:?}, the network has {shape:?}"));
-                    }
-                    Some(_) if shape.contains(&0) => misfit.values.push(format!("{name} is {shape:?}")),
-                    Some(_) => {}
-                }
-            }
-        }
+        misfit.compare(&wanted(&graph), &checkpoint, "");
         misfit.refuse(path, &graph)?;
         Self::new(graph, &mut seed::rng(0, &"weights"), device)?.with_values(&checkpoint, "", path)
     }
