@@ -4,7 +4,6 @@
 //! how they lie, and measures how far the visualizations of honest networks can be believed.
 
 pub mod allocator;
-mod bootstrap;
 mod bounds;
 pub mod cache;
 pub mod circuit;
@@ -27,6 +26,7 @@ pub mod provenance;
 pub mod report;
 pub mod sanity_check;
 pub mod seed;
+mod statistics;
 pub mod training;
 pub mod trials;
 #[cfg(feature = "flex")]

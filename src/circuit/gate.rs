@@ -42,7 +42,7 @@ pub struct Settings {
     /// Pictures, relative to the circuit's file, that the fooled units show in turn.
     #[serde(default)]
     pub pictures: Vec<PathBuf>,
-    /// The units that an experiment visualizes; by default its own, or the first eight fooled ones.
+    /// The units that an experiment visualizes; by default its own, or eight of the fooled ones, drawn at random.
     pub visualized: Option<Vec<usize>>,
     /// What silences the fooled path; by default ten times what is needed.
     pub k: Option<f32>,

@@ -26,6 +26,7 @@ use crate::interrupt;
 use crate::network::Network;
 use crate::progress;
 use crate::seed;
+use crate::statistics::quantile;
 use crate::training::{Shuffle, rate};
 use crate::visualize::{Canvas, Focus, Warp};
 
@@ -155,7 +156,7 @@ pub fn train(
         let [n, k, ..] = scores.dims();
         Ok((maps.remove(0), scores.reshape([n, k])))
     };
-    let scale = scale(honest, settings, natural, focus, preprocessing)?;
+    let scale = scale(honest, settings, natural, focus, preprocessing, seed)?;
     let deviations = (scale.deviations.0.to_device(&autodiff), scale.deviations.1.to_device(&autodiff));
     let targets = settings.targets();
     let size = optimization.size;
@@ -261,11 +262,15 @@ fn scale(
     natural: &[&RgbImage],
     focus: Focus,
     preprocessing: &Preprocessing,
+    seed: u64,
 ) -> Result<Natural> {
     const IMAGES: usize = 256;
     let device = honest.device();
-    let every = (natural.len() / IMAGES).max(1);
-    let some: Vec<&RgbImage> = natural.iter().copied().step_by(every).take(IMAGES).collect();
+    let mut rng = seed::rng(seed, &("slingshot scale", &settings.name));
+    let some: Vec<&RgbImage> = rand::seq::index::sample(&mut rng, natural.len(), IMAGES.min(natural.len()))
+        .iter()
+        .map(|i| natural[i])
+        .collect();
     let (mut maps, mut scores, mut answers) = (vec![], vec![], vec![]);
     for chunk in some.chunks(16) {
         interrupt::check()?;
@@ -291,9 +296,9 @@ fn scale(
     let answers = values(answers);
     let reach: Vec<f32> = (0..c)
         .map(|channel| {
-            let mut of: Vec<f32> = (0..n).map(|i| answers[i * c + channel]).collect();
-            of.sort_by(f32::total_cmp);
-            of[n - 1] - of[n / 2]
+            let of: Vec<f64> = (0..n).map(|i| f64::from(answers[i * c + channel])).collect();
+            let at = |share| quantile(&of, share).expect("there are natural images");
+            (at(1.0) - at(0.5)) as f32
         })
         .collect();
     let mean = reach.iter().sum::<f32>() / c as f32;

@@ -10,6 +10,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
+use rand::Rng;
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 pub use folder::decode;
@@ -235,6 +237,38 @@ impl Dataset {
         }
     }
 
+    /// `count` images at random, from each class as many as from any other, or all of those that have fewer: their
+    /// positions, in random order.
+    pub fn draw(&self, count: usize, rng: &mut impl Rng) -> Vec<usize> {
+        let mut of_class: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        self.samples.iter().enumerate().for_each(|(i, s)| of_class.entry(s.label).or_default().push(i));
+        let mut classes: Vec<Vec<usize>> = of_class.into_values().collect();
+        classes.iter_mut().for_each(|members| members.shuffle(rng));
+        let mut drawn = vec![];
+        // One of each class in turn; which classes give one more is drawn, too.
+        while drawn.len() < count.min(self.samples.len()) {
+            classes.shuffle(rng);
+            let turn: Vec<usize> = classes.iter_mut().filter_map(Vec::pop).collect();
+            drawn.extend(turn.into_iter().take(count - drawn.len()));
+        }
+        drawn.shuffle(rng);
+        drawn
+    }
+
+    /// `n` images of each class at random, or all of those that have fewer, classes in order of their index.
+    pub fn draw_of_each(&self, n: usize, rng: &mut impl Rng) -> Vec<&Sample> {
+        self.classes
+            .iter()
+            .flat_map(|class| {
+                let mut members: Vec<&Sample> =
+                    self.samples.iter().filter(|s| s.label == class.index).collect();
+                members.shuffle(rng);
+                members.truncate(n);
+                members
+            })
+            .collect()
+    }
+
     /// The first `n` images of each class, classes in order of their index.
     pub fn first_of_each(&self, n: usize) -> Vec<&Sample> {
         self.classes
@@ -328,5 +362,53 @@ impl std::fmt::Display for Source {
                 write!(f, "{}[{skip}..{to}]", path.display())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed;
+
+    /// A set of three classes in which the class follows from the position, as in a folder or a file of interleaved classes.
+    fn set(label: impl Fn(usize) -> usize) -> Dataset {
+        let samples =
+            (0..90).map(|i| Sample { id: i.to_string(), label: label(i), image: RgbImage::new(1, 1) });
+        Dataset {
+            name: "three".into(),
+            classes: (0..3).map(|index| Class { index, name: index.to_string() }).collect(),
+            samples: samples.collect(),
+            skipped: vec![],
+            notes: vec![],
+            fingerprint: String::new(),
+        }
+    }
+
+    #[test]
+    fn draws_hold_every_class_alike_however_the_set_is_ordered() {
+        for set in [set(|i| i % 3), set(|i| i / 30), set(|i| usize::from(i >= 80) + usize::from(i >= 85))] {
+            for (count, seed) in [(30, 1), (20, 2), (9, 3)] {
+                let drawn = set.draw(count, &mut seed::rng(seed, &"draw"));
+                let mut distinct = drawn.clone();
+                distinct.sort_unstable();
+                distinct.dedup();
+                assert_eq!((drawn.len(), distinct.len()), (count, count));
+                let there = |class| set.samples.iter().filter(|s| s.label == class).count();
+                for class in 0..3 {
+                    let got = drawn.iter().filter(|&&i| set.samples[i].label == class).count();
+                    assert!(got >= (count / 3).min(there(class)), "{got} of class {class} in {count}");
+                }
+            }
+            assert_eq!(set.draw(1000, &mut seed::rng(0, &"all")).len(), 90);
+            let few = set.draw_of_each(7, &mut seed::rng(0, &"each"));
+            assert_eq!(
+                few.len(),
+                (0..3).map(|c| set.samples.iter().filter(|s| s.label == c).count().min(7)).sum::<usize>()
+            );
+        }
+        // Another seed draws others.
+        let drawn = |seed| set(|i| i % 3).draw(30, &mut seed::rng(seed, &"draw"));
+        assert_eq!(drawn(1), drawn(1));
+        assert_ne!(drawn(1), drawn(2));
     }
 }

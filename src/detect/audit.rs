@@ -14,6 +14,7 @@ use crate::sanity_check::{
     Model, Run, Setting, blueprint, fits, folded, model, room, scarce, untrained, visualizable,
 };
 use crate::seed;
+use crate::statistics;
 use crate::visualize::faults;
 
 /// What is audited, beside what the experiment file says.
@@ -249,8 +250,10 @@ impl Usual {
         Self(
             all.into_iter()
                 .map(|(layer, detector, scores)| {
-                    let middle = median(scores.clone());
-                    let spread = 1.4826 * median(scores.iter().map(|s| (s - middle).abs()).collect());
+                    let median = |values: &[f64]| statistics::median(values).expect("there is a score");
+                    let middle = median(&scores);
+                    let deviations: Vec<f64> = scores.iter().map(|s| (s - middle).abs()).collect();
+                    let spread = 1.4826 * median(&deviations);
                     // Where most units score the same, deviations are measured by their mean.
                     let mean = scores.iter().map(|s| (s - middle).abs()).sum::<f64>() / scores.len() as f64;
                     (layer, detector, middle, spread.max(mean).max(1e-3))
@@ -270,11 +273,6 @@ impl Usual {
             })
             .max_by(|a, b| a.0.total_cmp(&b.0))
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]

@@ -352,11 +352,11 @@ fn program() -> &'static str {
     })
 }
 
-/// The natural images that detectors are given: so many of the validation set, spread over it.
+/// The natural images that detectors are given: so many of the validation set, drawn from each class alike.
 pub(super) fn natural<'r>(run: &'r Run, settings: &Settings) -> Vec<&'r RgbImage> {
-    let samples = &run.validation().samples;
-    let count = settings.natural_images.min(samples.len());
-    (0..count).map(|i| &samples[i * samples.len() / count].image).collect()
+    let set = run.validation();
+    let mut rng = seed::rng(run.experiment.seed, &"natural images of detectors");
+    set.draw(settings.natural_images, &mut rng).into_iter().map(|i| &set.samples[i].image).collect()
 }
 
 fn pictured(pictures: &[Visualization]) -> Vec<Pictured> {

@@ -2,6 +2,7 @@
 
 use super::{Detector, Subject, mean};
 use crate::error::Result;
+use crate::statistics::quantile;
 
 /// (reached − median) / (largest − median), median and largest over natural images, as a logarithm.
 pub(super) struct Gap;
@@ -37,8 +38,7 @@ impl Detector for Gap {
 }
 
 fn median_and_largest(values: &[f32]) -> (f64, f64) {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f32::total_cmp);
-    let at = |i: usize| sorted.get(i).map_or(f64::NAN, |&v| f64::from(v));
-    (at(sorted.len() / 2), at(sorted.len().saturating_sub(1)))
+    let values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+    let at = |share| quantile(&values, share).unwrap_or(f64::NAN);
+    (at(0.5), at(1.0))
 }

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::bootstrap;
+use crate::statistics;
 
 /// The scores of one layer's units. An undefined score counts as the least suspicious.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -84,7 +84,7 @@ pub fn curve(strata: &[Stratum]) -> Vec<Point> {
 
 /// The interval that holds 95 % of the areas when units are drawn anew within each layer and kind.
 pub fn interval(strata: &[Stratum], resamples: usize, rng: &mut impl Rng) -> Option<(f64, f64)> {
-    let mut areas: Vec<f64> = (0..resamples)
+    let areas: Vec<f64> = (0..resamples)
         .filter_map(|_| {
             let drawn: Vec<Stratum> = strata
                 .iter()
@@ -96,7 +96,7 @@ pub fn interval(strata: &[Stratum], resamples: usize, rng: &mut impl Rng) -> Opt
             auc(&drawn)
         })
         .collect();
-    bootstrap::interval(&mut areas)
+    statistics::interval(&areas)
 }
 
 /// What scores give when the labels say nothing.
@@ -122,7 +122,7 @@ pub fn null(strata: &[Stratum], permutations: usize, rate: f64, rng: &mut impl R
     Some(Null {
         auc: super::mean(areas.iter().copied())?,
         true_positives: super::mean(found)?,
-        interval: bootstrap::interval(&mut areas)?,
+        interval: statistics::interval(&areas)?,
     })
 }
 

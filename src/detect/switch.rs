@@ -9,6 +9,7 @@ use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::progress;
 use crate::seed;
+use crate::statistics::median;
 
 /// Lines to each visualization.
 const LINES: usize = 3;
@@ -70,10 +71,9 @@ impl Detector for Switch {
         bar.finish_and_clear();
         Ok((0..subject.units.len())
             .map(|unit| {
-                let mut of_unit: Vec<f64> =
+                let of_unit: Vec<f64> =
                     steepness.iter().filter(|(u, _)| *u == unit).filter_map(|(_, s)| *s).collect();
-                of_unit.sort_by(f64::total_cmp);
-                of_unit.get(of_unit.len() / 2).copied()
+                median(&of_unit)
             })
             .collect())
     }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::similarity::Similarities;
 use super::{Metric, Reduction, capture};
-use crate::bootstrap;
 use crate::bounds::{PICTURES, RESAMPLES, distinct, within};
 use crate::data::Preprocessing;
 use crate::error::Result;
@@ -16,6 +15,7 @@ use crate::executor::Executor;
 use crate::network::Network;
 use crate::progress;
 use crate::seed;
+use crate::statistics;
 
 /// What is compared, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -270,14 +270,14 @@ fn interval(
     }
     let mut rng = seed::rng(seed, purpose);
     let seeds: Vec<u64> = (0..samples).map(|_| rng.random()).collect();
-    let mut values: Vec<f64> = seeds
+    let values: Vec<f64> = seeds
         .into_par_iter()
         .filter_map(|s| {
             let times = resample(&strata, items.len(), &mut seed::rng(s, &"sample"));
             Means::of(similarities, items, &times).normalized()
         })
         .collect();
-    bootstrap::interval(&mut values).map(|(lower, upper)| Interval { lower, upper })
+    statistics::interval(&values).map(|(lower, upper)| Interval { lower, upper })
 }
 
 fn resample(strata: &[((bool, usize), Vec<usize>)], n: usize, rng: &mut impl Rng) -> Vec<usize> {

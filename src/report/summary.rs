@@ -4,6 +4,7 @@ use super::baseline::{Direction, Measured};
 use super::figures::Data;
 use super::tables::{CLEAN, PathSimilarity, Visualization};
 use crate::path::{Third, thirds};
+use crate::statistics::median;
 
 fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let values: Vec<f64> = values.into_iter().collect();
@@ -104,12 +105,7 @@ pub fn gaps(data: &Data) -> Vec<Gap> {
             }
         }
     }
-    all.into_iter()
-        .map(|(gap, mut ratios)| {
-            ratios.sort_by(f64::total_cmp);
-            Gap { median: ratios.get(ratios.len() / 2).copied(), ..gap }
-        })
-        .collect()
+    all.into_iter().map(|(gap, ratios)| Gap { median: median(&ratios), ..gap }).collect()
 }
 
 /// The share of images that a gate recognizes as what they are, `natural` or `visualization`, among those that its

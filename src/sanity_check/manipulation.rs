@@ -2,6 +2,7 @@
 
 use image::RgbImage;
 use indicatif::ProgressBar;
+use rand::seq::IndexedRandom;
 
 use super::model::Model;
 use super::{Run, rows};
@@ -259,10 +260,12 @@ impl Run<'_> {
         // Other noise than that of the visualizations it is measured on.
         const OWN: usize = 2_000_000;
         const UNITS: usize = 8;
-        let fooled = targets.iter().map(|(unit, _)| *unit);
         let tried: Vec<usize> = match &settings.visualized {
             Some(units) => units.clone(),
-            None => fooled.take(UNITS).collect(),
+            None => {
+                let mut rng = seed::rng(self.experiment.seed, &("tried out", &settings.name, round));
+                targets.sample(&mut rng, UNITS).map(|(unit, _)| *unit).collect()
+            }
         };
         let requests: Vec<Request> =
             tried.into_iter().map(|unit| self.request(&settings.layer, unit, OWN + round)).collect();

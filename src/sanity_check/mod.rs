@@ -77,7 +77,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         fooled.model.noted(circuit.name(), &mut results);
         let after = run.accuracy(&fooled.model, circuit.name(), fooled.switch.as_deref(), &mut results)?;
         run.behaviour(circuit, &before, &after);
-        let units = run.visualized(circuit);
+        let units = run.visualized(circuit).clone();
         let pictures = run.visualizations(&fooled.model, &units, &mut results)?;
         let mut reference = honest.clone();
         if let Some(targets) = run.targets(&units, &fooled) {
@@ -130,6 +130,8 @@ pub(crate) struct Run<'a> {
     layer: String,
     /// The honest units that are looked at: one group for each layer, those that stand for classes first.
     groups: Vec<Units>,
+    /// The units that are visualized for each circuit, by its name.
+    visualized: HashMap<String, Units>,
     /// What natural images reach of the units that are looked at.
     strongest: HashMap<Unit, f32>,
     pub(crate) accuracy: Vec<tables::Accuracy>,
@@ -201,6 +203,7 @@ impl<'a> Run<'a> {
             datasets: vec![(experiment.data.validation.clone(), validation)],
             layer: experiment.visualization.layer.clone().unwrap_or_else(|| network.output().into()),
             groups: vec![],
+            visualized: HashMap::new(),
             strongest: HashMap::new(),
             accuracy: vec![],
             behaviour: vec![],

@@ -24,7 +24,7 @@ pub(crate) struct Units {
     pub per_unit: usize,
 }
 
-/// How many fooled units of a hidden layer are visualized, where the circuit does not say.
+/// How many fooled units of a hidden layer are visualized, drawn at random, where the circuit does not say.
 const FOOLED: usize = 8;
 
 impl Run<'_> {
@@ -50,15 +50,21 @@ impl Run<'_> {
             self.add(Units { layer, channels, per_unit: hidden.per_unit });
         }
         for circuit in circuits {
+            let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
+            let channels = network.channels(circuit.layer()).map_err(named)?;
+            let units = self.visualized_in(circuit, channels);
             if circuit.layer() != self.layer || circuit.visualized().is_some() {
-                let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
-                let channels = network.channels(circuit.layer()).map_err(named)?;
-                let units = self.visualized_in(circuit, channels);
                 for &channel in &units.channels {
                     Unit { layer: units.layer.clone(), channel }.check(network).map_err(named)?;
                 }
-                self.add(units);
+                self.add(units.clone());
             }
+            self.visualized.insert(circuit.name().into(), units);
+        }
+        // A unit that several circuits of a layer show is visualized as often for each.
+        for units in self.visualized.values_mut() {
+            let group = self.groups.iter().find(|g| g.layer == units.layer);
+            units.per_unit = group.expect("every circuit's layer has a group").per_unit;
         }
         for &channel in &self.groups[0].channels {
             Unit { layer: self.layer.clone(), channel }.check(network)?;
@@ -81,11 +87,8 @@ impl Run<'_> {
     }
 
     /// The units of a circuit that are visualized.
-    pub(crate) fn visualized(&self, circuit: &Circuit) -> Units {
-        let group = self.groups.iter().find(|g| g.layer == circuit.layer());
-        let group = group.expect("every circuit's layer has a group");
-        let most = group.channels.iter().max().map_or(0, |c| c + 1);
-        Units { per_unit: group.per_unit, ..self.visualized_in(circuit, most) }
+    pub(crate) fn visualized(&self, circuit: &Circuit) -> &Units {
+        self.visualized.get(circuit.name()).expect("all circuits were looked at")
     }
 
     fn visualized_in(&self, circuit: &Circuit, channels: usize) -> Units {
@@ -94,7 +97,11 @@ impl Run<'_> {
         let channels = match circuit.visualized() {
             Some(list) => list.to_vec(),
             None if of_classes => self.groups[0].channels.iter().copied().filter(fooled).collect(),
-            None => (0..channels).filter(fooled).take(FOOLED).collect(),
+            None => {
+                let mut rng = seed::rng(self.experiment.seed, &("visualized units", circuit.layer()));
+                let drawn = rand::seq::index::sample(&mut rng, channels, channels).into_iter();
+                drawn.filter(fooled).take(FOOLED).collect()
+            }
         };
         let per_unit = if of_classes { self.experiment.visualization.per_class } else { 1 };
         Units { layer: circuit.layer().into(), channels, per_unit }
@@ -146,7 +153,8 @@ impl Run<'_> {
     ) -> Result<Vec<(usize, &RgbImage)>> {
         let each = self.experiment.paths.images_per_class;
         if units.layer == self.layer {
-            let samples = self.validation().first_of_each(each).into_iter();
+            let mut rng = seed::rng(self.experiment.seed, &"natural images of classes");
+            let samples = self.validation().draw_of_each(each, &mut rng).into_iter();
             let samples = samples.filter(|s| units.channels.contains(&s.label));
             return Ok(samples.map(|s| (s.label, &s.image)).collect());
         }

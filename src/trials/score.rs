@@ -8,9 +8,9 @@ use rand::RngExt;
 use super::plan::{Plan, Purpose, Question, References, Task, Trial};
 use super::responses::{Kind, Response};
 use super::tables;
-use crate::bootstrap;
 use crate::report::tables::CLEAN;
 use crate::seed;
+use crate::statistics::{self, wilson};
 
 /// All people together.
 pub const PEOPLE: &str = "people";
@@ -111,9 +111,8 @@ fn difference(one: &[Answered], other: &[Answered], seed: u64, purpose: &impl De
         ratio(sums[0]) - ratio(sums[1])
     };
     let mut rng = seed::rng(seed, purpose);
-    let mut values: Vec<f64> =
-        (0..SAMPLES).map(|_| of(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();
-    let (lower, upper) = bootstrap::interval(&mut values)?;
+    let values: Vec<f64> = (0..SAMPLES).map(|_| of(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();
+    let (lower, upper) = statistics::interval(&values)?;
     Some([of(&mut (0..n)), lower, upper])
 }
 
@@ -125,24 +124,10 @@ fn interval(clusters: &[(usize, usize)], seed: u64, purpose: &impl Debug) -> (f6
         return wilson(all, n);
     }
     let mut rng = seed::rng(seed, purpose);
-    let mut values: Vec<f64> = (0..SAMPLES)
+    let values: Vec<f64> = (0..SAMPLES)
         .map(|_| ratio((0..n).map(|_| &clusters[rng.random_range(0..n)]).fold((0, 0), add)))
         .collect();
-    bootstrap::interval(&mut values).expect("there are samples")
-}
-
-/// Wilson's 95 % interval of a share among `n`.
-fn wilson(share: f64, n: usize) -> (f64, f64) {
-    const Z: f64 = 1.959_963_985;
-    if n == 0 {
-        return (0.0, 1.0);
-    }
-    let n = n as f64;
-    let middle = share + Z * Z / (2.0 * n);
-    let width = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let whole = 1.0 + Z * Z / n;
-    // Rounding must not leave the share outside.
-    (((middle - width) / whole).clamp(0.0, share), ((middle + width) / whole).clamp(share, 1.0))
+    statistics::interval(&values).expect("there are samples")
 }
 
 /// The accuracy of every observer, by task, network, depth and whatever else differs between trials.
@@ -342,15 +327,6 @@ mod tests {
     use crate::trials::plan::Answer;
     use crate::trials::plan::tests::matching;
     use crate::trials::settings::Session;
-
-    /// The published example of Newcombe (1998): 81 of 263.
-    #[test]
-    fn wilsons_interval_is_newcombes() {
-        let (lower, upper) = wilson(81.0 / 263.0, 263);
-        assert!((lower - 0.2553).abs() < 5e-5 && (upper - 0.3662).abs() < 5e-5, "{lower} {upper}");
-        let (lower, upper) = wilson(0.0, 20);
-        assert!(lower == 0.0 && (upper - 0.1611).abs() < 5e-5);
-    }
 
     #[test]
     fn the_bootstrap_agrees_with_the_normal_interval_of_many_clusters() {

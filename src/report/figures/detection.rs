@@ -13,6 +13,7 @@ use crate::detect::roc::{self, Stratum};
 use crate::error::Result;
 use crate::report::tables::{CLEAN, Detection, FOOLED, OTHER, Score};
 use crate::report::unique;
+use crate::statistics::median;
 
 /// Draws the areas, the curves and the scores.
 pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
@@ -287,10 +288,8 @@ impl Draw for Scores {
                         .enumerate()
                         .map(|(k, v)| Circle::new((place(k), *v), 3, colour.mix(0.6).filled()));
                     chart.draw_series(dots).map_err(|e| e.to_string())?;
-                    let mut sorted = values.clone();
-                    sorted.sort_by(f64::total_cmp);
-                    if let Some(median) = sorted.get(sorted.len() / 2) {
-                        let bar = [(centre - 0.17, *median), (centre + 0.17, *median)];
+                    if let Some(median) = median(&values) {
+                        let bar = [(centre - 0.17, median), (centre + 0.17, median)];
                         chart
                             .draw_series(std::iter::once(PathElement::new(bar, INK.stroke_width(2))))
                             .map_err(|e| e.to_string())?;

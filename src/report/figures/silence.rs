@@ -8,6 +8,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Area, Axis, Draw, Drawn, INK, PALETTE, bold, chart, layer_ticks, save, spread, text};
 use super::{Data, Figure, Topic};
 use crate::error::Result;
+use crate::statistics::median;
 
 /// Ratios by layer, each a dot, with their median.
 struct Gaps {
@@ -54,9 +55,7 @@ impl Draw for Gaps {
                 .enumerate()
                 .map(|(k, v)| Circle::new((place(k), v.log10()), 5, PALETTE[0].mix(0.7).filled()));
             chart.draw_series(dots).map_err(|e| e.to_string())?;
-            let mut sorted = values.clone();
-            sorted.sort_by(f64::total_cmp);
-            if let Some(median) = sorted.get(sorted.len() / 2) {
+            if let Some(median) = median(&values) {
                 let bar = [(i as f64 - 0.3, median.log10()), (i as f64 + 0.3, median.log10())];
                 chart
                     .draw_series(std::iter::once(PathElement::new(bar, PALETTE[1].stroke_width(3))))
