@@ -17,7 +17,7 @@ use trompe::seed;
 fn mistakes_in_the_experiment_file() {
     for (from, to, words) in [
         ("epochs = 1", "epocs = 1", &["configs/fool.toml", "line", "epocs", "epochs"][..]),
-        ("seed = 2", "seed = \"one\"", &["configs/fool.toml", "seed", "u64"]),
+        ("seed = 1", "seed = \"one\"", &["configs/fool.toml", "seed", "u64"]),
         ("builder = \"small-cnn\"", "builder = \"vgg\"", &["vgg", "squeezenet1_0"]),
         (
             "layer = \"classifier\"",
@@ -31,7 +31,7 @@ fn mistakes_in_the_experiment_file() {
         ("images = 60", "images = 0", &["scenes/validation", "no images"]),
         ("name = \"fool\"", "name = \"../fool\"", &["name"]),
         ("../circuits/gate.toml", "../circuits/none.toml", &["none.toml"]),
-        ("classes = 10", "classes = 4", &["class 4", "star", "network.classes"]),
+        ("classes = 12", "classes = 4", &["class 4", "star", "network.classes"]),
     ] {
         let experiment = Experiment::new();
         experiment.edit("configs/fool.toml", from, to);
@@ -50,13 +50,13 @@ fn mistakes_in_a_circuit() {
     for (file, from, to, words) in [
         ("gate", "offset = 1", "", &["gate.toml", "offset", "pictures"][..]),
         ("gate", "layer = \"classifier\"", "layer = \"relu4\"", &["gate", "relu4", "convolution"]),
-        ("gate", "offset = 1", "offset = 1\nunits = [10]", &["gate", "classifier:10", "channels 0 to 9"]),
+        ("gate", "offset = 1", "offset = 1\nunits = [12]", &["gate", "classifier:12", "channels 0 to 11"]),
         ("gate", "name = \"gate\"", "name = \"none\"", &["circuits", "\"none\""]),
         ("gate", "name = \"gate\"", "name = \"a/b\"", &["gate.toml", "a/b", "letters"]),
         ("gate", "offset = 1", "offset = 1\nunits = [9]", &["gate", "visualized"]),
         ("pictures", "pictures/eye.png", "pictures/ear.png", &["pictures.toml", "ear.png"]),
         ("silent", "units = [5, 17]", "units = [5, 5]", &["silent.toml", "units"]),
-        ("silent", "units = [5, 17]", "units = [5, 96]", &["silent", "bn6:96", "channels 0 to 95"]),
+        ("silent", "units = [5, 17]", "units = [5, 96]", &["silent", "bn8:96", "channels 0 to 95"]),
         ("silent", "lambda = 3.0", "lambda = -3.0", &["silent.toml", "lambda"]),
     ] {
         let experiment = Experiment::with_every_circuit();
@@ -77,7 +77,7 @@ fn mistakes_in_naming_a_network() {
     with("none.safetensors").expect_error(2, &["none.safetensors"]);
     experiment.write("words.safetensors", "not a network");
     with("words.safetensors").expect_error(1, &["words.safetensors"]);
-    experiment.edit("configs/fool.toml", "classes = 10", "classes = 10\nfile = \"x\"");
+    experiment.edit("configs/fool.toml", "classes = 12", "classes = 12\nfile = \"x\"");
     experiment.sanity_check().expect_error(2, &["network.file", "builder"]);
 }
 

@@ -87,7 +87,7 @@ fn mistakes_are_found_before_anything_is_trained() {
     let start = Instant::now();
     for (arguments, code, words) in [
         (&["visualize", "classifer:0"][..], 2, &["classifer", "did you mean \"classifier\"?"][..]),
-        (&["visualize", "classifier:77"], 2, &["classifier:77", "channels 0 to 9"]),
+        (&["visualize", "classifier:77"], 2, &["classifier:77", "channels 0 to 11"]),
         (&["visualize", "relu1:0", "--out", "configs/fool.toml"], 1, &["configs/fool.toml"]),
         (&["train", "--config", "configs/fool.toml", "--out", "none/a.safetensors"], 2, &["none"]),
         (&["train", "--config", "configs/fool.toml", "--out", "configs"], 2, &["configs", "folder"]),
@@ -223,7 +223,7 @@ fn what_is_left_out_of_a_data_set_is_counted_and_named() {
         "2 .heic",
         "1 other file is not read",
         "1 picture beside the folders",
-        "scenes/train: 200 images of 10 classes",
+        "scenes/train: 200 images of 12 classes",
     ] {
         assert!(seen.err.contains(words), "no \"{words}\" in: {}", seen.err);
     }
@@ -366,7 +366,7 @@ fn a_manifest_says_what_a_result_came_from() {
     assert_eq!(networks.iter().map(|n| n["circuit"].as_str().unwrap()).collect::<Vec<_>>(), ["none", "gate"]);
     assert_ne!(networks[0]["hash"], networks[1]["hash"]);
     let sets = manifest["data"].as_array().unwrap();
-    let ring = serde_json::json!({ "index": 3, "name": "ring", "images": 6 });
+    let ring = serde_json::json!({ "index": 3, "name": "ring", "images": 5 });
     assert_eq!((&sets[0]["name"], &sets[0]["classes"][3]), (&"scenes/validation".into(), &ring));
     // No audit was asked for: its table has a header and no rows.
     let silence = std::fs::read_to_string(experiment.path("results/fool/silence.csv")).unwrap();

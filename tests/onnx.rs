@@ -62,7 +62,7 @@ fn onnx_files_go_through_the_program() {
         ["visualize", "classifier:0", "--network", "lies.onnx", "--steps", "2", "--out", "pictures"];
     experiment.trompe(&visualize).expect_success();
     assert!(experiment.path("pictures").read_dir().unwrap().count() > 0);
-    let from = "builder = \"small-cnn\"\nclasses = 10";
+    let from = "builder = \"small-cnn\"\nclasses = 12";
     experiment.edit(
         "configs/fool.toml",
         from,

@@ -43,7 +43,7 @@ fn one_command_leaves_a_whole_results_folder() {
         assert!((0.0..=1.0).contains(&top1) && top1 <= top5 && top5 <= 1.0);
     }
     let paths = rows(&results.join("path_similarity.csv"));
-    assert_eq!(paths.len(), 2 * 3 * 7);
+    assert_eq!(paths.len(), 2 * 3 * 10);
     // 12 natural images and 6 visualizations: 66 natural pairs, 72 mixed ones.
     assert!(paths.iter().all(|r| {
         r["pairs"].parse::<usize>().unwrap() + r["undefined_pairs"].parse::<usize>().unwrap() == 138
@@ -64,12 +64,12 @@ fn one_command_leaves_a_whole_results_folder() {
         assert_eq!((picture.width(), picture.height()), (64, 64));
         let [channel, target] = ["channel", "target"].map(|k| row[k].parse::<usize>().unwrap());
         let offset = if row["circuit"] == "gate" { 1 } else { 0 };
-        assert_eq!(target, (channel + offset) % 10);
+        assert_eq!(target, (channel + offset) % 12);
     }
     let page = String::from_utf8(bytes(&results.join("report.html"))).unwrap();
     assert!(!page.contains("src=\"http") && !page.contains("href="), "the report needs nothing beside it");
     let manifest: serde_json::Value = serde_json::from_slice(&bytes(&results.join("manifest.json"))).unwrap();
-    assert_eq!((&manifest["complete"], &manifest["seed"]), (&true.into(), &2.into()));
+    assert_eq!((&manifest["complete"], &manifest["seed"]), (&true.into(), &1.into()));
 
     // The figures follow from the tables: redrawing changes nothing.
     let figures: Vec<_> =
@@ -101,7 +101,7 @@ fn one_command_leaves_a_whole_results_folder() {
 
     // Another configuration does not get into the folder, and leaves it as it was.
     experiment
-        .trompe(&["sanity-check", "--config", "configs/fool.toml", "--seed", "1"])
+        .trompe(&["sanity-check", "--config", "configs/fool.toml", "--seed", "2"])
         .expect_error(2, &["results/fool", "another configuration", "--out"]);
     assert_eq!(before, tables());
 }
@@ -141,14 +141,14 @@ fn every_circuit_keeps_what_it_should_and_changes_what_it_should() {
         of("hidden", "channel")[0].parse::<usize>().unwrap() + 16
     );
     assert!(
-        of("silent", "layer").iter().all(|l| l == "bn6")
+        of("silent", "layer").iter().all(|l| l == "bn8")
             && of("silent", "shows").iter().all(String::is_empty)
     );
     let resemblance = rows(&results.join("resemblance.csv"));
     assert_eq!(resemblance.iter().filter(|r| r["circuit"] == "silent").count(), 1, "one pair of two units");
 
     let silence = rows(&results.join("silence.csv"));
-    assert_eq!(silence.len(), 24 + 64);
+    assert_eq!(silence.len(), 16 + 48);
     assert_eq!(silence.iter().filter(|r| !r["visualization"].is_empty()).count(), 4);
     // Curves of hidden units end at their layer, and are set against images that drive them.
     let paths = rows(&results.join("path_similarity.csv"));
@@ -158,8 +158,8 @@ fn every_circuit_keeps_what_it_should_and_changes_what_it_should() {
         };
         paths.iter().filter(of).map(|r| r["layer"].as_str()).collect()
     };
-    assert_eq!(layers("bn4"), ["relu1", "relu2", "relu3"]);
-    assert_eq!(layers("classifier").len(), 7);
+    assert_eq!(layers("bn5"), ["relu1", "relu2", "relu3", "relu4"]);
+    assert_eq!(layers("classifier").len(), 10);
     let page = String::from_utf8(bytes(&results.join("report.html"))).unwrap();
     assert!(circuits.iter().all(|c| page.contains(&format!("Circuit “{c}”"))));
 
@@ -175,12 +175,12 @@ fn every_circuit_keeps_what_it_should_and_changes_what_it_should() {
     ];
     let out = experiment.trompe(&fool).expect_success().out;
     assert!(out.contains("silent.units") && out.contains("lies.safetensors"), "{out}");
-    let visualize = ["visualize", "bn6:5", "silent.units:0", "--network", "lies.safetensors", "--steps", "2"];
+    let visualize = ["visualize", "bn8:5", "silent.units:0", "--network", "lies.safetensors", "--steps", "2"];
     // A silent unit gives no gradient from noise: its picture is the noise that it began with, and that is said.
     let seen = experiment.trompe(&visualize).expect_error(1, &["1 of 2 visualizations"]);
     let line = |unit: &str| seen.out.lines().find(|line| line.starts_with(unit)).unwrap().to_string();
     assert!(line("silent.units:0").contains("FAILED: no gradient"), "{}", seen.out);
-    assert!(!line("bn6:5").contains("FAILED"), "{}", seen.out);
+    assert!(!line("bn8:5").contains("FAILED"), "{}", seen.out);
     let again = [
         "sanity-check",
         "--config",
@@ -210,8 +210,8 @@ fn a_network_is_trained_saved_and_visualized() {
     for name in ["relu4_3_0.png", "classifier_9_0.png"] {
         assert_eq!(image::open(experiment.path("pictures").join(name)).unwrap().width(), 64);
     }
-    experiment.trompe(&["visualize", "relu4:64"]).expect_error(2, &["relu4:64", "channels 0 to 63"]);
-    experiment.trompe(&["visualize", "relu9:0"]).expect_error(2, &["relu9", "relu6"]);
+    experiment.trompe(&["visualize", "relu4:48"]).expect_error(2, &["relu4:48", "channels 0 to 47"]);
+    experiment.trompe(&["visualize", "relu10:0"]).expect_error(2, &["relu10", "relu9"]);
 }
 
 /// Ctrl-C ends the run soon, with its own exit code; the next run goes on and gives what an undisturbed one gives.

@@ -61,7 +61,7 @@ block = 9
 /// The embedded experiment with a trials file, and the study made from it.
 static STUDY: LazyLock<Experiment> = LazyLock::new(|| {
     let experiment = Experiment::new();
-    experiment.edit("configs/fool.toml", "images = 60", "images = 150");
+    experiment.edit("configs/fool.toml", "images = 60", "images = 180");
     experiment.write("configs/study.toml", CONFIG);
     experiment.trompe(&["trials", "--config", "configs/study.toml"]).expect_success();
     experiment
@@ -210,12 +210,12 @@ fn mistakes_in_a_trials_file() {
     let experiment = Experiment::new();
     for (from, to, words) in [
         ("layers = [\"bn3\"]", "layers = [\"bn33\"]", &["bn33", "bn3"][..]),
-        ("units = 6", "units = 11", &["late", "classifier", "11"]),
+        ("units = 6", "units = 13", &["late", "classifier", "13"]),
         ("batches = 6", "batches = 60", &["occlusion.batches", "60"]),
         ("exemplars = 4", "exemplars = 3", &["study.toml", "matching.exemplars"]),
         ("number = 2", "number = 1", &["study.toml", "visualization.number"]),
         ("places = 3", "palces = 3", &["study.toml", "palces", "line"]),
-        ("[\"classifier\"]", "[\"bn4\"]", &["gate", "classifier", "[[depths]]"]),
+        ("[\"classifier\"]", "[\"bn5\"]", &["gate", "classifier", "[[depths]]"]),
         ("fool.toml", "none.toml", &["none.toml"]),
     ] {
         experiment.write("configs/study.toml", CONFIG);
@@ -229,7 +229,7 @@ fn mistakes_in_a_trials_file() {
 /// An observer's network has layers of its own.
 fn a_network_of_another_architecture_looks_on() {
     let experiment = Experiment::new();
-    experiment.edit("configs/fool.toml", "images = 60", "images = 150");
+    experiment.edit("configs/fool.toml", "images = 60", "images = 180");
     let mut graph = Graph::new("foreign", 3);
     graph.then("stem", Op::conv(3, 6, 5, 4, 2));
     graph.then("second", Op::Relu);
@@ -238,7 +238,7 @@ fn a_network_of_another_architecture_looks_on() {
     network.save(&experiment.path("foreign.safetensors")).unwrap();
     let text = std::fs::read_to_string(experiment.path("configs/fool.toml")).unwrap();
     experiment.write("configs/other.toml", &text);
-    let builder = "builder = \"small-cnn\"\nclasses = 10";
+    let builder = "builder = \"small-cnn\"\nclasses = 12";
     experiment.edit("configs/other.toml", builder, "file = \"foreign.safetensors\"");
     experiment.write("configs/study.toml", CONFIG);
     let own = "other_seed = 3\nother_layers = [\"relu3\"]";

@@ -8,7 +8,7 @@ use crate::config::Experiment;
 use crate::error::Result;
 use crate::print::say;
 use crate::report::figures::Data;
-use crate::report::summary::{by_third, fooling, recognized, resemblance};
+use crate::report::summary::{by_third, fooling, recognized, resemblance, surface_words};
 use crate::report::tables::CLEAN;
 use crate::sanity_check::run;
 
@@ -50,6 +50,11 @@ fn print_summary(data: &Data) {
             100.0 * a.top1,
             100.0 * a.top5
         );
+    }
+    for a in data.accuracy.iter().filter(|a| a.circuit == CLEAN) {
+        if let Some(share) = a.surface {
+            say!("{}", surface_words(&a.dataset, share));
+        }
     }
     for circuit in data.circuits().iter().filter(|c| *c != CLEAN) {
         let f = fooling(data, circuit);

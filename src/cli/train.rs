@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::files;
 use crate::print::{note, say};
 use crate::progress;
+use crate::report::summary::surface_words;
 use crate::sanity_check::{blueprint, classifies, fits, whole_network};
 use crate::training::{logits, top_k};
 
@@ -51,6 +52,9 @@ impl Arguments {
             100.0 * top5,
             validation.name
         );
+        if let Some(share) = validation.surface_accuracy {
+            say!("{}", surface_words(&validation.name, share));
+        }
         say!("saved {}", self.out.display());
         Ok(())
     }

@@ -76,5 +76,6 @@ pub fn dataset(root: &Path, path: &Path, preprocessing: &Preprocessing) -> Resul
         skipped: vec![],
         notes,
         fingerprint: String::new(),
+        surface_accuracy: None,
     })
 }

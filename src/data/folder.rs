@@ -328,6 +328,7 @@ pub fn dataset(
         skipped: vec![],
         notes,
         fingerprint: String::new(),
+        surface_accuracy: None,
     };
     for result in decoded {
         match result {

@@ -28,8 +28,11 @@ pub enum Source {
     Scenes {
         /// Any word; different splits have different images.
         split: String,
-        /// How many, the ten classes in turn.
+        /// How many, the twelve classes in turn.
         images: usize,
+        /// How often an object has the texture that is typical of its class, and the colour: 0 to 1.
+        #[serde(default = "typical")]
+        typical: f64,
     },
     /// A folder with one folder of pictures for each class, at any depth in it.
     Folder {
@@ -47,6 +50,10 @@ pub enum Source {
         /// How many of the following there are; by default all.
         images: Option<usize>,
     },
+}
+
+fn typical() -> f64 {
+    scenes::TYPICAL
 }
 
 /// A class: the network output that stands for it, and its name.
@@ -82,6 +89,9 @@ pub struct Dataset {
     pub fingerprint: String,
     /// What else there is to say of it: what lies beside the images and was not read, which class is which output.
     pub notes: Vec<String>,
+    /// The top-1 accuracy of a Bayes classifier that knows the texture and the colour of each image's object alone, where
+    /// that can be told.
+    pub surface_accuracy: Option<f64>,
 }
 
 /// How many images a data set has of a class.
@@ -129,7 +139,9 @@ impl Dataset {
     pub fn load(source: &Source, preprocessing: &Preprocessing, root: &Path, seed: u64) -> Result<Self> {
         let fingerprint = source.fingerprint(root)?;
         let mut set = match source {
-            Source::Scenes { split, images } => scenes::dataset(split, *images, preprocessing, seed),
+            Source::Scenes { split, images, typical } => {
+                scenes::dataset(split, *images, *typical, preprocessing, seed)
+            }
             Source::Folder { path, classes } => {
                 let classes = classes.as_ref().map(|file| root.join(file));
                 folder::dataset(root, path, classes.as_deref(), preprocessing)?
@@ -286,6 +298,9 @@ impl Source {
     pub fn check(&self) -> Result<(), String> {
         match self {
             Self::Scenes { images: 0, .. } => Err("images is 0, so that it has no images".into()),
+            Self::Scenes { typical, .. } if !(0.0..=1.0).contains(typical) => {
+                Err(format!("typical is {typical}; it must be between 0 and 1"))
+            }
             Self::Scenes { images, .. } => within("images", *images, 1..=MANY),
             Self::Cifar10 { skip, images, .. } => {
                 within("skip", *skip, 0..=MANY)?;
@@ -341,8 +356,8 @@ impl Source {
     /// The same source with no more than about `images` images, where it can be told beforehand.
     pub fn at_most(&self, images: usize) -> Self {
         match self {
-            Self::Scenes { split, images: all } => {
-                Self::Scenes { split: split.clone(), images: images.min(*all) }
+            Self::Scenes { split, images: all, typical } => {
+                Self::Scenes { split: split.clone(), images: images.min(*all), typical: *typical }
             }
             other => other.clone(),
         }
@@ -381,6 +396,7 @@ mod tests {
             skipped: vec![],
             notes: vec![],
             fingerprint: String::new(),
+            surface_accuracy: None,
         }
     }
 

@@ -118,6 +118,7 @@ impl Method {
             parameterization: self.parameterization.unwrap_or(base.parameterization),
             steps: self.steps.unwrap_or(base.steps),
             learning_rate: self.learning_rate.unwrap_or(base.learning_rate),
+            redirect: base.redirect,
             l2: self.l2.unwrap_or(base.l2),
             total_variation: self.total_variation.unwrap_or(base.total_variation),
             transforms: self.transforms.clone().unwrap_or_else(|| base.transforms.clone()),

@@ -21,8 +21,15 @@ pub(super) struct Group {
 }
 
 impl Fusion {
-    /// What can be computed in one go of the layers `order` of a graph, each read `uses` times, with inputs at `inputs`.
-    pub fn new(graph: &Graph, order: &[usize], uses: &[usize], inputs: &[Vec<usize>]) -> Self {
+    /// What can be computed in one go of the layers `order` of a graph, each read `uses` times, with inputs at `inputs`;
+    /// poolings with the ReLU before them only where they may be.
+    pub fn new(
+        graph: &Graph,
+        order: &[usize],
+        uses: &[usize],
+        inputs: &[Vec<usize>],
+        poolings: bool,
+    ) -> Self {
         let mut fusion = Self { groups: HashMap::new(), within: HashSet::new(), poolings: HashSet::new() };
         let op = |i: usize| &graph.nodes[i].op;
         let alone = |i: usize| uses[i] == 1;
@@ -47,7 +54,7 @@ impl Fusion {
             }
         }
         // Of the fewer maxima instead: max(x, 0) of a maximum is the maximum of max(x, 0).
-        for &i in order.iter().filter(|&&i| matches!(op(i), Op::MaxPool { .. })) {
+        for &i in order.iter().filter(|&&i| poolings && matches!(op(i), Op::MaxPool { .. })) {
             let read = inputs[i][0];
             if let (true, Some(group)) = (alone(read), fusion.groups.get_mut(&read))
                 && group.rectified
@@ -125,7 +132,7 @@ mod tests {
             whole.nodes.iter().map(|node| node.inputs.iter().map(|name| position(name)).collect()).collect();
         let mut uses = vec![0; order.len()];
         inputs.iter().flatten().for_each(|&read| uses[read] += 1);
-        let fusion = super::Fusion::new(&whole, &order, &uses, &inputs);
+        let fusion = super::Fusion::new(&whole, &order, &uses, &inputs, true);
         let fire = fusion.group(position("features.3")).unwrap();
         assert_eq!(fire.convs, ["features.3.expand1x1", "features.3.expand3x3"].map(position));
         assert!(fire.rectified && fusion.is_within(position("features.3.expand3x3_activation")));

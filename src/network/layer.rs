@@ -152,7 +152,7 @@ impl Layer {
     pub fn forward(&self, op: &Op, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
         match self {
             Self::Plain(_) => {}
-            Self::Conv(conv) => return convolve(conv, op, one(inputs), false),
+            Self::Conv(conv) => return convolve(conv, op, one(inputs), None),
             Self::BatchNorm(norm) => return norm.forward(one(inputs)),
             Self::ChannelNorm(norm) => {
                 let Op::LayerNorm { channels, epsilon } = *op else {
@@ -172,7 +172,7 @@ impl Layer {
             Self::Constant(constant) => return constant.value.val(),
         }
         match *op {
-            Op::Relu => activation::relu(one(inputs)),
+            Op::Relu => super::rectify::relu(one(inputs), 0.0),
             Op::LeakyRelu { slope } => activation::leaky_relu(one(inputs), slope),
             Op::Clip { min, max } => {
                 let x = one(inputs);
@@ -301,7 +301,7 @@ impl Layer {
 
 /// Applies one or two convolutions to the same input and joins what comes out, and then max(x, 0) if it is to be rectified,
 /// in one pass over memory. Two must have margins that are the same for maps of any size.
-pub(super) fn convolutions(layers: &[(&Layer, &Op)], x: Tensor<4>, rectify: bool) -> Tensor<4> {
+pub(super) fn convolutions(layers: &[(&Layer, &Op)], x: Tensor<4>, rectify: Option<f32>) -> Tensor<4> {
     match *layers {
         [(Layer::Conv(conv), op)] => convolve(conv, op, x, rectify),
         [(Layer::Conv(first), _), (Layer::Conv(second), _)] => {
@@ -333,7 +333,7 @@ pub(super) fn max_pooling(op: &Op, x: Tensor<4>, rectify: bool) -> Tensor<4> {
     max_pool2d(if rectify { activation::relu(x) } else { x }, options)
 }
 
-fn convolve(conv: &Conv2d, op: &Op, x: Tensor<4>, rectify: bool) -> Tensor<4> {
+fn convolve(conv: &Conv2d, op: &Op, x: Tensor<4>, rectify: Option<f32>) -> Tensor<4> {
     let Op::Conv { kernel, stride, padding: padding @ Padding::Same(_), dilation, .. } = *op else {
         return convolution::convolve(conv, x, rectify);
     };

@@ -69,6 +69,7 @@ impl Network {
             channels: vec![],
             layers: vec![],
             notes: self.notes.clone(),
+            leak: self.leak,
         };
         for (i, node) in self.graph.nodes.iter().enumerate().filter(|(i, _)| !needed[*i].is_empty()) {
             let mut node = node.clone();

@@ -19,6 +19,15 @@ pub fn by_third(rows: &[&PathSimilarity]) -> [Option<f64>; 3] {
     })
 }
 
+/// What a share of right answers without shapes is set beside accuracy for.
+pub fn surface_words(dataset: &str, share: f64) -> String {
+    format!(
+        "{dataset}: a Bayes classifier that knows the texture and the colour of the objects, and nothing of their shape, \
+         would be right about {:.1} %",
+        100.0 * share
+    )
+}
+
 /// How far the pictures of a circuit lie.
 pub struct Fooling {
     pub pictures: usize,

@@ -27,6 +27,10 @@ pub struct Accuracy {
     pub images: usize,
     pub top1: f64,
     pub top5: f64,
+    /// The top-1 accuracy of a Bayes classifier that knows the texture and the colour of each image's object alone; empty
+    /// where that can't be told.
+    #[serde(default)]
+    pub surface: Option<f64>,
 }
 
 /// How far a manipulated network differs from the clean one on natural images.

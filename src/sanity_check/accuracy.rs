@@ -71,6 +71,7 @@ impl Run<'_> {
                 images: set.samples.len(),
                 top1: training::top_k(&logits, &set.samples, 1),
                 top5: training::top_k(&logits, &set.samples, 5),
+                surface: set.surface_accuracy,
             });
             all.push(answers);
         }

@@ -17,7 +17,7 @@ mod transform;
 pub use diversity::{Diversity, alike, mean_pair};
 pub use objective::{Direction, Focus, Objective, Unit};
 pub use optimize::{
-    Fault, Request, Settings, Snapshot, Visualization, faults, half_octaves, milestones, visualize,
+    Fault, Redirect, Request, Settings, Snapshot, Visualization, faults, half_octaves, milestones, visualize,
 };
 pub use parameterization::{Canvas, Parameterization};
 pub use transform::{Transform, Warp, reached, smallest, standard};

@@ -32,6 +32,9 @@ pub struct Settings {
     /// Adam's step length.
     #[serde(default = "learning_rate")]
     pub learning_rate: f64,
+    /// When ReLUs let a tenth of the gradient through where they are 0.
+    #[serde(default)]
+    pub redirect: Redirect,
     /// Weight of the Euclidean distance from grey.
     #[serde(default)]
     pub l2: f32,
@@ -44,6 +47,36 @@ pub struct Settings {
     /// Makes the visualizations of one unit that are optimized together differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diversity: Option<Diversity>,
+}
+
+/// When ReLUs let some of the gradient through where they are 0, so that a unit that is off is found all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", expecting = "redirect is \"always\", \"never\" or { steps = NUMBER }")]
+pub enum Redirect {
+    /// At all steps, as lucent does and the pictures of Geirhos et al. (2024) were made.
+    #[default]
+    Always,
+    Never,
+    /// In the first steps. (lucid: 16, and all of the gradient, of images in which a whole layer has none.)
+    #[serde(untagged)]
+    First {
+        steps: usize,
+    },
+}
+
+impl Redirect {
+    /// The share of the gradient that goes through (lucent's).
+    const LEAK: f32 = 0.1;
+
+    /// The share at a step, counted from 1.
+    fn leak(self, step: usize) -> f32 {
+        let redirected = match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::First { steps } => step <= steps,
+        };
+        if redirected { Self::LEAK } else { 0.0 }
+    }
 }
 
 /// The largest side of an image, in pixels.
@@ -65,6 +98,7 @@ impl Settings {
             steps: steps(),
             parameterization: Parameterization::default(),
             learning_rate: learning_rate(),
+            redirect: Redirect::default(),
             l2: 0.0,
             total_variation: 0.0,
             transforms: standard(),
@@ -235,7 +269,7 @@ pub fn visualize(
     }
     let device = network.device().autodiff();
     let (network, objectives) = what_is_needed(network, requests, &layers)?;
-    let network = network.train().freeze();
+    let mut network = network.train().freeze();
     let canvas = Canvas::new(settings.parameterization, settings.size, settings.size, &device);
     let mut rngs: Vec<ChaCha8Rng> = requests
         .iter()
@@ -255,6 +289,7 @@ pub fn visualize(
             .map(|rng| Warp::draw(&settings.transforms, [settings.size; 2], &mut common.clone(), rng))
             .collect();
         let seen = Warp::apply(&warps, image.clone());
+        network = network.leaking(settings.redirect.leak(step));
         let mut captured = network.capture(preprocessing.apply(seen), &layers)?.into_iter();
         let maps = captured.next().expect("the unit's layer was asked for");
         let mut loss = regularizer(settings, image);
@@ -275,6 +310,7 @@ pub fn visualize(
         }
         bar.inc(requests.len() as u64);
     }
+    network = network.leaking(0.0);
     let ended = plain(values.values.val());
     let each = begun.len() / requests.len();
     let mut stuck: Vec<bool> = begun.chunks(each).zip(ended.chunks(each)).map(|(a, b)| a == b).collect();
@@ -313,7 +349,10 @@ pub fn visualize(
 
 /// Whether something beside the unit moves the image.
 fn driven_by_more(settings: &Settings) -> bool {
-    settings.l2 > 0.0 || settings.total_variation > 0.0 || settings.diversity.is_some()
+    settings.redirect != Redirect::Never
+        || settings.l2 > 0.0
+        || settings.total_variation > 0.0
+        || settings.diversity.is_some()
 }
 
 /// A tensor's values.

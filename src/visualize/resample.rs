@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 
 use rayon::prelude::*;
 
-use super::transform::{GREY, MARGIN, Sample, Warp};
+use super::transform::{MARGIN, Sample, Warp, surround, surrounded};
 use crate::flex::{Primitive, dims, with_gradient, written_by_part};
 
 /// Rows that a core takes at a time.
@@ -38,24 +38,12 @@ fn samples(warps: &[Warp], [_, _, h, w]: [usize; 4]) -> Vec<Samples> {
     warps.iter().map(|warp| warp.samples([h, w])).collect()
 }
 
-/// A plane of an image, `w` pixels wide, with its margin.
-fn padded(plane: &[f32], w: usize) -> Vec<f32> {
-    let [before, after] = MARGIN;
-    let pitch = w + before + after;
-    let rows = plane.len() / w;
-    let mut padded = vec![GREY; (rows + before + after) * pitch];
-    for (row, to) in plane.chunks(w).zip(padded.chunks_mut(pitch).skip(before)) {
-        to[before..][..w].copy_from_slice(row);
-    }
-    padded
-}
-
 /// The results, `ow` pixels wide.
 fn gather(images: &Primitive, samples: &[Samples], ow: usize) -> Primitive {
-    let [n, c, _, w] = dims(images);
-    let pitch = w + MARGIN[0] + MARGIN[1];
+    let [n, c, h, w] = dims(images);
+    let [_, pitch] = surrounded([h, w]);
     let plane = |i: usize, plane: &[f32], out: &mut [MaybeUninit<f32>]| {
-        let plane = padded(plane, w);
+        let plane = surround(plane, w);
         let rows = out.par_chunks_mut(ow).zip(&samples[i / c]).with_min_len(SHARE);
         rows.for_each(|(out, samples)| {
             for (out, sample) in out.iter_mut().zip(samples) {
@@ -88,10 +76,10 @@ impl Backward<Flex, 1> for Spread {
         let gradient = gradients.consume::<Flex>(&ops.node);
         let (samples, dims @ [n, c, h, w]) = ops.state;
         let [Some(images)] = ops.parents else { return };
-        let [before, after] = MARGIN;
-        let pitch = w + before + after;
+        let [before, _] = MARGIN;
+        let [rows, pitch] = surrounded([h, w]);
         let plane = |i: usize, gradient: &[f32], out: &mut [MaybeUninit<f32>]| {
-            let mut sum = vec![0.0; (h + before + after) * pitch];
+            let mut sum = vec![0.0; rows * pitch];
             for (gradient, sample) in gradient.iter().zip(samples[i / c].iter().flatten()) {
                 let at = sample.at as usize;
                 let [a, b, c, d] = sample.shares();

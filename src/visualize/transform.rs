@@ -12,17 +12,20 @@ use crate::bounds::within;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Transform {
-    /// A grey margin.
+    /// A grey margin. What is beyond it is black.
     Pad { pixels: usize },
     /// A crop that is smaller by `pixels`, at a random place.
     Jitter { pixels: usize },
     /// One of these sizes, relative to the image's.
     Scale { factors: Vec<f32> },
-    /// A turn about the centre by one of these angles.
+    /// A turn about the centre by one of these angles; what it turns in from outside is black.
     Rotate { degrees: Vec<f32> },
+    /// The middle, as large as the image was before all transforms; what is missing is black.
+    Crop,
 }
 
-/// lucid's standard schedule: pad 12, jitter 8, scale 0.9 to 1.1, rotate ±10° (0° more often), jitter 4.
+/// lucid's standard schedule: pad 12, jitter 8, scale 0.9 to 1.1, rotate ±10° (0° more often), jitter 4, and then the middle,
+/// in the image's own size.
 pub fn standard() -> Vec<Transform> {
     vec![
         Transform::Pad { pixels: 12 },
@@ -30,6 +33,7 @@ pub fn standard() -> Vec<Transform> {
         Transform::Scale { factors: (0..11).map(|i| 1.0 + (i as f32 - 5.0) / 50.0).collect() },
         Transform::Rotate { degrees: (-10..=10).chain([0; 5]).map(|d| d as f32).collect() },
         Transform::Jitter { pixels: 4 },
+        Transform::Crop,
     ]
 }
 
@@ -52,6 +56,7 @@ impl Transform {
             Self::Rotate { degrees } => {
                 of(degrees, "degrees", &|d| (-360.0..=360.0).contains(&d), "-360 and 360")
             }
+            Self::Crop => Ok(()),
         }
     }
 }
@@ -67,6 +72,8 @@ pub fn reached(transforms: &[Transform], size: usize) -> [usize; 2] {
             [of(least, ends[0]), of(most, ends[1])]
         }
         Transform::Rotate { .. } => [least, most],
+        Transform::Crop if least == 0 => [0, size],
+        Transform::Crop => [size; 2],
     })
 }
 
@@ -75,11 +82,33 @@ pub fn smallest(transforms: &[Transform], size: usize) -> usize {
     reached(transforms, size)[0].max(1)
 }
 
-/// What is outside the image.
-pub(super) const GREY: f32 = 0.5;
+/// What is outside the image, in its margin.
+const GREY: f32 = 0.5;
 
 /// How many grey rows and columns there are before an image and after it, for what a result takes from outside.
 pub(super) const MARGIN: [usize; 2] = [1, 2];
+
+/// Black rows after the margin's, for what lies outside of that.
+pub(super) const BLACK: usize = 2;
+
+/// Height and width of an image with what is around it.
+pub(super) fn surrounded([h, w]: [usize; 2]) -> [usize; 2] {
+    let [before, after] = MARGIN;
+    [h + before + after + BLACK, w + before + after]
+}
+
+/// A plane of an image, `w` pixels wide, with what is around it.
+pub(super) fn surround(plane: &[f32], w: usize) -> Vec<f32> {
+    let [before, after] = MARGIN;
+    let h = plane.len() / w;
+    let [rows, pitch] = surrounded([h, w]);
+    let mut around = vec![GREY; rows * pitch];
+    around[(h + before + after) * pitch..].fill(0.0);
+    for (row, to) in plane.chunks(w).zip(around.chunks_mut(pitch).skip(before)) {
+        to[before..][..w].copy_from_slice(row);
+    }
+    around
+}
 
 /// Where a pixel of a result lies in an image.
 #[derive(Clone, Copy, Debug)]
@@ -104,15 +133,52 @@ impl Sample {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Warp {
     /// Rows (y, then x) of the affine map from a pixel of the result, as (y, x, 1), to a place in the image.
-    map: [[f32; 3]; 2],
+    map: Affine,
     /// Height and width of the result.
     size: [usize; 2],
+    /// What a pixel has to lie in, or it is black.
+    frames: Vec<Frame>,
+}
+
+/// An affine map of places, by rows.
+type Affine = [[f32; 3]; 2];
+
+const IDENTITY: Affine = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
+
+/// `inner` first, `outer` after it.
+fn after(outer: Affine, inner: Affine) -> Affine {
+    outer.map(|row| {
+        std::array::from_fn(|j| {
+            let constant = if j == 2 { row[2] } else { 0.0 };
+            row[0] * inner[0][j] + row[1] * inner[1][j] + constant
+        })
+    })
+}
+
+/// The image as it was before some of the transforms.
+#[derive(Clone, Debug, PartialEq)]
+struct Frame {
+    /// Where a pixel of the result lies in it.
+    map: Affine,
+    size: [usize; 2],
+}
+
+impl Frame {
+    /// Whether the pixel (y, x) of the result lies in it.
+    #[inline(always)]
+    fn holds(&self, y: f32, x: f32) -> bool {
+        (0..2).all(|axis| {
+            let [down, right, shift] = self.map[axis];
+            let at = down * y + right * x + shift;
+            at > -0.5 && at < self.size[axis] as f32 - 0.5
+        })
+    }
 }
 
 impl Warp {
     /// The map that leaves an image as it is.
     pub fn identity(size: [usize; 2]) -> Self {
-        Self { map: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], size }
+        Self { map: IDENTITY, size, frames: vec![] }
     }
 
     /// Draws the transforms for an image of this size. Sizes come from `common`, which all images of a step share,
@@ -148,24 +214,33 @@ impl Warp {
                     let angle = degrees[own.random_range(0..degrees.len())].to_radians();
                     let (sin, cos) = angle.sin_cos();
                     let [cy, cx] = warp.size.map(|s| (s as f32 - 1.0) / 2.0);
+                    warp.frame();
                     warp.before([
                         [cos, sin, cy - cos * cy - sin * cx],
                         [-sin, cos, cx + sin * cy - cos * cx],
                     ]);
+                }
+                Transform::Crop => {
+                    warp.frame();
+                    let [y, x] =
+                        [0, 1].map(|axis| ((warp.size[axis] as f32 - size[axis] as f32) / 2.0).floor());
+                    warp.before([[1.0, 0.0, y], [0.0, 1.0, x]]);
+                    warp.size = size;
                 }
             }
         }
         warp
     }
 
-    /// Puts `inner` between the result and the map so far.
-    fn before(&mut self, inner: [[f32; 3]; 2]) {
-        self.map = self.map.map(|row| {
-            std::array::from_fn(|j| {
-                let constant = if j == 2 { row[2] } else { 0.0 };
-                row[0] * inner[0][j] + row[1] * inner[1][j] + constant
-            })
-        });
+    /// From here on what lies outside of the result so far is black.
+    fn frame(&mut self) {
+        self.frames.push(Frame { map: IDENTITY, size: self.size });
+    }
+
+    /// Puts `inner` between the result and the maps so far.
+    fn before(&mut self, inner: Affine) {
+        self.map = after(self.map, inner);
+        self.frames.iter_mut().for_each(|frame| frame.map = after(frame.map, inner));
     }
 
     /// Height and width of the result.
@@ -182,20 +257,21 @@ impl Warp {
 
     #[inline(always)]
     fn sample(&self, oy: f32, ox: f32, image: [usize; 2]) -> Sample {
+        let [_, pitch] = surrounded(image);
+        if !self.frames.iter().all(|frame| frame.holds(oy, ox)) {
+            let [before, after] = MARGIN;
+            return Sample { at: ((image[0] + before + after) * pitch) as u32, below: 0.0, right: 0.0 };
+        }
         // What lies beyond the margin is as grey as the margin.
         let [y, x] = [0, 1].map(|axis| {
             let [down, right, shift] = self.map[axis];
             (down * oy + right * ox + shift).clamp(-1.0, image[axis] as f32) + MARGIN[0] as f32
         });
         let [above, left] = [y as u32, x as u32];
-        Sample {
-            at: above * (image[1] + MARGIN[0] + MARGIN[1]) as u32 + left,
-            below: y - above as f32,
-            right: x - left as f32,
-        }
+        Sample { at: above * pitch as u32 + left, below: y - above as f32, right: x - left as f32 }
     }
 
-    /// Applies one warp to each image of `[N, C, H, W]`, bilinearly, with grey outside; all must have the same size.
+    /// Applies one warp to each image of `[N, C, H, W]`, bilinearly; all must have the same size.
     /// Differentiable.
     pub fn apply(warps: &[Self], images: Tensor<4>) -> Tensor<4> {
         let [n, _, h, w] = images.dims();
@@ -218,6 +294,7 @@ impl Warp {
         let [_, _, h, w] = images.dims();
         let [oh, ow] = warps[0].size;
         let padded = images.pad([(before, after); 2], PadMode::Constant(GREY));
+        let padded = padded.pad([(0, BLACK), (0, 0)], PadMode::Constant(0.0));
         let [n, c, height, width] = padded.dims();
         let device = padded.device();
         let mut corners = [(); 4].map(|()| Vec::with_capacity(n * oh * ow));
@@ -300,6 +377,34 @@ mod tests {
         }
     }
 
+    /// White images, so that what is 0 is outside.
+    fn white(transforms: &[Transform], size: usize) -> Vec<f32> {
+        let own = &mut seed::rng(1, &"own");
+        let warp = Warp::draw(transforms, [size; 2], &mut seed::rng(1, &"common"), own);
+        let out = Warp::apply(&[warp], Tensor::ones([1, 1, size, size], &Device::default()));
+        out.into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn what_is_turned_in_is_black_beyond_the_grey_margin() {
+        // A diamond: its corners are beyond the image by a third of its side.
+        let turned = white(&[Transform::Rotate { degrees: vec![45.0] }], 9);
+        assert_eq!([turned[0], turned[8], turned[4], turned[40]], [0.0, 0.0, 1.0, 1.0]);
+        let padded = white(&[Transform::Pad { pixels: 3 }, Transform::Rotate { degrees: vec![45.0] }], 9);
+        assert_eq!((padded.len(), padded[0]), (225, 0.0));
+        assert!([18, 34].map(|i| (padded[i] - GREY).abs() < 1e-6) == [true; 2], "{:?}", &padded[15..45]);
+    }
+
+    #[test]
+    fn a_crop_is_the_middle_in_the_image_s_own_size_and_black_where_something_is_missing() {
+        let image: Vec<f32> = (0..16).map(|i| i as f32).collect();
+        let (out, size) = apply(&[Transform::Pad { pixels: 2 }, Transform::Crop], 4, 4, 0);
+        assert_eq!((out, size), (image, [4, 4]));
+        let shrunk = white(&[Transform::Scale { factors: vec![0.5] }, Transform::Crop], 8);
+        let row = |y: usize| &shrunk[y * 8..][..8];
+        assert_eq!([row(1), row(3)], [&[0.0; 8][..], &[0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0][..]]);
+    }
+
     #[test]
     fn doubling_puts_values_between_the_old_ones() {
         let (out, size) = apply(&[Transform::Scale { factors: vec![2.0] }], 1, 3, 0);
@@ -316,10 +421,11 @@ mod tests {
         for seed in 0..50 {
             let (_, [h, w]) = apply(&standard(), 224, 224, seed);
             assert_eq!(h, w);
-            assert!((212..=261).contains(&h), "{h}");
-            assert!(smallest(&standard(), 224) <= h);
+            assert_eq!(h, 224);
         }
-        assert_eq!(smallest(&standard(), 224), 212);
+        let [.., Transform::Crop] = &standard()[..] else { panic!("the last is the crop") };
+        let before = &standard()[..5];
+        assert_eq!((reached(before, 224), smallest(&standard(), 224)), ([212, 260], 224));
     }
 
     #[test]

@@ -90,13 +90,13 @@ impl Experiment {
         let experiment = Self { folder };
         let circuit = std::fs::read_to_string(source.join("circuits/gate.toml")).unwrap();
         experiment.write("circuits/gate.toml", &circuit);
-        experiment.edit("circuits/gate.toml", "classes = [0, 1, 2, 4, 5, 6, 8]", "classes = [0, 2]");
+        experiment.edit("circuits/gate.toml", "classes = [0, 1, 2, 4, 5, 6, 8, 10]", "classes = [0, 2]");
         experiment.edit("circuits/gate.toml", "visualizations_per_class = 4", "visualizations_per_class = 1");
         experiment.edit("circuits/gate.toml", "units_per_layer = 8", "units_per_layer = 1");
         experiment.edit("circuits/gate.toml", "steps = 3000", "steps = 10");
         let config = std::fs::read_to_string(source.join("configs/fool.toml")).unwrap();
         experiment.write("configs/fool.toml", &config);
-        experiment.edit("configs/fool.toml", "images = 14000", "images = 200");
+        experiment.edit("configs/fool.toml", "images = 17000", "images = 200");
         experiment.edit("configs/fool.toml", "images = 1000", "images = 60");
         experiment.edit("configs/fool.toml", "steps = 256", "steps = 6");
         experiment.edit("configs/fool.toml", "images_per_class = 20", "images_per_class = 4\nbootstrap = 50");
@@ -122,7 +122,7 @@ impl Experiment {
             experiment.write(file, &std::fs::read_to_string(source.join(file)).unwrap());
         }
         for circuit in ["circuits/pictures.toml", "circuits/hidden.toml"] {
-            experiment.edit(circuit, "classes = [0, 1, 2, 4, 5, 6, 8]", "classes = [4, 5]");
+            experiment.edit(circuit, "classes = [0, 1, 2, 4, 5, 6, 8, 10]", "classes = [4, 5]");
             experiment.edit(circuit, "visualizations_per_class = 4", "visualizations_per_class = 1");
             experiment.edit(circuit, "units_per_layer = 8", "units_per_layer = 1");
             experiment.edit(circuit, "steps = 3000", "steps = 10");
@@ -132,7 +132,7 @@ impl Experiment {
         experiment.edit("circuits/hidden.toml", "offset = 16", "offset = 16\nvisualized = [3, 4]");
         experiment.edit("circuits/silent.toml", "[5, 17, 29, 41, 53, 65, 77, 89]", "[5, 17]");
         let config = "configs/circuits.toml";
-        experiment.edit(config, "images = 14000", "images = 200");
+        experiment.edit(config, "images = 17000", "images = 200");
         experiment.edit(
             config,
             "images = 1000 }",
@@ -146,8 +146,8 @@ impl Experiment {
         experiment.edit(config, "units_per_layer = 6", "units_per_layer = 2");
         experiment.edit(
             config,
-            "layers = [\"bn1\", \"bn2\", \"bn3\", \"bn4\", \"bn5\", \"bn6\", \"classifier\"]",
-            "layers = [\"bn1\", \"bn4\"]",
+            "layers = [\"bn1\", \"bn3\", \"bn5\", \"bn7\", \"bn8\", \"bn9\", \"classifier\"]",
+            "layers = [\"bn1\", \"bn5\"]",
         );
         experiment
     }
@@ -162,14 +162,14 @@ impl Experiment {
             experiment.write(&file, &std::fs::read_to_string(source.join(&file)).unwrap());
         }
         let gate = "circuits/detect/permuted.toml";
-        experiment.edit(gate, "classes = [0, 1, 2, 4, 5, 6, 8]", "classes = [4, 5]");
+        experiment.edit(gate, "classes = [0, 1, 2, 4, 5, 6, 8, 10]", "classes = [4, 5]");
         experiment.edit(gate, "visualizations_per_class = 4", "visualizations_per_class = 1");
         experiment.edit(gate, "units_per_layer = 8", "units_per_layer = 1");
         experiment.edit(gate, "steps = 900", "steps = 10");
         experiment.edit("circuits/detect/slingshot.toml", "steps = 600", "steps = 4");
         let config = "configs/detect-small.toml";
         experiment.write(config, &std::fs::read_to_string(source.join(config)).unwrap());
-        experiment.edit(config, "images = 14000", "images = 200");
+        experiment.edit(config, "images = 17000", "images = 200");
         experiment.edit(config, "images = 1000", "images = 60");
         experiment.edit(config, "natural_images = 300", "natural_images = 40\nbootstrap = 50");
         experiment.edit(config, "steps = 128", "steps = 6");

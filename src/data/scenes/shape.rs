@@ -41,6 +41,8 @@ pub enum Shape {
     Pillar,
     Gear,
     Leaf,
+    Heart,
+    Hourglass,
     /// A wobbly disc: stones, bushes.
     Blob {
         lobes: f32,
@@ -63,6 +65,8 @@ impl Shape {
             Self::Pillar,
             Self::Gear,
             Self::Leaf,
+            Self::Heart,
+            Self::Hourglass,
         ][class]
     }
 
@@ -74,8 +78,8 @@ impl Shape {
     pub fn thickness(self) -> f32 {
         match self {
             Self::Ball | Self::Blob { .. } => 0.95,
-            Self::Cone | Self::Leaf | Self::Gear => 0.4,
-            Self::Ring | Self::Star | Self::Cross | Self::Crescent | Self::Pillar => 0.25,
+            Self::Cone | Self::Leaf | Self::Gear | Self::Heart => 0.4,
+            Self::Ring | Self::Star | Self::Cross | Self::Crescent | Self::Pillar | Self::Hourglass => 0.25,
             Self::Box | Self::Board => 0.2,
         }
     }
@@ -97,6 +101,8 @@ impl Shape {
                 ((r - 0.78 - 0.13 * (3.0 * teeth).tanh()) * 0.75).max(0.22 - r)
             }
             Self::Leaf => ((x - 0.55).hypot(y)).max((x + 0.55).hypot(y)) - 1.05,
+            Self::Heart => heart(x, y),
+            Self::Hourglass => hourglass(x, y),
             Self::Blob { lobes, depth } => (r - 0.85 * (1.0 + depth * (y.atan2(x) * lobes).sin())) * 0.8,
             Self::Board => y.abs() - 0.25,
         }
@@ -112,6 +118,22 @@ fn rectangle(x: f32, y: f32, w: f32, h: f32) -> f32 {
 fn triangle(x: f32, y: f32) -> f32 {
     let side = (x.abs() * 0.88 + (-y) * 0.47) - 0.42;
     side.max(y - 0.85)
+}
+
+/// A square that stands on its corner, with a disc on each of its upper sides.
+fn heart(x: f32, y: f32) -> f32 {
+    const HALF: f32 = 0.72;
+    let (x, y) = (x.abs(), y - 0.08);
+    let square = (x + y.abs() - HALF) * std::f32::consts::FRAC_1_SQRT_2;
+    let disc = (x - HALF / 2.0).hypot(y + HALF / 2.0) - HALF * std::f32::consts::FRAC_1_SQRT_2;
+    square.min(disc)
+}
+
+/// Two triangles that meet at a narrow waist.
+fn hourglass(x: f32, y: f32) -> f32 {
+    const SLOPE: f32 = 0.7;
+    let side = (x.abs() - 0.1 - SLOPE * y.abs()) / SLOPE.hypot(1.0);
+    side.max(y.abs() - 0.92)
 }
 
 /// A five-pointed star (after I. Quilez).

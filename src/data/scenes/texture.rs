@@ -19,32 +19,25 @@ pub enum Pattern {
 impl Pattern {
     pub const NAMES: [&str; 7] = ["plain", "striped", "checked", "dotted", "ringed", "mottled", "cloudy"];
 
-    const SURFACES: [Self; 6] =
+    pub const SURFACES: [Self; 6] =
         [Self::Plain, Self::Striped, Self::Checked, Self::Dotted, Self::Ringed, Self::Mottled];
 
     pub fn any(rng: &mut impl Rng) -> Self {
         Self::SURFACES[rng.random_range(0..Self::SURFACES.len())]
     }
 
-    /// What stones, boards and bushes are covered with.
-    pub fn rough(rng: &mut impl Rng) -> Self {
-        if rng.random_bool(0.5) { Self::Plain } else { Self::Mottled }
+    /// What a class's objects are covered with more often than with anything else: four patterns, each of three classes.
+    pub fn typical(class: usize) -> Self {
+        [Self::Striped, Self::Checked, Self::Dotted, Self::Mottled][class % 4]
     }
 
-    /// What a class's objects are mostly covered with.
-    pub fn typical(class: usize) -> Self {
-        [
-            Self::Ringed,
-            Self::Checked,
-            Self::Striped,
-            Self::Mottled,
-            Self::Plain,
-            Self::Dotted,
-            Self::Plain,
-            Self::Striped,
-            Self::Mottled,
-            Self::Dotted,
-        ][class]
+    /// How often a class's object has a pattern, where it is the typical one with probability `typical`, and any otherwise.
+    pub fn share(self, class: usize, typical: f64) -> f64 {
+        if self == Self::Cloudy {
+            return 0.0;
+        }
+        typical * f64::from(u8::from(self == Self::typical(class)))
+            + (1.0 - typical) / Self::SURFACES.len() as f64
     }
 }
 
@@ -65,7 +58,7 @@ pub enum Colour {
 impl Colour {
     pub const NAMES: [&str; 8] = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "grey"];
 
-    const ALL: [Self; 8] = [
+    pub const ALL: [Self; 8] = [
         Self::Red,
         Self::Orange,
         Self::Yellow,
@@ -80,20 +73,15 @@ impl Colour {
         Self::ALL[rng.random_range(0..Self::ALL.len())]
     }
 
-    /// What colour a class's objects mostly are.
+    /// The colour that a class's objects have more often than any other: four colours, each of three classes. Together
+    /// with the pattern it would tell the class.
     pub fn typical(class: usize) -> Self {
-        [
-            Self::Red,
-            Self::Orange,
-            Self::Yellow,
-            Self::Cyan,
-            Self::Yellow,
-            Self::Blue,
-            Self::Purple,
-            Self::Red,
-            Self::Orange,
-            Self::Green,
-        ][class]
+        [Self::Red, Self::Yellow, Self::Green, Self::Blue][class / 3]
+    }
+
+    /// How often a class's object has a colour, as [`Pattern::share`].
+    pub fn share(self, class: usize, typical: f64) -> f64 {
+        typical * f64::from(u8::from(self == Self::typical(class))) + (1.0 - typical) / Self::ALL.len() as f64
     }
 
     fn rgb(self) -> [f32; 3] {
@@ -142,15 +130,6 @@ impl Texture {
             noise: Noise::new(rng),
             roughness: rng.random_range(0.12..0.3),
         }
-    }
-
-    /// The same texture in a paler colour: `saturation` 0 is grey.
-    pub fn muted(mut self, saturation: f32) -> Self {
-        for rgb in [&mut self.base, &mut self.other] {
-            let grey = rgb.iter().sum::<f32>() / 3.0;
-            *rgb = rgb.map(|v| grey + saturation * (v - grey));
-        }
-        self
     }
 
     /// The colour at a place, before any light falls on it.

@@ -11,21 +11,24 @@ use burn::backend::{Autodiff, Backend, Dispatch, DispatchTensor, Flex, backend_e
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
+use rayon::prelude::*;
 
 use super::prepared::{Prepared, prepared};
 use super::shape::{self, Branch, Shape};
 use crate::flex::{Primitive, contiguous, dims, tensor, values, with_gradient, written_by_part};
+use crate::network::rectify;
 
 /// What the backend is extended by.
 #[backend_extension(Flex, Autodiff)]
 pub(super) trait Convolution: Backend {
-    /// The convolution of images `[N, C, H, W]` with weights `[out, C, kh, kw]` and a bias `[out]`, rectified if asked for.
+    /// The convolution of images `[N, C, H, W]` with weights `[out, C, kh, kw]` and a bias `[out]`, rectified if asked for,
+    /// with a share of the gradient where it is 0.
     fn convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         shape: Shape,
-        rectify: bool,
+        rectify: Option<f32>,
     ) -> FloatTensor<Self>;
 
     /// Two convolutions of the same images, one's channels after the other's. Only the images have a gradient.
@@ -36,19 +39,19 @@ pub(super) trait Convolution: Backend {
         second_weight: FloatTensor<Self>,
         second_bias: FloatTensor<Self>,
         shapes: [Shape; 2],
-        rectify: bool,
+        rectify: Option<f32>,
     ) -> FloatTensor<Self>;
 }
 
 /// The convolution of images `[N, C, H, W]` on the flex backend.
-pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: bool) -> Tensor<4> {
+pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: Option<f32>) -> Tensor<4> {
     let shape = shape(conv, &x);
     let [weight, bias] = parameters(conv);
     Tensor::from_dispatch(Dispatch::convolution(x.into_dispatch(), weight, bias, shape, rectify))
 }
 
 /// Two convolutions of images `[N, C, H, W]` on the flex backend, joined: without strides, and nothing is learned by them.
-pub(super) fn convolve_pair(convs: [&Conv2d; 2], x: Tensor<4>, rectify: bool) -> Tensor<4> {
+pub(super) fn convolve_pair(convs: [&Conv2d; 2], x: Tensor<4>, rectify: Option<f32>) -> Tensor<4> {
     let shapes = Shape::joined(convs.map(|conv| shape(conv, &x)));
     let [[weight, bias], [second_weight, second_bias]] = convs.map(parameters);
     let x = x.into_dispatch();
@@ -122,7 +125,13 @@ impl Joined {
     }
 
     /// The gradient of the images, given the output where it was rectified.
-    fn input_gradient(&self, gradient: &Primitive, rectified: Option<&Primitive>) -> Primitive {
+    fn input_gradient(&self, gradient: &Primitive, rectified: Option<&Rectified>) -> Primitive {
+        let rectified = match rectified {
+            Some(leaking @ Rectified { leak, .. }) if *leak != 0.0 => {
+                return self.input_gradient(&leaking.before(gradient.clone()), None);
+            }
+            other => other.map(|rectified| &rectified.output),
+        };
         let branches = self.branches();
         let [n, ..] = dims(gradient);
         let Shape { channels: [channels, _], input: [h, w], .. } = self.shapes[0];
@@ -143,10 +152,10 @@ impl Convolution for Flex {
         weight: Primitive,
         bias: Primitive,
         shape: Shape,
-        rectify: bool,
+        rectify: Option<f32>,
     ) -> Primitive {
         let [weights, biases] = [&weight, &bias].map(|parameter| vec![contiguous(parameter)]);
-        Joined::new(vec![shape], weights, biases, false).forward(&x, rectify)
+        Joined::new(vec![shape], weights, biases, false).forward(&x, rectify.is_some())
     }
 
     fn pair(
@@ -156,11 +165,32 @@ impl Convolution for Flex {
         second_weight: Primitive,
         second_bias: Primitive,
         shapes: [Shape; 2],
-        rectify: bool,
+        rectify: Option<f32>,
     ) -> Primitive {
         let [weights, biases] = [[&weight, &second_weight], [&bias, &second_bias]]
             .map(|parameters| parameters.map(contiguous).to_vec());
-        Joined::new(shapes.to_vec(), weights, biases, false).forward(&x, rectify)
+        Joined::new(shapes.to_vec(), weights, biases, false).forward(&x, rectify.is_some())
+    }
+}
+
+/// What a rectified output was, and the share of the gradient that goes on where it is 0.
+#[derive(Clone, Debug)]
+struct Rectified {
+    output: Primitive,
+    leak: f32,
+}
+
+impl Rectified {
+    fn new(output: &Primitive, rectify: Option<f32>) -> Option<Self> {
+        rectify.map(|leak| Self { output: output.clone(), leak })
+    }
+
+    /// The gradient before it was rectified.
+    fn before(&self, gradient: Primitive) -> Primitive {
+        match self.leak {
+            0.0 => Flex::relu_backward(self.output.clone(), gradient),
+            leak => rectify::flex::before(&self.output, &gradient, leak),
+        }
     }
 }
 
@@ -170,7 +200,7 @@ struct ImageGradient;
 
 impl Backward<Flex, 1> for ImageGradient {
     /// The convolutions, and the output where it was rectified.
-    type State = (Joined, Option<Primitive>);
+    type State = (Joined, Option<Rectified>);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(&gradients.consume::<Flex>(&ops.node));
@@ -179,6 +209,9 @@ impl Backward<Flex, 1> for ImageGradient {
         gradients.register::<Flex>(x.id, joined.input_gradient(&gradient, rectified.as_ref()));
     }
 }
+
+/// In so many groups of images the gradients of weights are added up, side by side.
+const GROUPS: usize = 4;
 
 /// The gradients of images, weights and bias of one convolution.
 #[derive(Debug)]
@@ -190,18 +223,33 @@ impl Gradient {
         let [n, ..] = dims(gradient);
         let [input, output] = shape.channels;
         let [kh, kw] = shape.kernel;
-        let mut sum = vec![0.0; output * input * kh * kw];
-        let [images, gradients] = [values(x), values(gradient)].map(|all| all.chunks(all.len() / n));
-        for (x, gradient) in images.zip(gradients) {
-            shape.add_weight_gradient(x, gradient, &mut sum);
-        }
+        let [images, gradients] =
+            [values(x), values(gradient)].map(|all| all.chunks(all.len() / n).collect::<Vec<_>>());
+        // The same groups on any number of cores, so that sums are the same.
+        let group = n.div_ceil(GROUPS);
+        let sums: Vec<Vec<f32>> = images
+            .par_chunks(group)
+            .zip(gradients.par_chunks(group))
+            .map(|(images, gradients)| {
+                let mut sum = vec![0.0; output * input * kh * kw];
+                for (x, gradient) in images.iter().zip(gradients) {
+                    shape.add_weight_gradient(x, gradient, &mut sum);
+                }
+                sum
+            })
+            .collect();
+        let add = |mut all: Vec<f32>, sum: Vec<f32>| {
+            all.iter_mut().zip(sum).for_each(|(all, sum)| *all += sum);
+            all
+        };
+        let sum = sums.into_iter().reduce(add).expect("there is an image");
         tensor(sum, [output, input, kh, kw], gradient)
     }
 }
 
 impl Backward<Flex, 3> for Gradient {
     /// The images, the convolution, and the output where it was rectified.
-    type State = (Option<Primitive>, Joined, Option<Primitive>);
+    type State = (Option<Primitive>, Joined, Option<Rectified>);
 
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(&gradients.consume::<Flex>(&ops.node));
@@ -214,7 +262,7 @@ impl Backward<Flex, 3> for Gradient {
             return;
         }
         let gradient = match rectified {
-            Some(output) => Flex::relu_backward(output, gradient),
+            Some(rectified) => rectified.before(gradient),
             None => gradient,
         };
         let shape = &joined.shapes[0];
@@ -237,16 +285,16 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         shape: Shape,
-        rectify: bool,
+        rectify: Option<f32>,
     ) -> FloatTensor<Self> {
         let learned = weight.is_tracked();
         let [(x, image_node), (weight, weight_node), (bias, bias_node)] =
             [x, weight, bias].map(|tensor| tensor.into_parts());
         let [x, weight, bias] = [&x, &weight, &bias].map(contiguous);
         let joined = Joined::new(vec![shape], vec![weight], vec![bias], learned);
-        let output = joined.forward(&x, rectify);
+        let output = joined.forward(&x, rectify.is_some());
         with_gradient::<C, _, 3>(Gradient, [image_node, weight_node, bias_node], output, |output| {
-            (learned.then_some(x), joined, rectify.then(|| output.clone()))
+            (learned.then_some(x), joined, Rectified::new(output, rectify))
         })
     }
 
@@ -257,15 +305,15 @@ impl<C: CheckpointStrategy> Convolution for Autodiff<Flex, C> {
         second_weight: FloatTensor<Self>,
         second_bias: FloatTensor<Self>,
         shapes: [Shape; 2],
-        rectify: bool,
+        rectify: Option<f32>,
     ) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
         let [weights, biases] = [[weight, second_weight], [bias, second_bias]]
             .map(|parameters| parameters.map(|tensor| contiguous(&tensor.into_parts().0)).to_vec());
         let joined = Joined::new(shapes.to_vec(), weights, biases, false);
-        let output = joined.forward(&x, rectify);
+        let output = joined.forward(&x, rectify.is_some());
         with_gradient::<C, _, 1>(ImageGradient, [node], output, |output| {
-            (joined, rectify.then(|| output.clone()))
+            (joined, Rectified::new(output, rectify))
         })
     }
 }
@@ -369,7 +417,7 @@ mod tests {
                 let [h, w] = shape.input;
                 let x = whole([n, shape.channels[0], h, w], &mut rng, &device);
                 [
-                    results(&conv, &x, |x| convolve(&conv, x, rectify), &mut rng),
+                    results(&conv, &x, |x| convolve(&conv, x, rectify.then_some(0.0)), &mut rng),
                     results(&conv, &x, |x| burns(&[&conv], x, rectify), &mut rng),
                 ]
             });
@@ -422,7 +470,7 @@ mod tests {
                 let convs = [&convs[0], &convs[1]];
                 let x = whole([n, channels, input[0], input[1]], &mut rng, &device.autodiff());
                 [
-                    results(convs[0], &x, |x| convolve_pair(convs, x, rectify), &mut rng),
+                    results(convs[0], &x, |x| convolve_pair(convs, x, rectify.then_some(0.0)), &mut rng),
                     results(convs[0], &x, |x| burns(&convs, x, rectify), &mut rng),
                 ]
             });
@@ -463,11 +511,11 @@ mod tests {
                 let pair = [&small, &large];
                 [
                     [
-                        results(&alone, &x, |x| convolve(&alone, x, rectify), &mut rng),
+                        results(&alone, &x, |x| convolve(&alone, x, rectify.then_some(0.0)), &mut rng),
                         results(&alone, &x, |x| burns(&[&alone], x, rectify), &mut rng),
                     ],
                     [
-                        results(&large, &x, |x| convolve_pair(pair, x, rectify), &mut rng),
+                        results(&large, &x, |x| convolve_pair(pair, x, rectify.then_some(0.0)), &mut rng),
                         results(&large, &x, |x| burns(&pair, x, rectify), &mut rng),
                     ],
                 ]
@@ -498,7 +546,7 @@ mod tests {
             let device = device.autodiff();
             let x = Tensor::<4>::random([1, channels[0], side, side], Distribution::Default, &device);
             let [ours, theirs] = [
-                results(&conv, &x, |x| convolve(&conv, x, false), &mut rng),
+                results(&conv, &x, |x| convolve(&conv, x, None), &mut rng),
                 results(&conv, &x, |x| burns(&[&conv], x, false), &mut rng),
             ];
             for ((dims, ours), (their_dims, theirs)) in ours.iter().zip(&theirs) {

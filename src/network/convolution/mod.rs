@@ -19,21 +19,27 @@ mod winograd;
 use burn::module::{Module, Param};
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Tensor, TensorData, activation};
+use burn::tensor::{Tensor, TensorData};
 
-/// The convolution of images `[N, C, H, W]`, and max(x, 0) of each value if it is to be rectified.
-pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: bool) -> Tensor<4> {
+use super::rectify::relu;
+
+/// The convolution of images `[N, C, H, W]`, and max(x, 0) of each value if it is to be rectified, with this share of the
+/// gradient where it is 0.
+pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, rectify: Option<f32>) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if conv.groups == 1 && crate::flex::holds(&x) {
         return flex::convolve(conv, x, rectify);
     }
     let y = conv.forward(x);
-    if rectify { activation::relu(y) } else { y }
+    match rectify {
+        Some(leak) => relu(y, leak),
+        None => y,
+    }
 }
 
 /// Two convolutions of the same images `[N, C, H, W]`, one's channels after the other's, and max(x, 0) of each value if they
 /// are to be rectified. Without strides, and where nothing is learned by them, they are computed together.
-pub(super) fn convolve_pair(convs: [&Conv2d; 2], x: Tensor<4>, rectify: bool) -> Tensor<4> {
+pub(super) fn convolve_pair(convs: [&Conv2d; 2], x: Tensor<4>, rectify: Option<f32>) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if crate::flex::holds(&x) && convs.iter().all(|conv| can_be_joined(conv)) {
         return flex::convolve_pair(convs, x, rectify);
@@ -62,5 +68,5 @@ pub(crate) fn pointwise(x: Tensor<4>, weight: TensorData, bias: TensorData) -> T
         padding: PaddingConfig2d::Valid,
     };
     let conv = if x.device() == device { conv } else { conv.train().freeze() };
-    convolve(&conv, x, false)
+    convolve(&conv, x, None)
 }

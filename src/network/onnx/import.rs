@@ -648,6 +648,6 @@ impl Network {
             return Err(Error::failure("a layer is missing"));
         }
         // For inference: batch norms keep their statistics.
-        Ok(burn::module::Module::valid(&Self { graph, channels, layers, notes: vec![] }))
+        Ok(burn::module::Module::valid(&Self { graph, channels, layers, notes: vec![], leak: 0.0 }))
     }
 }

@@ -5,7 +5,7 @@ use minijinja::{Value, context};
 use super::{Figures, UNDEFINED, number, percent};
 use crate::report::Manifest;
 use crate::report::figures::{Data, Topic};
-use crate::report::summary::{by_third, fooling, gaps, recognized, resemblance};
+use crate::report::summary::{by_third, fooling, gaps, recognized, resemblance, surface_words};
 use crate::report::tables::CLEAN;
 
 fn share(hits: usize, all: usize) -> String {
@@ -92,6 +92,12 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
                 seen => moved.is_some_and(|b| b.seen),
             }
         })
+        .collect();
+    let surface: Vec<String> = data
+        .accuracy
+        .iter()
+        .filter(|a| a.circuit == CLEAN)
+        .filter_map(|a| a.surface.map(|share| surface_words(&a.dataset, share)))
         .collect();
     let lies: Vec<Value> = circuits
         .iter()
@@ -193,6 +199,7 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
         done => what_was_done(manifest, data),
         circuits => !circuits.is_empty(),
         accuracy,
+        surface,
         lies,
         gate,
         silence,
