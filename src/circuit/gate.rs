@@ -387,7 +387,7 @@ mod tests {
         let loaded = Network::open(file.path(), &Device::default()).unwrap();
         let x = images(0.3);
         assert_eq!(values(fooled.logits(x.clone())), values(loaded.logits(x.clone())));
-        let twice = fool(&loaded, "bn5", &all(96, 1));
+        let twice = fool(&loaded, "bn8", &all(96, 1));
         assert_eq!(
             values(loaded.logits(images(-1.0).clone() * 0.0 - 1.0)),
             values(twice.logits(x * 0.0 - 1.0))

@@ -248,7 +248,7 @@ mod tests {
         let device = Device::default();
         let clean = Network::new(graph, &mut seed::rng(1, &0), &device).unwrap().fold_batch_norm();
         let settings: Settings = toml::from_str(
-            "name = \"s\"\nlayer = \"bn4\"\nunits = [3, 60]\npicture = \"p.png\"\nscale = 10.0",
+            "name = \"s\"\nlayer = \"bn4\"\nunits = [3, 40]\npicture = \"p.png\"\nscale = 10.0",
         )
         .unwrap();
         let x = Tensor::<4>::random([2, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device);
@@ -265,10 +265,10 @@ mod tests {
         assert_eq!(logits(&clean), logits(&silent));
         let half = inject(&clean, &settings, &direction, Some(&[largest / 2.0; 2])).unwrap().network;
         let (before, after) = (capture(&clean, "bn4"), capture(&half, "bn4"));
-        let size = before.len() / 2 / 64;
+        let size = before.len() / 2 / 48;
         for (i, (a, b)) in before.iter().zip(&after).enumerate() {
-            let (image, unit, at) = (i / size / 64, i / size % 64, i % size);
-            let excess = match [3, 60].iter().position(|u| *u == unit) {
+            let (image, unit, at) = (i / size / 48, i / size % 48, i % size);
+            let excess = match [3, 40].iter().position(|u| *u == unit) {
                 Some(j) => (driven[(image * 2 + j) * size + at] - largest / 2.0).max(0.0),
                 None => 0.0,
             };

@@ -96,7 +96,7 @@ impl Experiment {
         experiment.edit("circuits/gate.toml", "steps = 3000", "steps = 10");
         let config = std::fs::read_to_string(source.join("configs/fool.toml")).unwrap();
         experiment.write("configs/fool.toml", &config);
-        experiment.edit("configs/fool.toml", "images = 17000", "images = 200");
+        experiment.edit("configs/fool.toml", "images = 20000", "images = 200");
         experiment.edit("configs/fool.toml", "images = 1000", "images = 60");
         experiment.edit("configs/fool.toml", "steps = 256", "steps = 6");
         experiment.edit("configs/fool.toml", "images_per_class = 20", "images_per_class = 4\nbootstrap = 50");
@@ -132,7 +132,7 @@ impl Experiment {
         experiment.edit("circuits/hidden.toml", "offset = 16", "offset = 16\nvisualized = [3, 4]");
         experiment.edit("circuits/silent.toml", "[5, 17, 29, 41, 53, 65, 77, 89]", "[5, 17]");
         let config = "configs/circuits.toml";
-        experiment.edit(config, "images = 17000", "images = 200");
+        experiment.edit(config, "images = 20000", "images = 200");
         experiment.edit(
             config,
             "images = 1000 }",
@@ -169,7 +169,7 @@ impl Experiment {
         experiment.edit("circuits/detect/slingshot.toml", "steps = 600", "steps = 4");
         let config = "configs/detect-small.toml";
         experiment.write(config, &std::fs::read_to_string(source.join(config)).unwrap());
-        experiment.edit(config, "images = 17000", "images = 200");
+        experiment.edit(config, "images = 20000", "images = 200");
         experiment.edit(config, "images = 1000", "images = 60");
         experiment.edit(config, "natural_images = 300", "natural_images = 40\nbootstrap = 50");
         experiment.edit(config, "steps = 128", "steps = 6");

@@ -88,7 +88,7 @@ impl Scene {
         let mut rng = seed::rng(seed, &("scene", split, index));
         let class = index % CLASSES.len();
         let scale = rng.random_range(0.55..0.8);
-        let room = 1.05 - scale;
+        let room = 1.1 - scale;
         let place = [(); 2].map(|()| rng.random_range(-room..room));
         let object = object(class, place, scale, typical, &mut rng);
         let mut surfaces: Vec<Surface> =
