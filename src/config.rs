@@ -112,7 +112,7 @@ pub struct Visualization {
     /// Class indices; by default all classes of the validation set.
     pub classes: Option<Vec<usize>>,
     /// Visualizations of each class.
-    #[serde(default = "one")]
+    #[serde(default = "pictures_of_each")]
     pub per_class: usize,
     #[serde(default)]
     pub focus: Focus,
@@ -124,6 +124,10 @@ pub struct Visualization {
 
 fn one() -> usize {
     1
+}
+
+fn pictures_of_each() -> usize {
+    5
 }
 
 fn no_paths() -> path::Settings {

@@ -1,5 +1,7 @@
 //! Order statistics and intervals.
 
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
 /// The middle of the values: of an even number the mean of the two in the middle. `None` without values.
 pub fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
@@ -19,6 +21,16 @@ pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
 /// The 95 % interval of bootstrap samples: the ends of what holds the middle of their values, or none without values.
 pub fn interval(values: &[f64]) -> Option<(f64, f64)> {
     Some((quantile(values, 0.025)?, quantile(values, 0.975)?))
+}
+
+/// The same where what was drawn were `n` independent things: the percentiles are moved out as Student's t with n − 1 degrees
+/// of freedom is wider than a normal distribution, and by √(n / (n − 1)), since a bootstrap varies by (n − 1)/n too little
+/// (Hesterberg, 2015). `None` for fewer than two.
+pub fn interval_of_few(values: &[f64], n: usize) -> Option<(f64, f64)> {
+    let degrees = n.checked_sub(1).filter(|&d| d > 0)? as f64;
+    let t = StudentsT::new(0.0, 1.0, degrees).ok()?.inverse_cdf(0.975);
+    let share = Normal::standard().cdf(-t * (n as f64 / degrees).sqrt());
+    Some((quantile(values, share)?, quantile(values, 1.0 - share)?))
 }
 
 /// Wilson's 95 % interval of a share among `n` independent answers; everything without answers.
@@ -54,6 +66,17 @@ mod tests {
         assert_eq!(interval(&values), Some((1.0, 39.0)));
         assert_eq!(interval(&[7.0]), Some((7.0, 7.0)));
         assert_eq!(interval(&[]), None);
+    }
+
+    /// With many things drawn it is the usual interval, with few it is wider: by hand for 12, Φ(−2.201 · √(12/11)) = 0.0108.
+    #[test]
+    fn intervals_of_few_are_wider() {
+        let values: Vec<f64> = (0..=1000).map(f64::from).collect();
+        let (low, high) = interval_of_few(&values, 12).unwrap();
+        assert!((low - 10.8).abs() < 0.1 && (high - 989.2).abs() < 0.1, "{low} {high}");
+        let (low, _) = interval_of_few(&values, 100_000).unwrap();
+        assert!((low - 25.0).abs() < 0.1);
+        assert_eq!(interval_of_few(&values, 1), None);
     }
 
     /// The published example of Newcombe (1998): 81 of 263.

@@ -243,7 +243,7 @@ fn path_similarity_is_that_of_pytorch_and_scipy() {
             ("natural_different_class", ours.natural_different_class),
             ("visualization_same_class", ours.visualization_same_class),
             ("visualization_different_class", ours.visualization_different_class),
-            ("normalized", ours.normalized),
+            ("normalized", ours.normalized.value),
         ] {
             let want: f64 = row[column].parse().unwrap();
             let difference = (value.unwrap() - want).abs();
@@ -255,6 +255,29 @@ fn path_similarity_is_that_of_pytorch_and_scipy() {
         }
     }
     println!("{} rows; largest difference {:.5}, {}", reference.len(), worst.0, worst.1);
+
+    // The statistic is the sum of its parts. What is near 0 by channel means in the middle of the network is a cancellation:
+    // pictures are much more like their own class than like others there, and far from all natural images.
+    for row in &got {
+        let [whole, specific, generic] =
+            [row.normalized, row.class_specific, row.generic].map(|e| e.value.unwrap());
+        assert!((whole - specific - generic).abs() < 1e-9, "{}: {whole} {specific} {generic}", row.layer);
+    }
+    let parts = |layer: &str, reduction: Reduction, metric: Metric| {
+        let row = got.iter().find(|g| g.layer == layer && g.reduction == reduction && g.metric == metric);
+        let row = row.unwrap();
+        [row.normalized, row.class_specific, row.generic].map(|e| e.value.unwrap())
+    };
+    let close = |got: [f64; 3], want: [f64; 3]| got.iter().zip(want).all(|(a, b)| (a - b).abs() < 0.01);
+    let middle = parts("features.10", Reduction::ChannelMean, Metric::Spearman);
+    assert!(close(middle, [-0.10, 0.85, -0.95]), "{middle:?}");
+    for reduction in [Reduction::ChannelMean, Reduction::Full] {
+        for metric in [Metric::Spearman, Metric::Pearson, Metric::Cosine] {
+            let [early, late] = ["features.3", "features.12"].map(|layer| parts(layer, reduction, metric)[1]);
+            assert!((0.10..=0.17).contains(&early), "features.3: {early}");
+            assert!((0.95..=1.13).contains(&late), "features.12: {late}");
+        }
+    }
 }
 
 fn values(t: Tensor<4>) -> Vec<f32> {

@@ -74,7 +74,7 @@ fn one_command_leaves_a_whole_results_folder() {
     // The figures follow from the tables: redrawing changes nothing.
     let figures: Vec<_> =
         std::fs::read_dir(results.join("figures")).unwrap().map(|e| e.unwrap().path()).collect();
-    assert_eq!(figures.len(), 2 * 13);
+    assert_eq!(figures.len(), 2 * 16);
     let drawn: Vec<Vec<u8>> = figures.iter().map(|f| bytes(f)).collect();
     std::fs::remove_dir_all(results.join("figures")).unwrap();
     experiment.trompe(&["plots", "results/fool"]).expect_success();

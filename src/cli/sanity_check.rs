@@ -8,7 +8,9 @@ use crate::config::Experiment;
 use crate::error::Result;
 use crate::print::say;
 use crate::report::figures::Data;
-use crate::report::summary::{by_third, fooling, recognized, resemblance, surface_words};
+use crate::report::summary::{
+    by_third, fooling, hardly_divisible, recognized, resemblance, specific_by_third, surface_words,
+};
 use crate::report::tables::CLEAN;
 use crate::sanity_check::run;
 
@@ -95,15 +97,12 @@ fn print_summary(data: &Data) {
             );
         }
     }
-    say!(
-        "\n{:<12} {:<24} {:<22} {:>8} {:>8} {:>8}",
-        "circuit",
-        "units of",
-        "normalized similarity",
-        "early",
-        "middle",
-        "late"
-    );
+    let line = |first: &str, units: &str, measure: &str, values: [String; 6]| {
+        let [a, b, c, d, e, f] = values;
+        say!("{first:<12} {units:<18} {measure:<22} {a:>7} {b:>7} {c:>7}   {d:>7} {e:>7} {f:>7}");
+    };
+    say!("\n{:<54} {:<25} class-specific part", "", "normalized similarity");
+    line("circuit", "units of", "", ["early", "middle", "late", "early", "middle", "late"].map(String::from));
     for comparison in data.comparisons() {
         for units in data.layers() {
             for circuit in data.circuits_on(&units) {
@@ -112,10 +111,22 @@ fn print_summary(data: &Data) {
                     continue;
                 }
                 let show = |v: Option<f64>| v.map_or("undefined".into(), |v| format!("{v:.2}"));
-                let [early, middle, late] = by_third(&rows).map(show);
+                let [[a, b, c], [d, e, f]] = [by_third(&rows), specific_by_third(&rows)].map(|t| t.map(show));
                 let measure = format!("{} {}", comparison.1, comparison.0);
-                say!("{circuit:<12} {units:<24} {measure:<22} {early:>8} {middle:>8} {late:>8}");
+                line(&circuit, &units, &measure, [a, b, c, d, e, f]);
             }
+        }
+    }
+    if let Some(comparison) = data.comparisons().first()
+        && let Some(units) = data.layer_of(CLEAN)
+    {
+        let little = hardly_divisible(&data.curve(units, CLEAN, comparison));
+        if !little.is_empty() {
+            say!(
+                "{}: natural images of one class are hardly more alike there than those of different classes; ratios to that \
+                 difference say little",
+                little.join(", ")
+            );
         }
     }
 }

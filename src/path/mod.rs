@@ -6,5 +6,5 @@ mod curve;
 pub mod similarity;
 
 pub use activations::{Reduction, capture};
-pub use curve::{Interval, PathSimilarity, Settings, Third, measure, thirds};
+pub use curve::{Estimate, Interval, PathSimilarity, Settings, Third, measure, thirds};
 pub use similarity::Metric;

@@ -11,12 +11,27 @@ fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// Means of the normalized similarity over early, middle and late layers.
-pub fn by_third(rows: &[&PathSimilarity]) -> [Option<f64>; 3] {
+/// Means of a column over early, middle and late layers.
+fn means(rows: &[&PathSimilarity], column: fn(&PathSimilarity) -> Option<f64>) -> [Option<f64>; 3] {
     let thirds = thirds(rows.len());
     [Third::Early, Third::Middle, Third::Late].map(|third| {
-        mean(rows.iter().zip(&thirds).filter(|(_, t)| **t == third).filter_map(|(r, _)| r.normalized))
+        mean(rows.iter().zip(&thirds).filter(|(_, t)| **t == third).filter_map(|(r, _)| column(r)))
     })
+}
+
+/// Means of the normalized similarity over early, middle and late layers.
+pub fn by_third(rows: &[&PathSimilarity]) -> [Option<f64>; 3] {
+    means(rows, |r| r.normalized)
+}
+
+/// The same of its class-specific part.
+pub fn specific_by_third(rows: &[&PathSimilarity]) -> [Option<f64>; 3] {
+    means(rows, |r| r.class_specific)
+}
+
+/// The layers at which the ratios say little.
+pub fn hardly_divisible<'r>(rows: &[&'r PathSimilarity]) -> Vec<&'r str> {
+    rows.iter().filter(|r| r.hardly_divisible()).map(|r| r.layer.as_str()).collect()
 }
 
 /// What a share of right answers without shapes is set beside accuracy for.
@@ -172,12 +187,16 @@ pub fn metrics(data: &Data) -> Vec<Measured> {
     for comparison in data.comparisons() {
         for circuit in data.circuits() {
             let Some(units) = data.layer_of(&circuit) else { continue };
-            let values = by_third(&data.curve(units, &circuit, &comparison));
-            for (third, value) in ["early", "middle", "late"].into_iter().zip(values) {
-                let name =
-                    format!("normalized similarity [{circuit}, {}, {}, {third}]", comparison.1, comparison.0);
-                if let Some(value) = value {
-                    add(name, value, Same);
+            let rows = data.curve(units, &circuit, &comparison);
+            for (what, values) in [
+                ("normalized similarity", by_third(&rows)),
+                ("class-specific part", specific_by_third(&rows)),
+            ] {
+                for (third, value) in ["early", "middle", "late"].into_iter().zip(values) {
+                    let name = format!("{what} [{circuit}, {}, {}, {third}]", comparison.1, comparison.0);
+                    if let Some(value) = value {
+                        add(name, value, Same);
+                    }
                 }
             }
         }

@@ -164,11 +164,43 @@ pub struct PathSimilarity {
     pub natural_different_class: Option<f64>,
     pub visualization_same_class: Option<f64>,
     pub visualization_different_class: Option<f64>,
+    /// ns − nd, what the following are divided by, with its 95 % interval.
+    #[serde(default)]
+    pub natural_difference: Option<f64>,
+    #[serde(default)]
+    pub natural_difference_lower: Option<f64>,
+    #[serde(default)]
+    pub natural_difference_upper: Option<f64>,
+    /// (vs − nd)/(ns − nd), the paper's statistic: the sum of its class-specific and its generic part. Intervals are empty
+    /// where that of ns − nd reaches 0.
     pub normalized: Option<f64>,
     pub lower: Option<f64>,
     pub upper: Option<f64>,
+    /// (vs − vd)/(ns − nd).
+    #[serde(default)]
+    pub class_specific: Option<f64>,
+    #[serde(default)]
+    pub class_specific_lower: Option<f64>,
+    #[serde(default)]
+    pub class_specific_upper: Option<f64>,
+    /// (vd − nd)/(ns − nd).
+    #[serde(default)]
+    pub generic: Option<f64>,
+    #[serde(default)]
+    pub generic_lower: Option<f64>,
+    #[serde(default)]
+    pub generic_upper: Option<f64>,
     pub pairs: usize,
     pub undefined_pairs: usize,
+}
+
+impl PathSimilarity {
+    /// Whether ratios over ns − nd say little here: natural images of one class are hardly more alike than those of different
+    /// classes. Below 0.1 a shift of all pictures by 0.1 moves the statistic by more than 1.
+    pub fn hardly_divisible(&self) -> bool {
+        let reaches = self.natural_difference_lower.is_some_and(|lower| lower <= 0.0);
+        reaches || self.natural_difference.is_some_and(|difference| difference < 0.1)
+    }
 }
 
 /// [`Score::group`] of the units that circuits fool.

@@ -7,7 +7,7 @@ use super::model::Model;
 use super::units::{Units, network_name};
 use crate::error::Result;
 use crate::network::Network;
-use crate::path::{self, PathSimilarity};
+use crate::path::{self, Estimate, Interval, PathSimilarity};
 use crate::report::{Results, tables};
 use crate::visualize::Visualization;
 
@@ -84,23 +84,7 @@ impl Run<'_> {
                     row.undefined_pairs
                 ));
             }
-            table.push(tables::PathSimilarity {
-                network: self.network.clone(),
-                circuit: circuit.into(),
-                units: units.layer.clone(),
-                reduction: row.reduction.name().into(),
-                metric: row.metric.name().into(),
-                layer: row.layer,
-                natural_same_class: row.natural_same_class,
-                natural_different_class: row.natural_different_class,
-                visualization_same_class: row.visualization_same_class,
-                visualization_different_class: row.visualization_different_class,
-                normalized: row.normalized,
-                lower: row.interval.map(|i| i.lower),
-                upper: row.interval.map(|i| i.upper),
-                pairs: row.pairs,
-                undefined_pairs: row.undefined_pairs,
-            });
+            table.push(table_row(&row, &self.network, circuit, &units.layer));
         }
         self.paths.extend(table);
         Ok(())
@@ -117,5 +101,47 @@ impl Run<'_> {
         let end = graph.position(layer)?;
         let before = |name: &&String| graph.position(name).is_ok_and(|at| at <= end);
         Ok(all.iter().filter(before).cloned().collect())
+    }
+}
+
+/// A measured similarity as a row of the table.
+pub(super) fn table_row(
+    row: &PathSimilarity,
+    network: &str,
+    circuit: &str,
+    units: &str,
+) -> tables::PathSimilarity {
+    let ends = |estimate: Estimate| {
+        let Interval { lower, upper } = estimate.interval?;
+        Some((lower, upper))
+    };
+    let ends = |estimate: Estimate| ends(estimate).unzip();
+    let [difference, normalized, specific, generic] =
+        [row.natural_difference, row.normalized, row.class_specific, row.generic];
+    tables::PathSimilarity {
+        network: network.into(),
+        circuit: circuit.into(),
+        units: units.into(),
+        reduction: row.reduction.name().into(),
+        metric: row.metric.name().into(),
+        layer: row.layer.clone(),
+        natural_same_class: row.natural_same_class,
+        natural_different_class: row.natural_different_class,
+        visualization_same_class: row.visualization_same_class,
+        visualization_different_class: row.visualization_different_class,
+        natural_difference: difference.value,
+        natural_difference_lower: ends(difference).0,
+        natural_difference_upper: ends(difference).1,
+        normalized: normalized.value,
+        lower: ends(normalized).0,
+        upper: ends(normalized).1,
+        class_specific: specific.value,
+        class_specific_lower: ends(specific).0,
+        class_specific_upper: ends(specific).1,
+        generic: generic.value,
+        generic_lower: ends(generic).0,
+        generic_upper: ends(generic).1,
+        pairs: row.pairs,
+        undefined_pairs: row.undefined_pairs,
     }
 }

@@ -100,7 +100,7 @@ impl Experiment {
         experiment.edit("configs/fool.toml", "images = 1000", "images = 60");
         experiment.edit("configs/fool.toml", "steps = 256", "steps = 6");
         experiment.edit("configs/fool.toml", "images_per_class = 20", "images_per_class = 4\nbootstrap = 50");
-        experiment.edit("configs/fool.toml", "per_class = 2", "per_class = 2\nclasses = [0, 1, 2]");
+        experiment.edit("configs/fool.toml", "per_class = 5", "per_class = 2\nclasses = [0, 1, 2]");
         experiment
     }
 
@@ -141,7 +141,7 @@ impl Experiment {
         experiment.edit(config, "steps = 256", "steps = 6");
         experiment.edit(config, "steps = 64", "steps = 2");
         experiment.edit(config, "images_per_class = 20", "images_per_class = 4\nbootstrap = 20");
-        experiment.edit(config, "per_class = 2", "per_class = 2\nclasses = [0, 3, 7]");
+        experiment.edit(config, "per_class = 5", "per_class = 2\nclasses = [0, 3, 7]");
         experiment.edit(config, "units = 6", "units = 2");
         experiment.edit(config, "units_per_layer = 6", "units_per_layer = 2");
         experiment.edit(

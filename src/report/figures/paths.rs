@@ -22,6 +22,8 @@ struct Line {
     /// One value a layer; `None` where it is undefined.
     values: Vec<Option<f64>>,
     bounds: Vec<Option<(f64, f64)>>,
+    /// Layers where the value says little.
+    hollow: Vec<bool>,
 }
 
 /// Lines over the layers of a network.
@@ -49,8 +51,16 @@ impl Draw for Curve {
             name: "layer, from input to output".into(),
             ticks: layer_ticks(&self.layers, 880),
         };
-        // Intervals may reach far out where natural images hardly differ; the lines decide what is shown.
-        let values = self.lines.iter().flat_map(|l| l.values.iter().flatten().copied());
+        // Ratios may reach far out where natural images hardly differ; what says more than that decides what is shown.
+        let solid = |l: &Line| -> Vec<f64> {
+            let of = l.values.iter().zip(&l.hollow).filter(|(_, hollow)| !**hollow);
+            of.filter_map(|(value, _)| *value).collect()
+        };
+        let mut values: Vec<f64> = self.lines.iter().flat_map(solid).collect();
+        if values.is_empty() {
+            values = self.lines.iter().flat_map(|l| l.values.iter().flatten().copied()).collect();
+        }
+        let values = values.into_iter();
         let mut range = spread(values.chain(self.references.iter().map(|r| r.0)));
         let bounds = self.lines.iter().flat_map(|l| l.bounds.iter().flatten());
         let reach = spread(bounds.flat_map(|&(l, h)| [l, h]).chain([range.start, range.end]));
@@ -114,12 +124,16 @@ impl Draw for Curve {
                 line.values.iter().enumerate().map(|(i, v)| v.map(|v| (i as f64, v))).collect();
             let clip = |v: f64| v.clamp(range.start, range.end);
             for run in points.split(Option::is_none).filter(|r| !r.is_empty()) {
-                let run: Vec<(f64, f64)> = run.iter().flatten().copied().collect();
+                let run: Vec<(f64, f64)> = run.iter().flatten().map(|&(x, y)| (x, clip(y))).collect();
                 let band: Vec<(f64, f64, f64)> = run
                     .iter()
                     .filter_map(|&(x, _)| line.bounds[x as usize].map(|(l, h)| (x, clip(l), clip(h))))
                     .collect();
                 series(&mut chart, &run, &band, &line.entry, 3)?;
+                let hollow = run.iter().filter(|(x, _)| line.hollow[*x as usize]);
+                chart
+                    .draw_series(hollow.map(|&p| Circle::new(p, 3, WHITE.filled())))
+                    .map_err(|e| e.to_string())?;
             }
         }
         Ok(())
@@ -133,6 +147,7 @@ fn line(
     dashed: bool,
     layers: &[String],
     rows: &[&PathSimilarity],
+    ratios: bool,
     value: fn(&PathSimilarity) -> Option<f64>,
     bounds: fn(&PathSimilarity) -> Option<(f64, f64)>,
 ) -> Line {
@@ -141,8 +156,14 @@ fn line(
         entry: Entry { label, colour, dashed },
         values: layers.iter().map(|l| row(l).and_then(|r| value(r))).collect(),
         bounds: layers.iter().map(|l| row(l).and_then(|r| bounds(r))).collect(),
+        hollow: layers.iter().map(|l| ratios && row(l).is_some_and(|r| r.hardly_divisible())).collect(),
     }
 }
+
+/// What a hollow point means.
+const HOLLOW: &str = "Hollow points: natural images of one class are hardly more alike there than those of different classes \
+                      (by less than 0.1, or not clearly), so that a ratio to this difference says little; values beyond the \
+                      axis stand at its edge.";
 
 fn references() -> Vec<(f64, String)> {
     vec![
@@ -226,6 +247,7 @@ fn of_units(
                     false,
                     &layers,
                     &rows(circuit),
+                    true,
                     |r| r.normalized,
                     |r| r.lower.zip(r.upper),
                 )
@@ -239,14 +261,17 @@ fn of_units(
         name,
         caption: format!(
             "Normalized path similarity by layer ({measure}): 1 means that {whose} are processed as like {stand}. \
-             Bands: bootstrap 95 % intervals over images."
+             Bands: bootstrap 95 % intervals over classes, with their images and pictures. {HOLLOW}"
         ),
         topic: Topic::Paths,
     }];
     for (k, circuit) in circuits.iter().enumerate().take(if first { usize::MAX } else { 0 }) {
         let rows = rows(circuit);
+        if k == 0 {
+            figures.push(parts(folder, circuit, &rows, &layers, units, first, comparison)?);
+        }
         let line = |words: &str, colour, dashed, value| {
-            line(words.into(), colour, dashed, &layers, &rows, value, |_| None)
+            line(words.into(), colour, dashed, &layers, &rows, false, value, |_| None)
         };
         let raw = Curve {
             title: format!("Similarity of activations, {} ({measure})", label(circuit)),
@@ -275,6 +300,70 @@ fn of_units(
     Ok(figures)
 }
 
+/// The statistic of one network's pictures with its two parts.
+fn parts(
+    folder: &Path,
+    circuit: &str,
+    rows: &[&PathSimilarity],
+    layers: &[String],
+    units: &str,
+    first: bool,
+    comparison: &(String, String),
+) -> Result<Figure> {
+    let measure = measure(comparison);
+    let figure = Curve {
+        title: format!("Normalized path similarity and its two parts, {} ({measure})", label(circuit)),
+        y: "over natural same − different".into(),
+        layers: layers.to_vec(),
+        lines: vec![
+            line(
+                "normalized similarity".into(),
+                INK,
+                false,
+                layers,
+                rows,
+                true,
+                |r| r.normalized,
+                |r| r.lower.zip(r.upper),
+            ),
+            line(
+                "class-specific part".into(),
+                PALETTE[2],
+                false,
+                layers,
+                rows,
+                true,
+                |r| r.class_specific,
+                |r| r.class_specific_lower.zip(r.class_specific_upper),
+            ),
+            line(
+                "generic part".into(),
+                PALETTE[1],
+                true,
+                layers,
+                rows,
+                true,
+                |r| r.generic,
+                |r| r.generic_lower.zip(r.generic_upper),
+            ),
+        ],
+        references: vec![(1.0, "as natural images\nof the class".into()), (0.0, "nothing".into())],
+    };
+    let name = format!("path_parts{}", stem(units, first, comparison));
+    save(folder, &name, &figure)?;
+    Ok(Figure {
+        name,
+        caption: format!(
+            "The normalized similarity, {} ({measure}), is the sum of two parts. Class-specific: how much more alike pictures are \
+             to natural images of their own class than to those of others; 1 is what natural images of the class are. Generic: \
+             how much more alike they are to natural images of other classes than these are to one another; below 0, pictures \
+             are far from natural images of any class. {HOLLOW}",
+            label(circuit)
+        ),
+        topic: Topic::Paths,
+    })
+}
+
 /// The honest network's curves for units of all layers.
 fn hidden(folder: &Path, data: &Data, groups: &[String], comparison: &(String, String)) -> Result<Figure> {
     let rows = |units: &String| data.curve(units, CLEAN, comparison);
@@ -289,7 +378,16 @@ fn hidden(folder: &Path, data: &Data, groups: &[String], comparison: &(String, S
             .zip(PALETTE.iter().cycle())
             .map(|(units, colour)| {
                 let name = units.clone();
-                line(name, *colour, false, &layers, &rows(units), |r| r.normalized, |r| r.lower.zip(r.upper))
+                line(
+                    name,
+                    *colour,
+                    false,
+                    &layers,
+                    &rows(units),
+                    true,
+                    |r| r.normalized,
+                    |r| r.lower.zip(r.upper),
+                )
             })
             .collect(),
         references: vec![

@@ -5,7 +5,9 @@ use minijinja::{Value, context};
 use super::{Figures, UNDEFINED, number, percent};
 use crate::report::Manifest;
 use crate::report::figures::{Data, Topic};
-use crate::report::summary::{by_third, fooling, gaps, recognized, resemblance, surface_words};
+use crate::report::summary::{
+    by_third, fooling, gaps, hardly_divisible, recognized, resemblance, specific_by_third, surface_words,
+};
 use crate::report::tables::CLEAN;
 
 fn share(hits: usize, all: usize) -> String {
@@ -27,6 +29,7 @@ fn verdict(data: &Data) -> Vec<String> {
              class is {values}: 1 is as similar as natural images of the same class are to one another, 0 as \
              similar as natural images of different classes."
         ));
+        lines.extend(parts_in_words(data));
     }
     for circuit in data.circuits().iter().filter(|c| *c != CLEAN) {
         let fooling = fooling(data, circuit);
@@ -64,6 +67,26 @@ fn verdict(data: &Data) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What the two parts of the honest network's statistic say, each of something else.
+fn parts_in_words(data: &Data) -> Option<String> {
+    let rows = data.curve(data.layer_of(CLEAN)?, CLEAN, &data.comparisons().into_iter().next()?);
+    let [early, middle, late] = specific_by_third(&rows).map(number);
+    let mut words = format!(
+        "That number is a sum. Its class-specific part, how much more alike visualizations are to their own class than to \
+         others, is {early}, {middle} and {late}: this is what tells whether they follow their class's path. The rest only says \
+         how far they are from natural images of any class."
+    );
+    let little = hardly_divisible(&rows);
+    if !little.is_empty() {
+        words += &format!(
+            " In {} natural images of one class are hardly more alike than those of different classes, so that ratios to \
+             this difference say little there.",
+            little.join(", ")
+        );
+    }
+    Some(words)
 }
 
 /// What the template shows.
@@ -162,6 +185,7 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
                 continue;
             }
             let [early, middle, late] = by_third(&rows);
+            let specific = specific_by_third(&rows);
             let measure = format!("{}, {}", comparison.1, comparison.0);
             thirds.push(context! {
                 network => network(&circuit),
@@ -170,11 +194,12 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
                 early => number(early),
                 middle => number(middle),
                 late => number(late),
+                specific => specific.map(number).to_vec(),
             });
             let cells: Vec<Vec<String>> = rows
                 .iter()
                 .map(|r| {
-                    let interval = match (r.lower, r.upper) {
+                    let interval = |lower: Option<f64>, upper: Option<f64>| match (lower, upper) {
                         (Some(l), Some(u)) => format!("{l:.3} to {u:.3}"),
                         _ => UNDEFINED.into(),
                     };
@@ -184,8 +209,13 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
                         number(r.natural_different_class),
                         number(r.visualization_same_class),
                         number(r.visualization_different_class),
+                        number(r.natural_difference),
                         number(r.normalized),
-                        interval,
+                        interval(r.lower, r.upper),
+                        number(r.class_specific),
+                        interval(r.class_specific_lower, r.class_specific_upper),
+                        number(r.generic),
+                        interval(r.generic_lower, r.generic_upper),
                         r.pairs.to_string(),
                     ]
                 })
