@@ -28,8 +28,10 @@ fn area(scores: &Rows, circuit: &str, detector: &str) -> f64 {
         scores.iter().filter(|r| r["circuit"] == circuit && r["detector"] == detector).collect();
     let value = |r: &HashMap<String, String>| r["score"].parse().unwrap_or(f64::NEG_INFINITY);
     let by_unit = here.iter().filter(|r| r["manipulated"] == "true").map(|fooled| {
-        let clean: Vec<_> =
-            here.iter().filter(|r| r["manipulated"] == "false" && r["layer"] == fooled["layer"]).collect();
+        let beside = |r: &&&HashMap<String, String>| {
+            r["manipulated"] == "false" && r["layer"] == fooled["layer"] && r["draw"] == fooled["draw"]
+        };
+        let clean: Vec<_> = here.iter().filter(beside).collect();
         let points = clean.iter().map(|c| match value(fooled).total_cmp(&value(c)) {
             std::cmp::Ordering::Greater => 1.0,
             std::cmp::Ordering::Equal => 0.5,
@@ -45,13 +47,37 @@ fn area(scores: &Rows, circuit: &str, detector: &str) -> f64 {
 fn detectors_are_set_against_circuits_and_metrics_against_a_baseline() {
     let experiment = Experiment::for_detectors();
     let first = detect(&experiment, "results/a").expect_success();
-    assert!(first.out.contains("slingshot") && first.out.contains("labels permuted"), "{}", first.out);
+    assert!(first.out.contains("slingshot") && first.out.contains("clean against clean"), "{}", first.out);
     let results = experiment.path("results/a");
     let scores = rows(&results.join("scores.csv"));
-    // 3 circuits in one layer each and the clean network in both layers; 4 units; 6 detectors.
-    assert_eq!(scores.len(), (3 + 2) * 4 * 6);
+    // 4 units and 6 detectors: two circuits in three draws and one in one, in one layer each; the clean network, the untrained
+    // one and noisy natural images in both layers.
+    assert_eq!(scores.len(), (2 * 3 + 1 + 3 * 2) * 4 * 6);
+    // Roles are exchanged between draws, and each unit is set beside itself.
+    let fooled: std::collections::HashSet<_> = scores
+        .iter()
+        .filter(|r| r["circuit"] == "silent" && r["manipulated"] == "true")
+        .map(|r| r["channel"].clone())
+        .collect();
+    assert!(fooled.len() > 2, "{fooled:?}");
+    for row in scores.iter().filter(|r| !r["draw"].is_empty()) {
+        let same = |r: &&HashMap<String, String>| {
+            r["circuit"] == "none" && ["layer", "channel", "detector"].iter().all(|k| r[*k] == row[*k])
+        };
+        assert_eq!(row["honest"], scores.iter().find(same).unwrap()["score"], "{row:?}");
+    }
+    // Detectors were given every class.
+    let manifest = std::fs::read_to_string(results.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let given = manifest["data"].as_array().unwrap().iter();
+    let given = given.clone().find(|d| d["name"].as_str().unwrap().contains("detectors are given")).unwrap();
+    let counts: Vec<u64> =
+        given["classes"].as_array().unwrap().iter().map(|c| c["images"].as_u64().unwrap()).collect();
+    assert_eq!((counts.len(), counts.iter().sum::<u64>()), (12, 40));
+    assert!(counts.iter().all(|n| (3..=4).contains(n)), "{counts:?}");
     let detection = rows(&results.join("detection.csv"));
-    assert_eq!(detection.len(), (3 + 2) * 6);
+    // Circuits over all layers and in their own; two controls and clean against clean, over all and by layer; chance.
+    assert_eq!(detection.len(), (3 * 2 + 3 * 3 + 1) * 6);
     for row in detection.iter().filter(|r| r["control"] == "false") {
         let want = area(&scores, &row["circuit"], &row["detector"]);
         assert!((row["auc"].parse::<f64>().unwrap() - want).abs() < 1e-9, "{row:?}");
@@ -66,7 +92,7 @@ fn detectors_are_set_against_circuits_and_metrics_against_a_baseline() {
     let report = std::fs::read_to_string(results.join("report.html")).unwrap();
     assert!(report.contains("2 clean units of a layer allow (33 % expected)"));
     assert!(!report.contains("of its units at 5 %"));
-    for row in detection.iter().filter(|r| r["circuit"] == "labels permuted") {
+    for row in detection.iter().filter(|r| r["circuit"].starts_with("chance")) {
         let [low, mean, high] = ["lower", "auc", "upper"].map(|k| row[k].parse::<f64>().unwrap());
         assert!(low <= mean && mean <= high && (mean - 0.5).abs() < 0.1, "{row:?}");
     }
@@ -81,11 +107,12 @@ fn detectors_are_set_against_circuits_and_metrics_against_a_baseline() {
     let spent = cost("a");
     let cells: Vec<[&str; 2]> =
         spent.iter().map(|[circuit, layer, _]| [circuit.as_str(), layer.as_str()]).collect();
-    let circuits = [["permuted", "bn4"], ["silent", "bn6"], ["slingshot", "bn6"]];
-    assert_eq!(cells[..2], [["none", "bn4"], ["none", "bn6"]]);
-    assert_eq!(cells[2..], circuits);
+    let circuits = [["permuted", "bn5"], ["silent", "bn8"], ["slingshot", "bn8"]];
+    assert_eq!(cells[..2], [["none", "bn5"], ["none", "bn8"]]);
+    assert_eq!(cells[2..4], [["untrained network", "bn5"], ["untrained network", "bn8"]]);
+    assert_eq!(cells[4..], circuits);
     assert!(spent.iter().all(|[.., seconds]| seconds.parse::<f64>().unwrap() > 0.0), "{spent:?}");
-    assert!(results.join("networks/slingshot-bn6.safetensors").is_file());
+    assert!(results.join("networks/slingshot-bn8.safetensors").is_file());
 
     // From the cache, and drawn again from its tables, it is the same.
     detect(&experiment, "results/b").expect_success();
@@ -151,7 +178,7 @@ fn a_network_from_outside_is_audited() {
     let run = |arguments: &[&str]| experiment.trompe(&[arguments, &config].concat());
     run(&["train", "--out", "honest.safetensors"]).expect_success();
     run(&["fool", "--circuit", "circuits/silent.toml", "--out", "lies.safetensors"]).expect_success();
-    let audit = ["audit", "lies.safetensors", "--layers", "bn6", "--units", "96"];
+    let audit = ["audit", "lies.safetensors", "--layers", "bn8", "--units", "96"];
     let alone = run(&audit).expect_success();
     assert!(alone.out.contains("unknown"), "{}", alone.out);
     let reference = ["--reference", "honest.safetensors", "--out", "results/compared"];
@@ -173,7 +200,7 @@ fn a_network_from_outside_is_audited() {
         "audit",
         "honest.safetensors",
         "--layers",
-        "bn6",
+        "bn8",
         "--units",
         "24",
         "--reference",
@@ -186,14 +213,14 @@ fn a_network_from_outside_is_audited() {
     let page = std::fs::read_to_string(experiment.path("results/audit-honest/report.html")).unwrap();
     assert!(page.contains("found no sign of manipulation"));
     // Of eight honest units none can be told from the most suspicious 5 %.
-    let few = ["audit", "honest.safetensors", "--layers", "bn6", "--units", "8", "--out", "results/few"];
+    let few = ["audit", "honest.safetensors", "--layers", "bn8", "--units", "8", "--out", "results/few"];
     run(&[&few[..], &["--reference", "honest.safetensors"]].concat()).expect_success();
     let suspects = rows(&experiment.path("results/few/suspects.csv"));
     assert!(suspects.iter().all(|r| r["honest_units"] == "8"), "{suspects:?}");
     let page = std::fs::read_to_string(experiment.path("results/few/report.html")).unwrap();
     assert!(page.contains("too few honest units") && !page.contains("no sign of manipulation"));
     run(&["audit", "honest.safetensors", "--layers", "conv9"]).expect_error(2, &["conv9", "conv6"]);
-    run(&["audit", "nothing.safetensors", "--layers", "bn6"]).expect_error(2, &["nothing.safetensors"]);
+    run(&["audit", "nothing.safetensors", "--layers", "bn8"]).expect_error(2, &["nothing.safetensors"]);
 }
 
 /// A network that has no layer the experiment names and fewer outputs than there are classes, and photographs of which one
@@ -213,7 +240,7 @@ fn a_network_of_another_architecture_is_audited() {
     let audit = |more: &[&str]| {
         experiment.trompe(&[&["audit", "foreign.safetensors", "--config", config], more].concat())
     };
-    audit(&[]).expect_error(2, &["--layers", "bn4", "stem_on", "second"]);
+    audit(&[]).expect_error(2, &["--layers", "bn5", "stem_on", "second"]);
     audit(&["--layers", "stem,third"]).expect_error(2, &["third", "second"]);
     audit(&["--layers", "stem,second_on", "--units", "3"]).expect_success();
     let suspects = rows(&experiment.path("results/audit-foreign/suspects.csv"));
@@ -254,8 +281,8 @@ fn mistakes_in_the_benchmark() {
         ("pictures = 2", "pictures = 1", vec!["detect.pictures", "detect-small.toml"]),
         ("manipulated = 2", "manipulated = 0", vec!["detect.manipulated"]),
         ("manipulated = 2", "manipulated = 2\ndetectors = [\"pth\"]", vec!["pth", "path", "silence"]),
-        ("layers = [\"bn4\"]", "layers = [\"bn9\"]", vec!["bn9"]),
-        ("layers = [\"bn4\"]", "layers = []", vec!["permuted.toml"]),
+        ("layers = [\"bn5\"]", "layers = [\"bn99\"]", vec!["bn99"]),
+        ("layers = [\"bn5\"]", "layers = []", vec!["permuted.toml"]),
         ("detect/silent.toml", "detect/silence.toml", vec!["silence.toml"]),
     ] {
         let kept = std::fs::read_to_string(experiment.path(config)).unwrap();

@@ -163,6 +163,14 @@ impl Circuit {
         circuit
     }
 
+    /// Whether every unit of the layer that is not fooled answers every image bit for bit as before.
+    pub fn leaves_others(&self) -> bool {
+        match self {
+            Self::Gate(_) | Self::Silent(_) => true,
+            Self::Slingshot(_) => false,
+        }
+    }
+
     /// The natural images it is made with, where it names them itself.
     pub fn natural(&self) -> Option<&crate::data::Source> {
         match self {

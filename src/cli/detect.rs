@@ -27,8 +27,7 @@ impl Arguments {
         let named = Experiment::read(&self.config)?;
         let layers =
             named.detect.iter().map(|detect| detect.circuits(&self.config)).collect::<Result<Vec<_>>>()?;
-        let layers =
-            layers.iter().flatten().flat_map(|(circuit, _)| circuit.hidden_layers().to_vec()).collect();
+        let layers = layers.iter().flatten().flat_map(|circuit| circuit.hidden_layers().to_vec()).collect();
         let (experiment, setting) = self.common.prepare(&self.config, self.out, layers)?;
         let settings = experiment
             .detect
@@ -43,35 +42,48 @@ impl Arguments {
     }
 }
 
-/// The areas under the ROC curves, with their intervals, and finds with the false-positive rate that they are at.
+/// The areas under the ROC curves, all layers together, with their intervals, the paired areas, and finds with the
+/// false-positive rate that they are at.
 fn print_summary(data: &Data) {
     say!(
-        "{:<22} {:<12} {:<12} {:>6} {:>15} {:>6} {:>6}",
+        "{:<24} {:<11} {:<10} {:>5} {:>14} {:>7} {:>14} {:>6} {:>5}",
         "circuit",
         "detector",
         "method",
         "AUC",
         "95 % interval",
+        "paired",
+        "95 % interval",
         "found",
         "at"
     );
-    for d in &data.detection {
-        let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.2}"));
+    let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.2}"));
+    let interval = |low: Option<f64>, high: Option<f64>| match (low, high) {
+        (Some(_), Some(_)) => format!("{} to {}", number(low), number(high)),
+        _ => "-".into(),
+    };
+    for d in data.detection.iter().filter(|d| d.pooled()) {
         say!(
-            "{:<22} {:<12} {:<12} {:>6} {:>15} {:>6} {:>6}",
+            "{:<24} {:<11} {:<10} {:>5} {:>14} {:>7} {:>14} {:>6} {:>5}",
             d.circuit,
             d.detector,
             d.method,
             number(d.auc),
-            format!("{} to {}", number(d.lower), number(d.upper)),
+            interval(d.lower, d.upper),
+            number(d.paired),
+            interval(d.paired_lower, d.paired_upper),
             number(d.true_positives),
             d.rate()
         );
     }
+    say!(
+        "\nAUC: fooled units against others of their layer; paired: by how much each scores above itself in the honest network."
+    );
+    say!("By layer: detection.csv and the report.");
     if data.detection.iter().any(|d| d.too_few().is_some()) {
         say!(
-            "\nOf fewer than {ENOUGH} clean units in a layer 5 % can't be measured: found are then those that score above \
-             all of them, with the false positives that are to be expected."
+            "Of fewer than {ENOUGH} clean units in a layer 5 % can't be measured: found are then those that score above all of \
+             them, with the false positives that are to be expected."
         );
     }
 }

@@ -186,6 +186,12 @@ impl Dataset {
         Ok(set)
     }
 
+    /// Some of its images as a set of their own, under another name.
+    pub fn part(&self, name: String, positions: &[usize]) -> Self {
+        let samples: Vec<Sample> = positions.iter().map(|&i| self.samples[i].clone()).collect();
+        Self { name, samples, skipped: vec![], notes: vec![], ..self.clone() }
+    }
+
     /// What was read, and what was left out.
     pub fn inventory(&self) -> Inventory {
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();

@@ -154,6 +154,8 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
             method: settings.methods()[0].name.clone(),
             detector: detector.clone(),
             score: *score,
+            draw: None,
+            honest: None,
         })
         .collect();
     let suspects: Vec<tables::Suspect> = suspects.into_iter().map(|(row, _)| row).collect();
@@ -346,7 +348,11 @@ mod tests {
             reference: None,
         };
         let case = |layer: &str| Settings {
-            cases: vec![crate::detect::Case { circuit: "c.toml".into(), layers: vec![layer.into()] }],
+            cases: vec![crate::detect::Case {
+                circuit: "c.toml".into(),
+                layers: vec![layer.into()],
+                draws: None,
+            }],
             ..Settings::default()
         };
         assert_eq!(layers(&network, &plan(&["first"]), &case("bn4")).unwrap(), ["first"]);

@@ -4,48 +4,45 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use image::RgbImage;
+use indicatif::ProgressBar;
+use rand::seq::SliceRandom;
+use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
-use super::roc::{self, Stratum};
+use super::detections::{self, NOISY, OTHER_SEEDS, UNTRAINED, detections};
 use super::{Detector, Method, Pictured, Settings, Subject, mean};
 use crate::bounds::distinct;
 use crate::circuit::Circuit;
 use crate::circuit::gate::Target;
 use crate::config::Experiment;
+use crate::data::Preprocessing;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::network::Network;
 use crate::path::Metric;
 use crate::report::tables::{self, CLEAN, FOOLED, OTHER};
-use crate::report::{Manifest, Results, described, unique};
+use crate::report::{Manifest, Results, described};
 use crate::sanity_check::{Model, Run, Setting, blueprint, model, room, scarce, visualizable};
 use crate::seed;
 use crate::visualize::{Request, Visualization, faults, milestones};
 
-/// What the controls are called in tables.
-pub const CLEAN_AGAINST_CLEAN: &str = "clean against clean";
-pub const PERMUTED_LABELS: &str = "labels permuted";
-pub const ANOTHER_SEED: &str = "another seed";
-
-/// The share of false positives at which finds are counted.
-const RATE: f64 = 0.05;
-
-/// How often labels are permuted.
-pub const PERMUTATIONS: usize = 200;
-
 /// How many fooled units of a layer are exhibited.
 const EXHIBITS: usize = 4;
 
+/// How noisy natural images are, as a standard deviation of values in 0..1.
+const NOISE: f32 = 0.1;
+
 /// The units of a layer that are looked at.
 #[derive(Clone, Debug, PartialEq)]
-struct Drawn {
+struct Pool {
     layer: String,
-    manipulated: Vec<usize>,
-    clean: Vec<usize>,
+    channels: Vec<usize>,
+    /// How many of them are fooled in each draw.
+    fooled: usize,
 }
 
-impl Drawn {
-    /// At random: those that circuits fool, and others.
+impl Pool {
+    /// Units at random.
     fn draw(network: &Network, layer: &str, settings: &Settings, seed: u64) -> Result<Self> {
         let channels = network.channels(layer)?;
         if channels < 2 {
@@ -54,23 +51,34 @@ impl Drawn {
             )));
         }
         let mut rng = seed::rng(seed, &("detected units", layer));
-        let order = rand::seq::index::sample(&mut rng, channels, channels).into_vec();
         let fooled = settings.manipulated.min(channels / 2);
-        let manipulated = order[..fooled].to_vec();
-        let clean = order[fooled..].iter().copied().take(settings.clean).collect();
-        Ok(Self { layer: layer.into(), manipulated, clean })
+        let all = (fooled + settings.clean).min(channels);
+        let channels = rand::seq::index::sample(&mut rng, channels, all).into_vec();
+        Ok(Self { layer: layer.into(), channels, fooled })
     }
 
-    fn all(&self) -> Vec<usize> {
-        self.manipulated.iter().chain(&self.clean).copied().collect()
+    /// Which of them are fooled in a draw: the same for every circuit.
+    fn fooled(&self, draw: usize, seed: u64) -> Vec<usize> {
+        let mut order = self.channels.clone();
+        order.shuffle(&mut seed::rng(seed, &("fooled units", &self.layer, draw)));
+        order.truncate(self.fooled);
+        order
+    }
+
+    fn others(&self) -> usize {
+        self.channels.len() - self.fooled
     }
 }
 
-/// A circuit in a layer.
+/// A circuit in a layer, fooling the units of one draw.
 struct Placed {
-    /// The circuit's own name; `circuit` is named after the layer, too.
+    /// What tables call the circuit.
     name: String,
-    units: Drawn,
+    /// The place of its layer's pool.
+    pool: usize,
+    draw: usize,
+    fooled: Vec<usize>,
+    /// Named after the layer and the draw.
     circuit: Circuit,
 }
 
@@ -85,60 +93,116 @@ pub(super) struct Scored {
     seconds: Vec<(String, f64)>,
 }
 
-/// Runs the benchmark and leaves its tables, pictures, figures and report in the results folder. `circuits` come with
-/// the layers that each is put in.
+/// Runs the benchmark and leaves its tables, pictures, figures and report in the results folder. `circuits` are those of
+/// the experiment's `detect.cases`.
 ///
 /// # Errors
 /// Usage for what the experiment file gets wrong, failure for what goes wrong, an interruption; finished stages are
 /// kept and not done again.
-pub fn run(
-    experiment: &Experiment,
-    circuits: &[(Circuit, Vec<String>)],
-    setting: &Setting,
-) -> Result<Manifest> {
+pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<Manifest> {
     let settings = experiment.detect.as_ref().filter(|s| !s.cases.is_empty());
     let settings = settings.ok_or_else(|| {
         Error::usage("the experiment has no [[detect.cases]]: name circuits, and the layers to put them in")
     })?;
     let network = blueprint(experiment, setting)?;
-    let drawn: Vec<Drawn> = settings
+    let pools: Vec<Pool> = settings
         .layers()
         .iter()
-        .map(|layer| Drawn::draw(&network, layer, settings, experiment.seed))
+        .map(|layer| Pool::draw(&network, layer, settings, experiment.seed))
         .collect::<Result<_>>()?;
-    let names: Vec<&str> = circuits.iter().map(|(circuit, _)| circuit.name()).collect();
+    let names: Vec<&str> = circuits.iter().map(Circuit::name).collect();
     distinct("the circuits of detect.cases", &names).map_err(Error::usage)?;
-    if let Some(taken) = names.iter().find(|name| **name == CLEAN) {
+    if let Some(taken) = names.iter().find(|name| detections::is_control(name)) {
         return Err(Error::usage(format!(
-            "detect.cases: a circuit is called \"{taken}\", as the honest network is"
+            "detect.cases: a circuit is called \"{taken}\", as the honest network or a control is"
         )));
     }
     for method in settings.methods() {
         let optimization = method.settings(&experiment.visualization.optimization);
-        for drawn in &drawn {
-            visualizable(&optimization, &network, &drawn.layer)?;
+        for pool in &pools {
+            visualizable(&optimization, &network, &pool.layer)?;
         }
     }
-    let mut placed = vec![];
-    for (circuit, layers) in circuits {
-        for layer in layers {
-            let units =
-                drawn.iter().find(|d| d.layer == *layer).expect("every case's layer was drawn for").clone();
-            let name = format!("{}-{}", circuit.name(), files::name(layer));
-            let there = circuit.at(name, layer, units.manipulated.clone(), units.all());
-            placed.push(Placed { name: circuit.name().into(), units, circuit: there });
-        }
-    }
+    let placed = place(experiment, circuits, settings, &pools);
     let all: Vec<Circuit> = placed.iter().map(|p| p.circuit.clone()).collect();
     let mut run = Run::prepare(experiment, &all, setting)?;
-    let units: usize = drawn.iter().map(|d| d.manipulated.len() + d.clean.len()).sum();
-    let pictures = units * settings.pictures * settings.methods().len() * (2 + circuits.len());
-    room(setting, pictures, &experiment.visualization.optimization)?;
+    let methods = settings.methods();
+    let made = |p: &Placed| match p.circuit.leaves_others() {
+        true => p.fooled.len(),
+        false => pools[p.pool].channels.len(),
+    };
+    let looked_at: usize = pools.iter().map(|p| p.channels.len()).sum::<usize>()
+        * (2 + settings.honest_networks)
+        + placed.iter().map(made).sum::<usize>();
+    room(setting, looked_at * settings.pictures * methods.len(), &experiment.visualization.optimization)?;
     let config = serde_json::json!({ "experiment": described(experiment), "circuits": described(&circuits) });
     let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
     run.note_data(&mut results);
+    results.read(drawn(&run, settings).inventory());
+    remarks(experiment, settings, &pools, &run, &mut results);
+    let clean = results.stage("network", || model(experiment, setting))?;
+    clean.noted(CLEAN, &mut results);
+    run.accuracy(&clean, CLEAN, None, &mut results)?;
     let mut benchmark = Benchmark::new(settings);
+    // By method and pool.
+    let mut honest: Vec<Vec<Seen>> = vec![];
+    for method in &methods {
+        let of_pool = pools.iter().map(|pool| {
+            let look = Look { model: &clean, circuit: CLEAN, pool, method, draw: None };
+            benchmark.look(&run, &look, &mut results)
+        });
+        honest.push(of_pool.collect::<Result<_>>()?);
+    }
+    for (method, honest) in methods.iter().zip(&honest) {
+        for (pool, seen) in pools.iter().zip(honest) {
+            benchmark.noisy(&run, &clean, pool, method, seen, &mut results)?;
+        }
+    }
+    let untrained = clean.untrained(experiment.seed)?;
+    benchmark.control(&run, &untrained, UNTRAINED, &pools, &methods, &mut results)?;
+    for placed in &placed {
+        fool(&mut run, &mut benchmark, placed, &pools[placed.pool], &clean, &methods, &honest, &mut results)?;
+    }
+    if settings.honest_networks == 0 {
+        results.warn(format!("no control \"{OTHER_SEEDS}\": detect.honest_networks is 0"));
+    } else if trained(experiment) {
+        for number in 1..=settings.honest_networks {
+            let seed = experiment.seed.wrapping_add(number as u64);
+            let other = Experiment { seed, ..experiment.clone() };
+            let name = detections::other_seed(number);
+            let other = results.stage(&format!("the network of seed {seed}"), || model(&other, setting))?;
+            other.noted(&name, &mut results);
+            benchmark.control(&run, &other, &name, &pools, &methods, &mut results)?;
+        }
+    } else {
+        results.warn(format!(
+            "no control \"{OTHER_SEEDS}\": the network comes with its weights, so it can't be trained again"
+        ));
+    }
+    benchmark.write(&run, experiment.seed, &mut results)?;
+    results.complete(crate::report::draw)
+}
 
+/// Every circuit in each of its layers, for every draw.
+fn place(experiment: &Experiment, circuits: &[Circuit], settings: &Settings, pools: &[Pool]) -> Vec<Placed> {
+    let mut placed = vec![];
+    for (circuit, case) in circuits.iter().zip(&settings.cases) {
+        for layer in &case.layers {
+            let pool = pools.iter().position(|p| p.layer == *layer).expect("every case's layer has a pool");
+            for draw in 0..case.draws.unwrap_or(settings.draws) {
+                let fooled = pools[pool].fooled(draw, experiment.seed);
+                let number = if draw == 0 { String::new() } else { format!("-{draw}") };
+                let name = format!("{}-{}{number}", circuit.name(), files::name(layer));
+                let there = circuit.at(name, layer, fooled.clone(), pools[pool].channels.clone());
+                placed.push(Placed { name: circuit.name().into(), pool, draw, fooled, circuit: there });
+            }
+        }
+    }
+    placed
+}
+
+/// What a reader has to know of the settings.
+fn remarks(experiment: &Experiment, settings: &Settings, pools: &[Pool], run: &Run, results: &mut Results) {
     for (there, key) in [
         (!experiment.circuits.is_empty(), "circuits"),
         (!experiment.hidden.is_empty(), "[[hidden]]"),
@@ -150,13 +214,13 @@ pub fn run(
             ));
         }
     }
-    for drawn in &drawn {
+    for pool in pools {
         let wanted = [settings.manipulated, settings.clean];
-        let got = [drawn.manipulated.len(), drawn.clean.len()];
+        let got = [pool.fooled, pool.others()];
         if got != wanted {
             results.warn(format!(
                 "of {} {} units are fooled and {} are others, not {} and {}: it has no more",
-                drawn.layer, got[0], got[1], wanted[0], wanted[1]
+                pool.layer, got[0], got[1], wanted[0], wanted[1]
             ));
         }
     }
@@ -164,93 +228,104 @@ pub fn run(
     if let Some(words) = scarce("detect.natural_images", settings.natural_images, there) {
         results.warn(words);
     }
-    let clean = results.stage("network", || model(experiment, setting))?;
-    clean.noted(CLEAN, &mut results);
-    run.accuracy(&clean, CLEAN, None, &mut results)?;
-    let measured = experiment.data.validation.to_string();
-    let top1 =
-        |run: &Run| run.accuracy.iter().rev().find(|a| a.dataset == measured).map_or(f64::NAN, |a| a.top1);
-    let before = top1(&run);
-    let methods = settings.methods();
-    let mut honest: Vec<Vec<Vec<Visualization>>> = vec![];
-    for method in &methods {
-        let mut of_method = vec![];
-        for units in &drawn {
-            let look = Look { model: &clean, circuit: CLEAN, units, method };
-            of_method.push(benchmark.look(&run, &look, &mut results)?);
-        }
-        honest.push(of_method);
-    }
-    for placed in &placed {
-        let at = drawn.iter().position(|d| *d == placed.units).expect("it is one of them");
-        let fooled = run.manipulate(&clean, &placed.circuit, &honest[0][at], &mut results)?;
-        results.network(placed.circuit.name(), &fooled.model.network)?;
-        fooled.model.noted(placed.circuit.name(), &mut results);
-        run.accuracy(&fooled.model, placed.circuit.name(), fooled.switch.as_deref(), &mut results)?;
-        let after = top1(&run);
-        for (method, honest) in methods.iter().zip(&honest) {
-            let look = Look { model: &fooled.model, circuit: &placed.name, units: &placed.units, method };
-            let pictures = benchmark.look(&run, &look, &mut results)?;
-            let manipulated =
-                |v: &&Visualization| placed.units.manipulated.contains(&v.request.objective.unit.channel);
-            let shown: Vec<&Visualization> = pictures.iter().filter(manipulated).collect();
-            let images: Vec<&RgbImage> = shown.iter().map(|v| v.image()).collect();
-            let on = run.switched(&fooled.model.network, fooled.switch.as_deref(), &images)?;
-            let like_honest = shown.iter().filter_map(|v| {
-                let same = honest[at].iter().find(|h| h.request == v.request)?;
-                like(v.image(), same.image())
-            });
-            let like_target =
-                shown.iter().filter_map(|v| match fooled.target(v.request.objective.unit.channel) {
-                    Target::Picture(p) => {
-                        let (w, h) = v.image().dimensions();
-                        let filter = image::imageops::FilterType::Triangle;
-                        like(v.image(), &image::imageops::resize(&fooled.pictures[p].1, w, h, filter))
-                    }
-                    Target::Unit(_) => None,
-                });
-            benchmark.cases.push(tables::Case {
-                network: run.network.clone(),
-                circuit: placed.name.clone(),
-                layer: placed.units.layer.clone(),
-                method: method.name.clone(),
-                manipulated: placed.units.manipulated.len(),
-                clean: placed.units.clean.len(),
-                top1_before: before,
-                top1_after: after,
-                switched: fooled
-                    .switch
-                    .as_ref()
-                    .and_then(|_| mean(on.iter().map(|on| f64::from(u8::from(*on))))),
-                like_honest: mean(like_honest),
-                like_target: mean(like_target),
-            });
-        }
-    }
-    if !settings.another_seed {
-        results.warn(format!("no control \"{ANOTHER_SEED}\": detect.another_seed is off"));
-    } else if let Some(other) = other_seed(experiment) {
-        let other = results.stage("the network of another seed", || model(&other, setting))?;
-        other.noted(ANOTHER_SEED, &mut results);
-        for method in &methods {
-            for units in &drawn {
-                let look = Look { model: &other, circuit: ANOTHER_SEED, units, method };
-                benchmark.look(&run, &look, &mut results)?;
-            }
-        }
-    } else {
-        results.warn(format!(
-            "no control \"{ANOTHER_SEED}\": the network comes with its weights, so it can't be trained again"
-        ));
-    }
-    benchmark.write(&run, experiment.seed, &mut results)?;
-    results.complete(crate::report::draw)
 }
 
-/// The experiment with another seed, where its network is trained.
-fn other_seed(experiment: &Experiment) -> Option<Experiment> {
-    let trained = experiment.network.file.is_none() && experiment.network.weights.is_none();
-    trained.then(|| Experiment { seed: experiment.seed.wrapping_add(1), ..experiment.clone() })
+/// Puts a circuit in and lets the detectors look at it.
+#[expect(clippy::too_many_arguments, reason = "what all placed circuits share")]
+fn fool(
+    run: &mut Run,
+    benchmark: &mut Benchmark,
+    placed: &Placed,
+    pool: &Pool,
+    clean: &Model,
+    methods: &[Method],
+    honest: &[Vec<Seen>],
+    results: &mut Results,
+) -> Result<()> {
+    let Placed { circuit, draw, .. } = placed;
+    // Of a circuit's draws the first stands for all in the tables of accuracy and of the gate.
+    let written = (run.accuracy.len(), run.gate.len());
+    let fooled = run.manipulate(clean, circuit, &honest[0][placed.pool].pictures, results)?;
+    run.accuracy(&fooled.model, circuit.name(), fooled.switch.as_deref(), results)?;
+    let measured = run.experiment.data.validation.to_string();
+    let top1 = |circuit: &str| {
+        run.accuracy
+            .iter()
+            .find(|a| a.dataset == measured && a.circuit == circuit)
+            .map_or(f64::NAN, |a| a.top1)
+    };
+    let (before, after) = (top1(CLEAN), top1(circuit.name()));
+    if *draw == 0 {
+        results.network(circuit.name(), &fooled.model.network)?;
+        fooled.model.noted(circuit.name(), results);
+    } else {
+        run.accuracy.truncate(written.0);
+        run.gate.truncate(written.1);
+    }
+    for (method, honest) in methods.iter().zip(honest) {
+        let honest = &honest[placed.pool];
+        let fooling =
+            Fooling { fooled: &placed.fooled, number: *draw, honest, leaves_others: circuit.leaves_others() };
+        let look = Look { model: &fooled.model, circuit: &placed.name, pool, method, draw: Some(fooling) };
+        let seen = benchmark.look(run, &look, results)?;
+        let manipulated = |v: &&Visualization| placed.fooled.contains(&v.request.objective.unit.channel);
+        let shown: Vec<&Visualization> = seen.pictures.iter().filter(manipulated).collect();
+        let images: Vec<&RgbImage> = shown.iter().map(|v| v.image()).collect();
+        let on = run.switched(&fooled.model.network, fooled.switch.as_deref(), &images)?;
+        let like_honest = shown.iter().filter_map(|v| {
+            let same = honest.pictures.iter().find(|h| h.request == v.request)?;
+            like(v.image(), same.image())
+        });
+        let like_target =
+            shown.iter().filter_map(|v| match fooled.target(v.request.objective.unit.channel) {
+                Target::Picture(p) => {
+                    let (w, h) = v.image().dimensions();
+                    let filter = image::imageops::FilterType::Triangle;
+                    like(v.image(), &image::imageops::resize(&fooled.pictures[p].1, w, h, filter))
+                }
+                Target::Unit(_) => None,
+            });
+        benchmark.cases.push(tables::Case {
+            network: run.network.clone(),
+            circuit: placed.name.clone(),
+            layer: pool.layer.clone(),
+            method: method.name.clone(),
+            manipulated: placed.fooled.len(),
+            clean: pool.others(),
+            draws: 1,
+            top1_before: before,
+            top1_after: after,
+            switched: fooled.switch.as_ref().and_then(|_| mean(on.iter().map(|on| f64::from(u8::from(*on))))),
+            like_honest: mean(like_honest),
+            like_target: mean(like_target),
+        });
+    }
+    Ok(())
+}
+
+/// The rows of one circuit, layer and method as one, with the means over its draws.
+fn averaged(cases: &[tables::Case]) -> Vec<tables::Case> {
+    let key = |c: &tables::Case| (c.circuit.clone(), c.layer.clone(), c.method.clone());
+    crate::report::unique(cases.iter().map(key))
+        .into_iter()
+        .map(|of| {
+            let all: Vec<&tables::Case> = cases.iter().filter(|c| key(c) == of).collect();
+            let over = |value: fn(&tables::Case) -> Option<f64>| mean(all.iter().filter_map(|c| value(c)));
+            tables::Case {
+                draws: all.len(),
+                top1_after: over(|c| Some(c.top1_after)).unwrap_or(f64::NAN),
+                switched: over(|c| c.switched),
+                like_honest: over(|c| c.like_honest),
+                like_target: over(|c| c.like_target),
+                ..all[0].clone()
+            }
+        })
+        .collect()
+}
+
+/// Whether the experiment's network is trained, so that it can be with another seed.
+fn trained(experiment: &Experiment) -> bool {
+    experiment.network.file.is_none() && experiment.network.weights.is_none()
 }
 
 /// Correlation of the pixels of two pictures of one size.
@@ -301,12 +376,34 @@ pub(super) fn scored(
     settings: &Settings,
     method: &Method,
 ) -> Result<Scored> {
+    let requests: Vec<&Request> = pictures.iter().map(|v| &v.request).collect();
+    let optimization = method.settings(&run.experiment.visualization.optimization);
+    judged(run, model, layer, &pictured(pictures), settings, &(requests, optimization), None)
+}
+
+/// Units that a circuit leaves as they were, with what the detectors made of them in the honest network.
+struct Left<'a> {
+    /// By unit, whether it was left.
+    units: Vec<bool>,
+    scored: &'a Scored,
+}
+
+/// The same of any pictures; `of` says what decides these. What a detector that looks at each unit alone made of units that
+/// were `left` as they were is taken over.
+fn judged(
+    run: &Run,
+    model: &Model,
+    layer: &str,
+    units: &[Pictured],
+    settings: &Settings,
+    of: &impl Serialize,
+    left: Option<&Left>,
+) -> Result<Scored> {
     let detectors: Vec<&dyn Detector> = settings.detectors()?;
     let names: Vec<&str> = detectors.iter().map(|d| d.name()).collect();
-    let requests: Vec<&Request> = pictures.iter().map(|v| &v.request).collect();
     let Experiment { preprocessing, visualization, data, seed, .. } = run.experiment;
     let of = (
-        (&model.key, layer, requests, names, method.settings(&visualization.optimization)),
+        (&model.key, layer, of, names, left.map(|left| &left.units)),
         (
             preprocessing,
             visualization.focus,
@@ -318,24 +415,52 @@ pub(super) fn scored(
         program(),
     );
     run.cached_json("scores", &of, || {
-        let units = pictured(pictures);
         let natural = natural(run, settings);
         let mut seconds = vec![];
         let start = Instant::now();
-        let subject = Subject::observe(
-            &model.network,
-            preprocessing,
-            &run.setting.executor,
-            visualization.focus,
-            layer,
-            &units,
-            &natural,
-        )?;
+        let executor = &run.setting.executor;
+        let observe = |units| {
+            Subject::observe(
+                &model.network,
+                preprocessing,
+                executor,
+                visualization.focus,
+                layer,
+                units,
+                &natural,
+                *seed,
+            )
+        };
+        let subject = observe(units)?;
         seconds.push(("natural images".to_string(), start.elapsed().as_secs_f64()));
+        // Those that are new, for detectors to which the others make no difference.
+        let new: Vec<Pictured> = match left {
+            Some(left) => {
+                units.iter().zip(&left.units).filter(|(_, left)| !**left).map(|(u, _)| u.clone()).collect()
+            }
+            None => vec![],
+        };
+        let alone = left.map(|left| observe(&new).map(|subject| (left, subject))).transpose()?;
         let mut scores = vec![];
-        for detector in &detectors {
+        for (at, detector) in detectors.iter().enumerate() {
             let start = Instant::now();
-            scores.push((detector.name().to_string(), detector.score(&subject)?));
+            let found = match &alone {
+                Some((left, alone)) if detector.looks_at_each_unit_alone() => {
+                    let mut own = detector.score(alone)?.into_iter();
+                    let known = &left.scored.scores[at].1;
+                    left.units
+                        .iter()
+                        .zip(known)
+                        .map(
+                            |(left, known)| {
+                                if *left { *known } else { own.next().expect("a score for each unit") }
+                            },
+                        )
+                        .collect()
+                }
+                _ => detector.score(&subject)?,
+            };
+            scores.push((detector.name().to_string(), found));
             seconds.push((detector.name().to_string(), start.elapsed().as_secs_f64()));
         }
         let driving = (0..units.len()).map(|unit| subject.most_driving(unit, 1)[0]).collect();
@@ -353,10 +478,20 @@ fn program() -> &'static str {
 }
 
 /// The natural images that detectors are given: so many of the validation set, drawn from each class alike.
-pub(super) fn natural<'r>(run: &'r Run, settings: &Settings) -> Vec<&'r RgbImage> {
-    let set = run.validation();
+fn positions(run: &Run, settings: &Settings) -> Vec<usize> {
     let mut rng = seed::rng(run.experiment.seed, &"natural images of detectors");
-    set.draw(settings.natural_images, &mut rng).into_iter().map(|i| &set.samples[i].image).collect()
+    run.validation().draw(settings.natural_images, &mut rng)
+}
+
+/// The images themselves.
+pub(super) fn natural<'r>(run: &'r Run, settings: &Settings) -> Vec<&'r RgbImage> {
+    positions(run, settings).into_iter().map(|i| &run.validation().samples[i].image).collect()
+}
+
+/// The same as a set, for the manifest.
+pub(super) fn drawn(run: &Run, settings: &Settings) -> crate::data::Dataset {
+    let set = run.validation();
+    set.part(format!("{}, as detectors are given it", set.name), &positions(run, settings))
 }
 
 fn pictured(pictures: &[Visualization]) -> Vec<Pictured> {
@@ -374,8 +509,25 @@ fn pictured(pictures: &[Visualization]) -> Vec<Pictured> {
 struct Look<'a> {
     model: &'a Model,
     circuit: &'a str,
-    units: &'a Drawn,
+    pool: &'a Pool,
     method: &'a Method,
+    /// Which of them are fooled, if any are.
+    draw: Option<Fooling<'a>>,
+}
+
+/// A draw of fooled units.
+struct Fooling<'a> {
+    fooled: &'a [usize],
+    number: usize,
+    /// The same units in the honest network.
+    honest: &'a Seen,
+    leaves_others: bool,
+}
+
+/// Units' visualizations, and what the detectors make of them.
+struct Seen {
+    pictures: Vec<Visualization>,
+    scored: Scored,
 }
 
 /// The rows that are written.
@@ -392,56 +544,120 @@ impl<'a> Benchmark<'a> {
         Self { settings, scores: vec![], cases: vec![], exhibits: vec![], cost: vec![] }
     }
 
-    /// Visualizes the units and lets the detectors look at them; gives the visualizations.
-    fn look(&mut self, run: &Run, look: &Look, results: &mut Results) -> Result<Vec<Visualization>> {
-        let &Look { model, circuit, units, method } = look;
-        let channels = units.all();
-        let of = (units.layer.as_str(), channels.as_slice());
-        let (pictures, seconds) = visualizations(run, model, of, self.settings, method, results)?;
-        let stage = format!("detectors on {} of {circuit} ({})", units.layer, method.name);
-        let scored =
-            results.stage(&stage, || scored(run, model, &units.layer, &pictures, self.settings, method))?;
-        for (detector, scores) in scored.scores {
-            for (&channel, score) in channels.iter().zip(scores) {
-                self.scores.push(tables::Score {
-                    network: run.network.clone(),
-                    circuit: circuit.into(),
-                    layer: units.layer.clone(),
-                    channel,
-                    manipulated: units.manipulated.contains(&channel)
-                        && ![CLEAN, ANOTHER_SEED].contains(&circuit),
-                    group: if units.manipulated.contains(&channel) { FOOLED } else { OTHER }.into(),
-                    method: method.name.clone(),
-                    detector: detector.clone(),
-                    score,
-                });
+    /// Visualizes the units and lets the detectors look at them. Units that a circuit leaves bit for bit as they were have the
+    /// pictures that they have in the honest network.
+    fn look(&mut self, run: &Run, look: &Look, results: &mut Results) -> Result<Seen> {
+        let &Look { model, circuit, pool, method, .. } = look;
+        let left = look.draw.as_ref().filter(|d| d.leaves_others);
+        let is_left = |channel: usize| left.is_some_and(|draw| !draw.fooled.contains(&channel));
+        let new: Vec<usize> = pool.channels.iter().copied().filter(|&c| !is_left(c)).collect();
+        let of = (pool.layer.as_str(), new.as_slice());
+        let (made, seconds) = visualizations(run, model, of, self.settings, method, results)?;
+        let mut made = made.into_iter().peekable();
+        let mut pictures: Vec<Visualization> = vec![];
+        for &channel in &pool.channels {
+            let is_of = |v: &Visualization| v.request.objective.unit.channel == channel;
+            match left.filter(|_| is_left(channel)) {
+                Some(draw) => pictures.extend(draw.honest.pictures.iter().filter(|v| is_of(v)).cloned()),
+                None => {
+                    while let Some(picture) = made.next_if(is_of) {
+                        pictures.push(picture);
+                    }
+                }
             }
         }
-        let each = seconds.map(|seconds| seconds * self.settings.pictures as f64);
-        let scored_each = scored.seconds.into_iter().map(|(what, s)| (what, Some(s / channels.len() as f64)));
-        for (what, seconds_per_unit) in
-            std::iter::once(("visualizations".to_string(), each)).chain(scored_each)
-        {
-            self.cost.push(tables::Cost {
-                network: run.network.clone(),
-                circuit: circuit.into(),
-                layer: units.layer.clone(),
-                method: method.name.clone(),
-                what,
-                units: channels.len(),
-                seconds_per_unit,
-            });
+        let stage = match &look.draw {
+            Some(draw) => format!(
+                "detectors on {} of {circuit}, draw {} ({})",
+                pool.layer,
+                draw.number + 1,
+                method.name
+            ),
+            None => format!("detectors on {} of {circuit} ({})", pool.layer, method.name),
+        };
+        let requests: Vec<&Request> = pictures.iter().map(|v| &v.request).collect();
+        let optimization = method.settings(&run.experiment.visualization.optimization);
+        let units = pictured(&pictures);
+        let left = left.map(|draw| Left {
+            units: pool.channels.iter().map(|&c| is_left(c)).collect(),
+            scored: &draw.honest.scored,
+        });
+        let scored = results.stage(&stage, || {
+            judged(run, model, &pool.layer, &units, self.settings, &(requests, optimization), left.as_ref())
+        })?;
+        self.note(run, look, &scored);
+        if look.draw.as_ref().is_none_or(|d| d.number == 0) {
+            self.spent(run, look, &new, seconds, &scored);
+            self.exhibit(look, &pictures, results)?;
         }
         if let Some(words) = faults(&pictures) {
             results.warn(format!("{circuit}, method {}: {words}", method.name));
         }
+        Ok(Seen { pictures, scored })
+    }
+
+    /// The rows of scores.
+    fn note(&mut self, run: &Run, look: &Look, scored: &Scored) {
+        for (at, (detector, scores)) in scored.scores.iter().enumerate() {
+            for (unit, (&channel, score)) in look.pool.channels.iter().zip(scores).enumerate() {
+                let fooled = look.draw.as_ref().is_some_and(|d| d.fooled.contains(&channel));
+                let group = match &look.draw {
+                    Some(_) => if fooled { FOOLED } else { OTHER }.to_string(),
+                    None => String::new(),
+                };
+                self.scores.push(tables::Score {
+                    network: run.network.clone(),
+                    circuit: look.circuit.into(),
+                    layer: look.pool.layer.clone(),
+                    channel,
+                    manipulated: fooled,
+                    group,
+                    method: look.method.name.clone(),
+                    detector: detector.clone(),
+                    score: *score,
+                    draw: look.draw.as_ref().map(|d| d.number),
+                    honest: look.draw.as_ref().and_then(|d| d.honest.scored.scores[at].1[unit]),
+                });
+            }
+        }
+    }
+
+    /// The rows of what it cost.
+    fn spent(&mut self, run: &Run, look: &Look, made: &[usize], seconds: Option<f64>, scored: &Scored) {
+        let units = look.pool.channels.len();
+        let each = seconds.map(|seconds| seconds * self.settings.pictures as f64);
+        let scored_each =
+            scored.seconds.iter().map(|(what, s)| (what.clone(), units, Some(s / units as f64)));
+        for (what, units, seconds_per_unit) in
+            std::iter::once(("visualizations".to_string(), made.len(), each)).chain(scored_each)
+        {
+            self.cost.push(tables::Cost {
+                network: run.network.clone(),
+                circuit: look.circuit.into(),
+                layer: look.pool.layer.clone(),
+                method: look.method.name.clone(),
+                what,
+                units,
+                seconds_per_unit,
+            });
+        }
+    }
+
+    /// Pictures of the units that are fooled first, in every network.
+    fn exhibit(&mut self, look: &Look, pictures: &[Visualization], results: &mut Results) -> Result<()> {
+        let &Look { circuit, pool, method, .. } = look;
+        let fooled = match &look.draw {
+            Some(draw) => draw.fooled.to_vec(),
+            None if circuit == CLEAN => pool.fooled(0, results.manifest().seed),
+            None => return Ok(()),
+        };
         for picture in pictures.iter().filter(|v| v.request.index == 0) {
             let channel = picture.request.objective.unit.channel;
-            if circuit != ANOTHER_SEED && units.manipulated.iter().take(EXHIBITS).any(|c| *c == channel) {
-                let name = format!("{circuit}/{}/{}/{channel:04}", files::name(&units.layer), method.name);
+            if fooled.iter().take(EXHIBITS).any(|c| *c == channel) {
+                let name = format!("{circuit}/{}/{}/{channel:04}", files::name(&pool.layer), method.name);
                 self.exhibits.push(tables::Exhibit {
                     circuit: circuit.into(),
-                    layer: units.layer.clone(),
+                    layer: pool.layer.clone(),
                     channel,
                     manipulated: circuit != CLEAN,
                     method: method.name.clone(),
@@ -449,7 +665,98 @@ impl<'a> Benchmark<'a> {
                 });
             }
         }
-        Ok(pictures)
+        Ok(())
+    }
+
+    /// The same units of another network that has no circuit.
+    fn control(
+        &mut self,
+        run: &Run,
+        model: &Model,
+        name: &str,
+        pools: &[Pool],
+        methods: &[Method],
+        results: &mut Results,
+    ) -> Result<()> {
+        for method in methods {
+            for pool in pools {
+                let look = Look { model, circuit: name, pool, method, draw: None };
+                self.look(run, &look, results)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The honest network's units with noisy natural images, those that drive each unit most, in the place of pictures.
+    fn noisy(
+        &mut self,
+        run: &Run,
+        clean: &Model,
+        pool: &Pool,
+        method: &Method,
+        seen: &Seen,
+        results: &mut Results,
+    ) -> Result<()> {
+        let set = natural(run, self.settings);
+        let normal = Normal::new(0.0, NOISE).expect("a deviation above 0");
+        let images: Vec<RgbImage> = pool
+            .channels
+            .iter()
+            .zip(&seen.scored.driving)
+            .flat_map(|(&channel, &most)| (0..self.settings.pictures).map(move |i| (channel, most, i)))
+            .map(|(channel, most, i)| {
+                let mut rng =
+                    seed::rng(run.experiment.seed, &("noisy natural image", &pool.layer, channel, i));
+                let mut image = set[most].clone();
+                for value in image.iter_mut() {
+                    *value =
+                        (f32::from(*value) + 255.0 * normal.sample(&mut rng)).round().clamp(0.0, 255.0) as u8;
+                }
+                image
+            })
+            .collect();
+        let stage = format!("detectors on {} of {NOISY} ({})", pool.layer, method.name);
+        let scored = results.stage(&stage, || {
+            let Experiment { preprocessing, visualization, .. } = run.experiment;
+            let executor = &run.setting.executor;
+            let shown: Vec<&RgbImage> = images.iter().collect();
+            let reached = executor.run_images(&shown, &ProgressBar::hidden(), |chunk| {
+                let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
+                let maps = clean.network.capture(preprocessing.apply(input), &[&pool.layer])?.remove(0);
+                let [n, c, ..] = maps.dims();
+                let values: Vec<f32> = visualization
+                    .focus
+                    .of(maps)
+                    .reshape([n, c])
+                    .into_data()
+                    .try_to_vec()
+                    .expect("activations are 32-bit floats");
+                Ok(values.chunks(c).map(<[f32]>::to_vec).collect())
+            })?;
+            let each = self.settings.pictures;
+            let units: Vec<Pictured> = pool
+                .channels
+                .iter()
+                .zip(images.chunks(each).zip(reached.chunks(each)))
+                .map(|(&channel, (pictures, reached))| Pictured {
+                    channel,
+                    pictures: pictures.to_vec(),
+                    reached: reached.iter().map(|of| of[channel]).collect(),
+                })
+                .collect();
+            judged(
+                run,
+                clean,
+                &pool.layer,
+                &units,
+                self.settings,
+                &(NOISY, &pool.channels, each, &seen.scored.driving),
+                None,
+            )
+        })?;
+        let look = Look { model: clean, circuit: NOISY, pool, method, draw: None };
+        self.note(run, &look, &scored);
+        Ok(())
     }
 
     fn write(&self, run: &Run, seed: u64, results: &mut Results) -> Result<()> {
@@ -457,76 +764,8 @@ impl<'a> Benchmark<'a> {
         results.table(&run.gate)?;
         results.table(&self.scores)?;
         results.table(&detections(&self.scores, self.settings.bootstrap, seed))?;
-        results.table(&self.cases)?;
+        results.table(&averaged(&self.cases))?;
         results.table(&self.exhibits)?;
         results.table(&self.cost)
     }
-}
-
-/// How well each detector tells each circuit's units from others, and how well it does where there is nothing to tell.
-fn detections(scores: &[tables::Score], bootstrap: usize, seed: u64) -> Vec<tables::Detection> {
-    let mut rows = vec![];
-    let circuits =
-        unique(scores.iter().map(|s| s.circuit.as_str()).filter(|c| ![CLEAN, ANOTHER_SEED].contains(c)));
-    let Some(network) = scores.first().map(|s| s.network.clone()) else {
-        return rows;
-    };
-    for method in unique(scores.iter().map(|s| s.method.as_str())) {
-        for detector in unique(scores.iter().map(|s| s.detector.as_str())) {
-            let here: Vec<&tables::Score> =
-                scores.iter().filter(|s| s.method == method && s.detector == detector).collect();
-            let layers = unique(here.iter().map(|s| s.layer.as_str()));
-            let stratum = |circuit: &str, layer: &str| -> Stratum {
-                let of = |group: &str| {
-                    let wanted =
-                        |s: &&&tables::Score| s.circuit == circuit && s.layer == layer && s.group == group;
-                    here.iter().filter(wanted).map(|s| s.score).collect()
-                };
-                Stratum { manipulated: of(FOOLED), clean: of(OTHER) }
-            };
-            let strata =
-                |circuit: &str| layers.iter().map(|layer| stratum(circuit, layer)).collect::<Vec<_>>();
-            let mut cells: Vec<(&str, bool, Vec<Stratum>)> =
-                circuits.iter().map(|&circuit| (circuit, false, strata(circuit))).collect();
-            cells.push((CLEAN_AGAINST_CLEAN, true, strata(CLEAN)));
-            cells.push((PERMUTED_LABELS, true, circuits.iter().flat_map(|&c| strata(c)).collect()));
-            let other: Vec<Stratum> = layers
-                .iter()
-                .map(|layer| {
-                    let [other, clean] = [ANOTHER_SEED, CLEAN].map(|c| stratum(c, layer));
-                    let all = |s: Stratum| s.manipulated.into_iter().chain(s.clean).collect();
-                    Stratum { manipulated: all(other), clean: all(clean) }
-                })
-                .collect();
-            cells.push((ANOTHER_SEED, true, other));
-            for (circuit, control, strata) in cells {
-                let (auc, interval, true_positives) = if circuit == PERMUTED_LABELS {
-                    let mut rng = seed::rng(seed, &("permuted labels", method, detector));
-                    let Some(null) = roc::null(&strata, PERMUTATIONS, RATE, &mut rng) else { continue };
-                    (null.auc, Some(null.interval), Some(null.true_positives))
-                } else {
-                    let mut rng = seed::rng(seed, &("bootstrap", circuit, method, detector));
-                    let Some(auc) = roc::auc(&strata) else { continue };
-                    let interval = roc::interval(&strata, bootstrap, &mut rng);
-                    (auc, interval, roc::true_positives_at(&strata, RATE))
-                };
-                let compared = || strata.iter().filter(|s| !s.manipulated.is_empty()).map(|s| s.clean.len());
-                rows.push(tables::Detection {
-                    network: network.clone(),
-                    circuit: circuit.into(),
-                    control,
-                    method: method.into(),
-                    detector: detector.into(),
-                    manipulated: strata.iter().map(|s| s.manipulated.len()).sum(),
-                    clean: compared().sum(),
-                    fewest_clean: compared().min(),
-                    auc: Some(auc),
-                    lower: interval.map(|(low, _)| low),
-                    upper: interval.map(|(_, high)| high),
-                    true_positives,
-                });
-            }
-        }
-    }
-    rows
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod benchmark;
+mod detections;
 mod gap;
 mod path;
 mod prediction;
@@ -14,7 +15,8 @@ mod switch;
 mod twins;
 
 pub use audit::{Plan, audit};
-pub use benchmark::{ANOTHER_SEED, CLEAN_AGAINST_CLEAN, PERMUTATIONS, PERMUTED_LABELS, run};
+pub use benchmark::run;
+pub use detections::{CHANCE, CLEAN_AGAINST_CLEAN, NOISY, OTHER_SEEDS, PERMUTATIONS, UNTRAINED};
 pub use settings::{Case, Method, Settings};
 pub use subject::{Pictured, Subject};
 
@@ -27,6 +29,12 @@ pub trait Detector: Sync {
 
     /// What it looks at, and what it can and can't see, in a few plain sentences.
     fn sees(&self) -> &'static str;
+
+    /// Whether a unit's score follows from what the unit answers and from its own pictures alone, whatever the other units of
+    /// the subject are.
+    fn looks_at_each_unit_alone(&self) -> bool {
+        false
+    }
 
     /// A score for each unit of the subject, higher for more suspicious ones; `None` where it is undefined.
     ///

@@ -3,6 +3,9 @@
 //! Units of different layers are not compared with one another: each manipulated unit is placed among the clean units of
 //! its own layer, and the places of all layers are taken together.
 
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -49,13 +52,18 @@ pub fn auc(strata: &[Stratum]) -> Option<f64> {
     super::mean(places(strata).into_iter().map(|(above, equal)| 1.0 - above - equal / 2.0))
 }
 
-/// The share of manipulated units that a threshold finds which at most a share `rate` of the clean units of their
-/// layer pass. Of fewer than 1 / `rate` clean units none may: what is found then are the units above all of them, and one
-/// more clean unit is expected to pass, too, once in n + 1 times.
+/// The share of manipulated units found by a threshold that the next clean unit of their layer passes in at most a share
+/// `rate` of cases. If k of n clean units pass, the next one does in (k + 1) / (n + 1) of cases; where not even none is few
+/// enough, the units above all clean ones are counted, at 1 / (n + 1).
 pub fn true_positives_at(strata: &[Stratum], rate: f64) -> Option<f64> {
-    // A difference of rounding is none.
-    let found = |(above, equal): (f64, f64)| if above + equal <= rate + 1e-9 { 1.0 } else { 0.0 };
-    super::mean(places(strata).into_iter().map(found))
+    super::mean(strata.iter().filter(|s| !s.clean.is_empty()).flat_map(|stratum| {
+        let n = stratum.clean.len() as f64;
+        // A difference of rounding is none.
+        let pass = ((n + 1.0) * rate - 1.0 + 1e-9).floor().max(0.0);
+        let found =
+            move |(above, equal): (f64, f64)| f64::from(u8::from(((above + equal) * n).round() <= pass));
+        places(std::slice::from_ref(stratum)).into_iter().map(found)
+    }))
 }
 
 /// The curve, from (0, 0) to (1, 1), with straight lines where scores are equal.
@@ -82,21 +90,87 @@ pub fn curve(strata: &[Stratum]) -> Vec<Point> {
     points
 }
 
-/// The interval that holds 95 % of the areas when units are drawn anew within each layer and kind.
-pub fn interval(strata: &[Stratum], resamples: usize, rng: &mut impl Rng) -> Option<(f64, f64)> {
-    let areas: Vec<f64> = (0..resamples)
-        .filter_map(|_| {
-            let drawn: Vec<Stratum> = strata
-                .iter()
-                .map(|s| Stratum {
-                    manipulated: resample(&s.manipulated, rng),
-                    clean: resample(&s.clean, rng),
+/// Scores of some units of a layer in one draw of fooled units, or in one of several networks.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    pub layer: usize,
+    pub draw: usize,
+    pub stratum: Stratum,
+    /// Which units the manipulated and the clean scores are of: one that is in several draws has one number in its layer.
+    pub units: [Vec<usize>; 2],
+}
+
+/// The interval of the area over all comparisons. Draws (or networks) and, within each layer, units are drawn anew, with
+/// replacement: a unit that is in several draws is there, or not, in all of them. `few` is how many independent things there
+/// are of what there is least of. As scores that separate all units would give an interval without width, it is widened to what
+/// the number of units allows.
+pub fn interval(
+    comparisons: &[Comparison],
+    few: usize,
+    resamples: usize,
+    confidence: f64,
+    rng: &mut impl Rng,
+) -> Option<(f64, f64)> {
+    let strata: Vec<Stratum> = comparisons.iter().map(|c| c.stratum.clone()).collect();
+    let area = auc(&strata)?;
+    let distinct = |values: &mut dyn Iterator<Item = (usize, usize)>| -> Vec<(usize, usize)> {
+        values.collect::<BTreeSet<_>>().into_iter().collect()
+    };
+    let draws = distinct(&mut comparisons.iter().map(|c| (0, c.draw)));
+    let side = |side: usize| {
+        distinct(&mut comparisons.iter().flat_map(|c| c.units[side].iter().map(|&u| (c.layer, u))))
+    };
+    let [fooled, clean] = [side(0), side(1)];
+    let units = distinct(&mut fooled.iter().chain(&clean).copied());
+    let place =
+        |of: &[(usize, usize)], key: (usize, usize)| of.binary_search(&key).expect("it is one of them");
+    // By comparison: its draw, its units, and for each pair whether the fooled unit is above the clean one.
+    let prepared: Vec<(usize, [Vec<usize>; 2], Vec<f64>)> = comparisons
+        .iter()
+        .map(|c| {
+            let of = |side: usize| c.units[side].iter().map(|&u| place(&units, (c.layer, u))).collect();
+            let beats = c.stratum.manipulated.iter().flat_map(|&f| {
+                c.stratum.clean.iter().map(move |&c| match value(f).total_cmp(&value(c)) {
+                    Ordering::Greater => 1.0,
+                    Ordering::Equal => 0.5,
+                    Ordering::Less => 0.0,
                 })
-                .collect();
-            auc(&drawn)
+            });
+            (place(&draws, (0, c.draw)), [of(0), of(1)], beats.collect())
         })
         .collect();
-    statistics::interval(&areas)
+    let layers: Vec<Vec<usize>> =
+        units.chunk_by(|a, b| a.0 == b.0).map(|of| (0..of.len()).collect()).collect();
+    let areas: Vec<f64> = (0..resamples)
+        .filter_map(|_| {
+            let mut times = |n: usize| {
+                let mut times = vec![0.0; n];
+                (0..n).for_each(|_| times[rng.random_range(0..n)] += 1.0);
+                times
+            };
+            let of_draw = times(draws.len());
+            let of_unit: Vec<f64> = layers.iter().flat_map(|layer| times(layer.len())).collect();
+            let (mut sum, mut weight) = (0.0, 0.0);
+            for (draw, [fooled, clean], beats) in &prepared {
+                let all: f64 = clean.iter().map(|&c| of_unit[c]).sum();
+                if all == 0.0 || of_draw[*draw] == 0.0 {
+                    continue;
+                }
+                for (&f, beats) in fooled.iter().zip(beats.chunks(clean.len())) {
+                    let times = of_draw[*draw] * of_unit[f];
+                    sum += times * clean.iter().zip(beats).map(|(&c, b)| of_unit[c] * b).sum::<f64>() / all;
+                    weight += times;
+                }
+            }
+            (weight > 0.0).then(|| sum / weight)
+        })
+        .collect();
+    let (low, high) = statistics::interval_at(&areas, few, confidence)?;
+    let (least, most) = statistics::area_interval(area, fooled.len(), clean.len(), confidence);
+    Some(match low == high {
+        true => (least, most),
+        false => (low, high),
+    })
 }
 
 /// What scores give when the labels say nothing.
@@ -133,10 +207,6 @@ fn permute(stratum: &Stratum, rng: &mut impl Rng) -> Stratum {
     Stratum { manipulated: all, clean }
 }
 
-fn resample(scores: &[Option<f64>], rng: &mut impl Rng) -> Vec<Option<f64>> {
-    (0..scores.len()).map(|_| scores[rng.random_range(0..scores.len())]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +227,8 @@ mod tests {
         let both = [one, stratum(&[900.0, 901.0], &[800.0])];
         assert!((auc(&both).unwrap() - (2.5 / 3.0 + 1.0 / 3.0 + 2.0) / 4.0).abs() < 1e-12);
         assert_eq!(true_positives_at(&both, 0.05), Some(0.5));
-        assert_eq!(true_positives_at(&both, 0.4), Some(0.75));
+        // Of three clean units one may pass at 50 %, since the next one then does in 2 of 4 cases, and at 40 % none.
+        assert_eq!((true_positives_at(&both, 0.4), true_positives_at(&both, 0.5)), (Some(0.5), Some(0.75)));
         assert_eq!(auc(&[stratum(&[], &[1.0])]), None);
         assert_eq!(auc(&[stratum(&[1.0], &[])]), None);
         // What is undefined is least suspicious.
@@ -165,13 +236,70 @@ mod tests {
         assert_eq!(auc(&[undefined]), Some(0.0));
     }
 
+    fn comparison(stratum: Stratum, draw: usize) -> Comparison {
+        let (m, n) = (stratum.manipulated.len(), stratum.clean.len());
+        Comparison { layer: 0, draw, units: [(0..m).collect(), (m..m + n).collect()], stratum }
+    }
+
+    /// The threshold's rate is what the next clean unit passes at: 19 clean units allow 5 %, and of 20 still none may pass.
     #[test]
-    fn separated_scores_have_a_narrow_interval_and_equal_ones_cover_chance() {
-        let apart = [stratum(&[5.0; 8], &[1.0; 8])];
-        assert_eq!(interval(&apart, 200, &mut seed::rng(1, &0)), Some((1.0, 1.0)));
-        let same: Vec<f64> = (0..20).map(f64::from).collect();
-        let (low, high) = interval(&[stratum(&same, &same)], 500, &mut seed::rng(1, &0)).unwrap();
+    fn finds_are_at_the_rate_of_the_next_clean_unit() {
+        let above_all_but = |n: i32, k: i32| {
+            let clean: Vec<f64> = (0..n).map(f64::from).collect();
+            true_positives_at(&[stratum(&[f64::from(n - k) - 0.5], &clean)], 0.05)
+        };
+        assert_eq!((above_all_but(20, 0), above_all_but(20, 1)), (Some(1.0), Some(0.0)));
+        assert_eq!((above_all_but(39, 1), above_all_but(38, 1)), (Some(1.0), Some(0.0)));
+        let mut rng = seed::rng(3, &"next");
+        let runs = 4000;
+        let passed = (0..runs).filter(|_| {
+            let mut draw = || rng.random::<f64>();
+            let clean: Vec<f64> = (0..20).map(|_| draw()).collect();
+            true_positives_at(&[stratum(&[draw()], &clean)], 0.05) == Some(1.0)
+        });
+        let share = passed.count() as f64 / f64::from(runs);
+        assert!((share - 1.0 / 21.0).abs() < 0.012, "{share}");
+    }
+
+    #[test]
+    fn intervals_have_a_width_whatever_the_scores() {
+        let all = |c: &[Comparison]| interval(c, 8, 400, 0.95, &mut seed::rng(1, &0)).unwrap();
+        let apart = comparison(stratum(&[5.0; 8], &[1.0; 8]), 0);
+        let (low, high) = all(std::slice::from_ref(&apart));
+        assert!((0.7..0.9).contains(&low) && high == 1.0, "{low} {high}");
+        let values: Vec<f64> = (0..20).map(f64::from).collect();
+        let (low, high) = all(&[comparison(stratum(&values, &values), 0)]);
         assert!(low < 0.4 && high > 0.6, "{low} {high}");
+        // Draws of the same units say no more than one of them.
+        let again: Vec<Comparison> = (0..9).map(|d| comparison(stratum(&values, &values), d)).collect();
+        let (same_low, same_high) = all(&again);
+        assert!((same_low - low).abs() < 0.03 && (same_high - high).abs() < 0.03, "{same_low} {same_high}");
+    }
+
+    /// Networks whose scores are shifted as a whole: the interval over networks holds 1/2, that over units alone does not.
+    #[test]
+    fn networks_that_differ_as_wholes_give_wide_intervals() {
+        let mut rng = seed::rng(4, &"networks");
+        let mut normal = || rand_distr::Distribution::<f64>::sample(&rand_distr::StandardNormal, &mut rng);
+        let (mut by_network, mut by_unit) = (0, 0);
+        for run in 0..200 {
+            let clean: Vec<f64> = (0..28).map(|_| normal()).collect();
+            let all: Vec<Comparison> = (0..5)
+                .map(|network| {
+                    let shift = normal();
+                    let other: Vec<f64> = (0..28).map(|_| shift + normal()).collect();
+                    let units = [(0..28).map(|u| 1000 * (network + 1) + u).collect(), (0..28).collect()];
+                    Comparison { layer: 0, draw: network, stratum: stratum(&other, &clean), units }
+                })
+                .collect();
+            let holds = |c: Vec<Comparison>, few: usize| {
+                let (low, high) = interval(&c, few, 200, 0.95, &mut seed::rng(run, &0)).unwrap();
+                usize::from(low <= 0.5 && 0.5 <= high)
+            };
+            by_network += holds(all.clone(), 5);
+            by_unit += holds(all.into_iter().map(|c| Comparison { draw: 0, ..c }).collect(), 28);
+        }
+        assert!(by_network >= 184 && by_unit <= 150, "{by_network} {by_unit}");
     }
 
     /// Against the theory of the rank-sum test: without ties the area has mean 1/2 and variance (m + n + 1) / 12mn, and with

@@ -35,9 +35,12 @@ pub struct Settings {
     pub natural_images: usize,
     #[serde(default = "bootstrap")]
     pub bootstrap: usize,
-    /// Whether a network trained from another seed is looked at, too, as a control.
-    #[serde(default = "yes")]
-    pub another_seed: bool,
+    /// How often it is drawn anew which of these units are fooled and which are the others.
+    #[serde(default = "draws")]
+    pub draws: usize,
+    /// So many honest networks, trained from other seeds, are looked at, too, as a control; 0 for none.
+    #[serde(default = "honest_networks")]
+    pub honest_networks: usize,
 }
 
 /// A circuit, and where it is put.
@@ -47,6 +50,8 @@ pub struct Case {
     /// The circuit's file, relative to the experiment's. Its layer and units are set by the benchmark.
     pub circuit: PathBuf,
     pub layers: Vec<String>,
+    /// How often its units are drawn; by default as often as those of the others. For circuits that take long to make.
+    pub draws: Option<usize>,
 }
 
 /// A way of visualizing: what it changes of the experiment's `visualization.optimization`.
@@ -78,8 +83,12 @@ fn bootstrap() -> usize {
     1000
 }
 
-fn yes() -> bool {
-    true
+fn draws() -> usize {
+    10
+}
+
+fn honest_networks() -> usize {
+    5
 }
 
 impl Default for Settings {
@@ -93,7 +102,8 @@ impl Default for Settings {
             pictures: pictures(),
             natural_images: natural_images(),
             bootstrap: bootstrap(),
-            another_seed: true,
+            draws: draws(),
+            honest_networks: honest_networks(),
         }
     }
 }
@@ -138,6 +148,8 @@ impl Settings {
             ("clean", self.clean, 1..=MANY),
             ("natural_images", self.natural_images, 1..=MANY),
             ("bootstrap", self.bootstrap, 1..=RESAMPLES),
+            ("draws", self.draws, 1..=1000),
+            ("honest_networks", self.honest_networks, 0..=1000),
         ] {
             within(key, value, range)?;
         }
@@ -151,6 +163,7 @@ impl Settings {
                 return Err(format!("cases: {} is put in no layer", case.circuit.display()));
             }
             distinct("cases: layers", &case.layers)?;
+            within("cases: draws", case.draws.unwrap_or(1), 1..=self.draws)?;
         }
         let mut names: Vec<&str> = self.methods.iter().map(|m| m.name.as_str()).collect();
         names.sort_unstable();
@@ -191,15 +204,12 @@ impl Settings {
         layers
     }
 
-    /// The circuits, each with its layers; `path` is the experiment's file.
+    /// The circuits of the cases; `path` is the experiment's file.
     ///
     /// # Errors
     /// Those of [`Circuit::read`].
-    pub fn circuits(&self, path: &Path) -> Result<Vec<(Circuit, Vec<String>)>> {
+    pub fn circuits(&self, path: &Path) -> Result<Vec<Circuit>> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        self.cases
-            .iter()
-            .map(|case| Ok((Circuit::read(&folder.join(&case.circuit))?, case.layers.clone())))
-            .collect()
+        self.cases.iter().map(|case| Circuit::read(&folder.join(&case.circuit))).collect()
     }
 }

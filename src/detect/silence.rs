@@ -376,7 +376,7 @@ mod tests {
         let preprocessing = toml::from_str("").unwrap();
         let executor = Executor::new(Kind::Flex).unwrap();
         let subject =
-            Subject::observe(network, &preprocessing, &executor, Focus::Mean, layer, &units, &natural);
+            Subject::observe(network, &preprocessing, &executor, Focus::Mean, layer, &units, &natural, 0);
         Silence.score(&subject.unwrap()).unwrap().into_iter().map(Option::unwrap).collect()
     }
 

@@ -34,6 +34,8 @@ pub struct Subject<'a> {
     pub layer: &'a str,
     pub units: &'a [Pictured],
     pub natural: &'a [&'a RgbImage],
+    /// The run's.
+    pub seed: u64,
     /// The activation functions on the way to the units.
     pub nonlinear: Vec<String>,
     /// Channel means of each of these layers for each natural image.
@@ -63,6 +65,7 @@ impl<'a> Subject<'a> {
         layer: &'a str,
         units: &'a [Pictured],
         natural: &'a [&'a RgbImage],
+        seed: u64,
     ) -> Result<Self> {
         let nonlinear = nonlinear(network, layer)?;
         let reads = network.reads(layer)?;
@@ -96,6 +99,7 @@ impl<'a> Subject<'a> {
             layer,
             units,
             natural,
+            seed,
             nonlinear,
             natural_paths,
             picture_paths,

@@ -37,6 +37,10 @@ impl Detector for Switch {
          unit that a single filter decides has steep places, too."
     }
 
+    fn looks_at_each_unit_alone(&self) -> bool {
+        true
+    }
+
     fn score(&self, subject: &Subject) -> Result<Vec<Option<f64>>> {
         let jobs: Vec<(usize, usize)> = subject
             .units
@@ -47,13 +51,9 @@ impl Detector for Switch {
             .collect();
         let bar = progress::bar(&format!("lines to visualizations of {}", subject.layer), jobs.len());
         // The same natural images for every unit: a line's start is no property of the unit.
-        let starts = seed::rng(0, &"starts of lines");
-        let starts = rand::seq::index::sample(
-            &mut starts.clone(),
-            subject.natural.len(),
-            LINES.min(subject.natural.len()),
-        );
-        let starts = starts.into_vec();
+        let mut rng = seed::rng(subject.seed, &"starts of lines");
+        let count = subject.natural.len();
+        let starts = rand::seq::index::sample(&mut rng, count, LINES.min(count)).into_vec();
         let indexed: Vec<(usize, usize, usize)> = jobs
             .iter()
             .enumerate()

@@ -175,7 +175,7 @@ pub fn metrics(data: &Data) -> Vec<Measured> {
             add(format!("resemblance [{circuit}]"), alike, Higher);
         }
     }
-    for d in &data.detection {
+    for d in data.detection.iter().filter(|d| d.pooled()) {
         let of = format!("{}, {}, {}", d.circuit, d.detector, d.method);
         if let Some(auc) = d.auc {
             add(format!("auc [{of}]"), auc, if d.control { Same } else { Higher });

@@ -228,37 +228,73 @@ pub struct Score {
     pub detector: String,
     /// Higher is more suspicious; empty where it is undefined.
     pub score: Option<f64>,
+    /// Which draw of fooled units; empty where none are fooled.
+    #[serde(default)]
+    pub draw: Option<usize>,
+    /// The score of the same unit, with the same method, in the honest network; empty there, and where it is undefined.
+    #[serde(default)]
+    pub honest: Option<f64>,
 }
 
 /// How well a detector tells the units that a circuit fools from others of their layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Detection {
     pub network: String,
-    /// The circuit, or the name of a control.
+    /// The circuit, the name of a control, or what chance gives.
     pub circuit: String,
-    /// Whether no circuit is to be found: units of the clean network against one another, permuted labels (the mean over
-    /// permutations), or units of a network from another seed against those of this one.
+    /// The layer; empty for all layers together, each unit placed among those of its own.
+    #[serde(default)]
+    pub layer: String,
+    /// Whether no circuit is to be found.
     pub control: bool,
     pub method: String,
     pub detector: String,
+    /// How often units were drawn, or how many networks were compared.
+    #[serde(default)]
+    pub draws: usize,
+    /// Different units that were fooled in any draw, and that were not in any: most are both.
     pub manipulated: usize,
     pub clean: usize,
-    /// The fewest clean units of any layer.
+    /// The fewest clean units of any layer and draw.
     #[serde(default)]
     pub fewest_clean: Option<usize>,
-    /// The area under the ROC curve, and its bootstrap 95 % interval; for permuted labels what holds 95 % of permutations.
+    /// The area under the ROC curve, the mean over draws, and its 95 % interval, from drawing draws (or networks) and units
+    /// anew; for chance what holds 95 % of permutations.
     pub auc: Option<f64>,
     pub lower: Option<f64>,
     pub upper: Option<f64>,
-    /// The share of manipulated units found where at most 5 % of the clean units of their layer are taken for such: of fewer
-    /// than 20 none, so that the false-positive rate is 1 / (n + 1) rather than 5 %.
+    /// An interval that holds for all detectors and methods of this circuit at once: for the best one of them.
+    #[serde(default)]
+    pub simultaneous_lower: Option<f64>,
+    #[serde(default)]
+    pub simultaneous_upper: Option<f64>,
+    /// The same area for the same units' scores in the honest network: what the draws alone give.
+    #[serde(default)]
+    pub honest: Option<f64>,
+    /// The area for how much each unit's score is above the same unit's in the honest network, with its 95 % interval.
+    #[serde(default)]
+    pub paired: Option<f64>,
+    #[serde(default)]
+    pub paired_lower: Option<f64>,
+    #[serde(default)]
+    pub paired_upper: Option<f64>,
+    /// The standard deviation of the area between networks, where several are compared.
+    #[serde(default)]
+    pub between: Option<f64>,
+    /// The share of manipulated units found by a threshold that the next clean unit of the layer passes in at most 5 % of cases:
+    /// k of n may pass where (k + 1) / (n + 1) ≤ 5 %. Where none may, those above all are counted, at 1 / (n + 1).
     pub true_positives: Option<f64>,
 }
 
-/// So many clean units of a layer it takes for one of them to be 5 %.
-pub const ENOUGH: usize = 20;
+/// So many clean units of a layer it takes to find at 5 % false positives: the next one is above all of them once in 20 times.
+pub const ENOUGH: usize = 19;
 
 impl Detection {
+    /// Whether it is of all layers together.
+    pub fn pooled(&self) -> bool {
+        self.layer.is_empty()
+    }
+
     /// The fewest clean units of a layer, where they are too few to measure 5 % false positives with.
     pub fn too_few(&self) -> Option<usize> {
         self.fewest_clean.filter(|&n| n < ENOUGH)
@@ -280,6 +316,9 @@ pub struct Case {
     pub method: String,
     pub manipulated: usize,
     pub clean: usize,
+    /// How often units were drawn; what follows are means over these draws.
+    #[serde(default)]
+    pub draws: usize,
     /// Top-1 accuracy on the validation set, before and after.
     pub top1_before: f64,
     pub top1_after: f64,

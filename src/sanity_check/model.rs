@@ -221,6 +221,13 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// The same architecture with random weights from the seed: what a network answers that has learned nothing.
+    pub fn untrained(&self, seed: u64) -> Result<Self> {
+        let rng = &mut seed::rng(seed, &"untrained weights");
+        let network = Network::new(self.network.graph().clone(), rng, &self.network.device())?;
+        Ok(Self { key: cache::key(&network.digest()), network, data: None })
+    }
+
     /// Notes in results where the network comes from.
     pub fn noted(&self, circuit: &str, results: &mut Results) {
         results.measured(&self.network, circuit);

@@ -24,19 +24,34 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
     let detectors = unique(data.detection.iter().map(|d| d.detector.clone()));
     for method in unique(data.detection.iter().map(|d| d.method.clone())) {
         let rows: Vec<&Detection> = data.detection.iter().filter(|d| d.method == method).collect();
-        let heat = Heat {
-            title: format!("Area under the ROC curve, visualizations by method \"{method}\""),
-            circuits: unique(rows.iter().map(|d| (d.circuit.clone(), d.control))),
+        let lines = lines(&rows);
+        let heat = |title: String, lines: Vec<Line>, paired: bool| Heat {
+            title,
+            lines,
             detectors: detectors.clone(),
-            rows,
+            rows: rows.clone(),
+            paired,
         };
-        save(folder, &format!("areas_{method}"), &heat)?;
+        let title = format!("Area under the ROC curve, visualizations by method \"{method}\"");
+        save(folder, &format!("areas_{method}"), &heat(title, lines.clone(), false))?;
         figures.push(Figure {
             name: format!("areas_{method}"),
             caption: format!(
                 "How well each detector tells the units that a circuit fools from others of their layer, with \
-                 visualizations by method \"{method}\": area under the ROC curve, and under it its bootstrap 95 % \
-                 interval. Below the line the controls, where no circuit is to be found."
+                 visualizations by method \"{method}\", layer by layer: area under the ROC curve, and under it its 95 % \
+                 interval. Below the line the controls, where no circuit is to be found, and what chance gives, over all layers."
+            ),
+            topic: Topic::Areas,
+        });
+        let title = format!("Area of score minus the same unit's honest score, method \"{method}\"");
+        let of_circuits = lines.into_iter().filter(|line| !line.control).collect();
+        save(folder, &format!("paired_{method}"), &heat(title, of_circuits, true))?;
+        figures.push(Figure {
+            name: format!("paired_{method}"),
+            caption: format!(
+                "The same for how far each unit's score is above the same unit's in the honest network, visualizations by method \
+                 \"{method}\": what the circuit adds, whatever the units are like. An auditor who has no honest network can't see \
+                 this."
             ),
             topic: Topic::Areas,
         });
@@ -63,7 +78,7 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
             name: format!("scores_{method}"),
             caption: format!(
                 "The scores of all units, by detector and circuit, with visualizations by method \"{method}\": left in \
-                 each pair the units that the circuit fools (in the honest network: that it would), right the others. \
+                 each pair the units that the circuit fools, right the others, over all draws (in the honest network all, twice). \
                  Bars are medians. Units of all layers are shown together, while the areas compare within layers."
             ),
             topic: Topic::Scores,
@@ -72,29 +87,48 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// The draws of a circuit's units, layer by layer.
 fn strata(scores: &[Score], circuit: &str, detector: &str, method: &str) -> Vec<Stratum> {
     let here: Vec<&Score> = scores
         .iter()
         .filter(|s| s.circuit == circuit && s.detector == detector && s.method == method)
         .collect();
-    let of = |layer: &String, group: &str| {
-        here.iter()
-            .filter(|s| s.layer == *layer && s.is_fooled() == (group == FOOLED))
-            .map(|s| s.score)
-            .collect()
-    };
-    unique(here.iter().map(|s| s.layer.clone()))
+    unique(here.iter().map(|s| (s.layer.clone(), s.draw)))
         .iter()
-        .map(|layer| Stratum { manipulated: of(layer, FOOLED), clean: of(layer, OTHER) })
+        .map(|(layer, draw)| {
+            let of = |fooled: bool| {
+                let wanted = |s: &&&Score| s.layer == *layer && s.draw == *draw && s.is_fooled() == fooled;
+                here.iter().filter(wanted).map(|s| s.score).collect()
+            };
+            Stratum { manipulated: of(true), clean: of(false) }
+        })
         .collect()
+}
+
+/// A line of the table of areas.
+#[derive(Clone, PartialEq)]
+struct Line {
+    circuit: String,
+    /// Empty for all layers together.
+    layer: String,
+    control: bool,
+}
+
+/// Circuits layer by layer, and what is no circuit, over all layers.
+fn lines(rows: &[&Detection]) -> Vec<Line> {
+    let all = unique(rows.iter().map(|d| (d.circuit.clone(), d.layer.clone(), d.control)));
+    let shown = all.into_iter().filter(|(_, layer, control)| *control == layer.is_empty());
+    shown.map(|(circuit, layer, control)| Line { circuit, layer, control }).collect()
 }
 
 /// Areas as a coloured table.
 struct Heat<'a> {
     title: String,
-    circuits: Vec<(String, bool)>,
+    lines: Vec<Line>,
     detectors: Vec<String>,
     rows: Vec<&'a Detection>,
+    /// Whether it is of the paired areas.
+    paired: bool,
 }
 
 const CELL: (i32, i32) = (122, 56);
@@ -111,7 +145,7 @@ fn shade(area: f64) -> RGBColor {
 impl Draw for Heat<'_> {
     fn size(&self) -> (u32, u32) {
         let width = 220 + self.detectors.len() as i32 * CELL.0 + 20;
-        let height = 104 + self.circuits.len() as i32 * CELL.1 + 30;
+        let height = 104 + self.lines.len() as i32 * CELL.1 + 30;
         (width.max(760) as u32, height as u32)
     }
 
@@ -126,18 +160,28 @@ impl Draw for Heat<'_> {
         }
         let mut y = 100;
         let mut controls = false;
-        for (circuit, control) in &self.circuits {
-            if *control && !controls {
+        for line in &self.lines {
+            if line.control && !controls {
                 controls = true;
                 let right = 220 + self.detectors.len() as i32 * CELL.0;
                 let line = PathElement::new([(16, y + 6), (right, y + 6)], INK.stroke_width(1));
                 area.draw(&line).map_err(|e| e.to_string())?;
                 y += 14;
             }
-            text(area, circuit, (206, y + CELL.1 / 2), &style(17.0, INK, HPos::Right, VPos::Center))?;
+            let name = match line.layer.is_empty() {
+                true => line.circuit.clone(),
+                false => format!("{}, {}", line.circuit, line.layer),
+            };
+            text(area, &name, (206, y + CELL.1 / 2), &style(16.0, INK, HPos::Right, VPos::Center))?;
             for (i, detector) in self.detectors.iter().enumerate() {
-                let found = self.rows.iter().find(|d| d.circuit == *circuit && d.detector == *detector);
-                let Some((row, auc)) = found.and_then(|d| Some((d, d.auc?))) else { continue };
+                let wanted = |d: &&&Detection| {
+                    d.circuit == line.circuit && d.layer == line.layer && d.detector == *detector
+                };
+                let found = self.rows.iter().find(wanted).and_then(|d| match self.paired {
+                    true => Some((d.paired?, d.paired_lower, d.paired_upper)),
+                    false => Some((d.auc?, d.lower, d.upper)),
+                });
+                let Some((auc, lower, upper)) = found else { continue };
                 let x = 220 + i as i32 * CELL.0;
                 let corners = [(x + 1, y + 1), (x + CELL.0 - 1, y + CELL.1 - 1)];
                 area.draw(&Rectangle::new(corners, shade(auc).filled())).map_err(|e| e.to_string())?;
@@ -149,7 +193,7 @@ impl Draw for Heat<'_> {
                     (middle, y + 20),
                     &style(19.0, ink, HPos::Center, VPos::Center),
                 )?;
-                if let (Some(low), Some(high)) = (row.lower, row.upper) {
+                if let (Some(low), Some(high)) = (lower, upper) {
                     let words = format!("{low:.2} to {high:.2}");
                     text(area, &words, (middle, y + 41), &style(13.0, ink, HPos::Center, VPos::Center))?;
                 }
@@ -233,7 +277,8 @@ struct Strip {
 fn strip(scores: &[Score], detector: &str, circuits: &[String], method: &str) -> Strip {
     let of = |circuit: &String, group: &str| -> Vec<f64> {
         let wanted = |s: &&Score| {
-            s.circuit == *circuit && s.detector == detector && s.method == method && s.group == group
+            let group = circuit == CLEAN || s.group == group;
+            s.circuit == *circuit && s.detector == detector && s.method == method && group
         };
         scores.iter().filter(wanted).filter_map(|s| s.score).collect()
     };

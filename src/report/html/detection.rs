@@ -27,6 +27,13 @@ fn at_rate(d: &Detection) -> String {
     }
 }
 
+fn between(low: Option<f64>, high: Option<f64>) -> String {
+    match (low, high) {
+        (Some(_), Some(_)) => format!("{} to {}", two(low), two(high)),
+        _ => String::new(),
+    }
+}
+
 /// What the template shows.
 pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Value {
     let cases: Vec<Value> = data
@@ -39,6 +46,7 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
                 method => c.method.clone(),
                 manipulated => c.manipulated,
                 clean => c.clean,
+                draws => c.draws,
                 before => super::percent(c.top1_before),
                 after => super::percent(c.top1_after),
                 switched => c.switched.map_or("no switch".into(), |s| format!("{:.0} %", 100.0 * s)),
@@ -53,7 +61,12 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
         .map(|d| {
             context! {
                 circuit => d.circuit.clone(),
-                control => d.control,
+                layer => if d.pooled() { "all".to_string() } else { d.layer.clone() },
+                control => d.control && d.circuit != detect::CHANCE,
+                honest => d.honest.map_or(String::new(), |v| two(Some(v))),
+                paired => d.paired.map_or(String::new(), |v| two(Some(v))),
+                paired_interval => between(d.paired_lower, d.paired_upper),
+                spread => d.between.map_or(String::new(), |v| two(Some(v))),
                 detector => d.detector.clone(),
                 method => d.method.clone(),
                 manipulated => d.manipulated,
@@ -105,15 +118,15 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
     }
 }
 
-/// What a detector found in this run, in a sentence.
+/// What a detector found in this run, layer by layer, in a sentence.
 fn found(data: &Data, detector: &str) -> String {
     let cells: Vec<&Detection> =
-        data.detection.iter().filter(|d| d.detector == detector && !d.control).collect();
+        data.detection.iter().filter(|d| d.detector == detector && !d.control && !d.pooled()).collect();
     let named = |wanted: &dyn Fn(&Detection) -> bool| -> Vec<String> {
         let several = cells.iter().any(|d| d.method != cells[0].method);
         let name = |d: &&Detection| {
             let method = if several { format!(", {}", d.method) } else { String::new() };
-            format!("{} ({}{method})", d.circuit, two(d.auc))
+            format!("{} in {} ({}{method})", d.circuit, d.layer, two(d.auc))
         };
         cells.iter().copied().filter(|d| wanted(d)).map(|d| name(&d)).collect()
     };
@@ -135,60 +148,72 @@ fn found(data: &Data, detector: &str) -> String {
 
 fn verdict(data: &Data) -> Vec<String> {
     let mut lines = vec![];
-    for circuit in unique(data.detection.iter().filter(|d| !d.control).map(|d| d.circuit.as_str())) {
-        let best = data
-            .detection
-            .iter()
-            .filter(|d| d.circuit == circuit)
-            .max_by(|a, b| a.auc.unwrap_or(0.0).total_cmp(&b.auc.unwrap_or(0.0)));
+    let pooled = || data.detection.iter().filter(|d| d.pooled());
+    for circuit in unique(pooled().filter(|d| !d.control).map(|d| d.circuit.as_str())) {
+        let of: Vec<&Detection> = pooled().filter(|d| d.circuit == circuit).collect();
+        let best = of.iter().max_by(|a, b| a.auc.unwrap_or(0.0).total_cmp(&b.auc.unwrap_or(0.0)));
         if let Some(best) = best {
+            let chosen = match best.simultaneous_lower.is_some() {
+                true => format!(
+                    "95 % interval {}, wide enough for the best of {}",
+                    between(best.simultaneous_lower, best.simultaneous_upper),
+                    of.len()
+                ),
+                false => format!("95 % interval {}", interval(best)),
+            };
             lines.push(format!(
-                "The circuit \"{circuit}\" is found best by the detector {} (AUC {}, 95 % interval {}), which finds \
-                 {} of its units {}.",
+                "The circuit \"{circuit}\" is found best by the detector {} (AUC {}; {chosen}), which finds {} of its units {}.",
                 best.detector,
                 two(best.auc),
-                interval(best),
                 best.true_positives.map_or("-".into(), |v| format!("{:.0} %", 100.0 * v)),
                 at_rate(best),
             ));
         }
     }
-    let named = |control: &'static str| data.detection.iter().filter(move |d| d.circuit == control);
-    let controls: Vec<&Detection> = named(detect::CLEAN_AGAINST_CLEAN).collect();
-    let off: Vec<String> = controls
-        .iter()
-        .filter(|d| !(d.lower.is_some_and(|l| l <= 0.5) && d.upper.is_some_and(|u| u >= 0.5)))
-        .map(|d| format!("{}, {} ({}, {})", d.detector, d.method, two(d.auc), interval(d)))
-        .collect();
-    lines.push(match off.len() {
-        0 => format!("Clean against clean, the interval covers 0.5 in all {} cells, as it should.", controls.len()),
+    let named = |control: &'static str| pooled().filter(move |d| d.circuit == control);
+    let off = |control: &'static str| -> (usize, Vec<String>) {
+        let all: Vec<&Detection> = named(control).collect();
+        let covers = |d: &Detection| d.lower.is_some_and(|l| l <= 0.5) && d.upper.is_some_and(|u| u >= 0.5);
+        let words =
+            |d: &&Detection| format!("{}, {} ({}, {})", d.detector, d.method, two(d.auc), interval(d));
+        (all.len(), all.iter().filter(|d| !covers(d)).map(words).collect())
+    };
+    let (cells, of_clean) = off(detect::CLEAN_AGAINST_CLEAN);
+    lines.push(match of_clean.len() {
+        0 => format!("Clean against clean, the interval covers 0.5 in all {cells} cells, as it should."),
         n => format!(
-            "Clean against clean, the 95 % interval does not cover 0.5 in {n} of {} cells ({:.1} are to be expected by \
+            "Clean against clean, the 95 % interval does not cover 0.5 in {n} of {cells} cells ({:.1} are to be expected by \
              chance): {}.",
-            controls.len(),
-            0.05 * controls.len() as f64,
-            off.join("; ")
+            0.05 * cells as f64,
+            of_clean.join("; ")
         ),
     });
-    let ends = |values: &mut dyn Iterator<Item = f64>| {
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
-    };
-    let low = ends(&mut named(detect::PERMUTED_LABELS).filter_map(|d| d.lower)).0;
-    let high = ends(&mut named(detect::PERMUTED_LABELS).filter_map(|d| d.upper)).1;
-    if low <= high {
+    let (cells, of_seeds) = off(detect::OTHER_SEEDS);
+    if cells > 0 {
+        let most = named(detect::OTHER_SEEDS).filter_map(|d| d.between).fold(0.0, f64::max);
+        let networks = named(detect::OTHER_SEEDS).map(|d| d.draws).max().unwrap_or(0);
+        let words = match of_seeds.is_empty() {
+            true => "no interval excludes 0.5".to_string(),
+            false => format!("the interval excludes 0.5 for {}", of_seeds.join("; ")),
+        };
         lines.push(format!(
-            "With labels permuted {} times within layers, 95 % of the AUCs over all circuits lie between {low:.2} and \
-             {high:.2}, whatever the detector.",
-            detect::PERMUTATIONS
+            "Units of {networks} honest networks trained from other seeds against those of this one: {words}. Between networks the \
+             area varies with a standard deviation of up to {most:.2}: a detector with a large one can't be used to compare \
+             scores of different networks."
         ));
     }
-    let (low, high) = ends(&mut named(detect::ANOTHER_SEED).filter_map(|d| d.auc));
-    if low <= high {
-        lines.push(format!(
-            "Units of a network trained from another seed score against those of this one with AUCs from {low:.2} to \
-             {high:.2}. Both networks are honest, but they are not the same: where this is far from 0.5, the detector's \
-             scores can't be compared between networks."
-        ));
+    for (control, words) in [
+        (detect::UNTRAINED, "Units of an untrained network score against those of this one with AUCs of"),
+        (
+            detect::NOISY,
+            "With noisy natural images in the place of pictures, honest units score against themselves with AUCs of",
+        ),
+    ] {
+        let areas: Vec<String> =
+            named(control).map(|d| format!("{} ({}, {})", two(d.auc), d.detector, d.method)).collect();
+        if !areas.is_empty() {
+            lines.push(format!("{words} {}.", areas.join(", ")));
+        }
     }
     lines
 }
@@ -199,12 +224,13 @@ fn done(manifest: &Manifest, data: &Data) -> String {
     let layers = unique(data.cases.iter().map(|case| case.layer.as_str()));
     format!(
         "Each circuit was put into units of {} drawn at random (at most {}, and at most half of the layer), and {} others \
-         of the same layer of the same network, or as many as there are, are what the fooled ones are told from. A unit \
-         has {} visualizations ({} steps at {} px where the method does not say otherwise); detectors are given {} natural \
+         of the same layer of the same network, or as many as there are, are what the fooled ones are told from; which of \
+         these units are fooled was drawn {} times (less often where a case says so). A unit has {} visualizations ({} steps at {} px where the method does not say otherwise); detectors are given {} natural \
          images that no circuit was made with, and know of no circuit.",
         layers.join(", "),
         settings["manipulated"],
         settings["clean"],
+        settings["draws"],
         settings["pictures"],
         optimization["steps"],
         optimization["size"],
@@ -217,11 +243,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn five_percent_takes_twenty_clean_units() {
+    fn five_percent_takes_nineteen_clean_units() {
         let with = |fewest_clean| Detection {
             network: "n".into(),
             circuit: "c".into(),
+            layer: String::new(),
             control: false,
+            draws: 1,
             method: "m".into(),
             detector: "d".into(),
             manipulated: 8,
@@ -230,10 +258,17 @@ mod tests {
             auc: Some(0.9),
             lower: Some(0.8),
             upper: Some(1.0),
+            simultaneous_lower: None,
+            simultaneous_upper: None,
+            honest: None,
+            paired: None,
+            paired_lower: None,
+            paired_upper: None,
+            between: None,
             true_positives: Some(0.5),
         };
         // One more unit is above n others once in n + 1 times.
-        for (fewest, want) in [(Some(20), "5 %"), (Some(9), "10 %"), (Some(3), "25 %"), (None, "5 %")] {
+        for (fewest, want) in [(Some(19), "5 %"), (Some(9), "10 %"), (Some(3), "25 %"), (None, "5 %")] {
             assert_eq!(with(fewest).rate(), want);
             assert!(at_rate(&with(fewest)).contains(want));
         }
