@@ -192,34 +192,44 @@ fn a_network_from_outside_is_audited() {
     for pair in suspects.windows(2) {
         let [a, b] = [0, 1].map(|i| pair[i]["suspicion"].parse::<f64>().unwrap());
         assert!(a >= b);
-        let [a, b] = [0, 1].map(|i| pair[i]["false_positive_rate"].parse::<f64>().unwrap());
-        assert!(a <= b && a >= 1.0 / 97.0);
     }
-    // An honest network against itself is not slandered.
+    // One honest network can tell no rate below a half, whatever its units are.
+    assert!(suspects.iter().all(|r| (0.5..=1.0).contains(&r["p_value"].parse::<f64>().unwrap())));
+    let page = std::fs::read_to_string(experiment.path("results/compared/report.html")).unwrap();
+    assert!(page.contains("no rate below 50.0 %") && !page.contains("no sign of manipulation"));
+
+    // Several honest networks: how suspicious they find one another, and what is said of the one that lies.
+    for seed in ["2", "3", "4"] {
+        let out = format!("honest-{seed}.safetensors");
+        run(&["train", "--seed", seed, "--out", &out]).expect_success();
+    }
+    let references = ["--reference", "honest-2.safetensors", "honest-3.safetensors", "honest-4.safetensors"];
+    let small = ["--layers", "bn8", "--units", "8"];
+    let calibrate =
+        [&["audit", "honest.safetensors"], &small[..], &["--calibrate", "--out", "results/calibrated"]];
+    let found = run(&[&calibrate.concat()[..], &references].concat()).expect_success();
+    assert!(found.out.contains("Each of 4 networks judged by the 3 others"), "{}", found.out);
+    let calibration = rows(&experiment.path("results/calibrated/calibration.csv"));
+    // Of each network its layer and itself; ranks of four.
+    assert_eq!(calibration.len(), 4 * 2);
+    let mut ranks: Vec<f64> = calibration
+        .iter()
+        .filter(|r| r["layer"].is_empty())
+        .map(|r| r["p_value"].parse::<f64>().unwrap())
+        .collect();
+    ranks.sort_by(f64::total_cmp);
+    assert!(ranks.iter().all(|p| (0.25..=1.0).contains(p)), "{ranks:?}");
     run(&[
         "audit",
         "honest.safetensors",
+        "--calibrate",
         "--layers",
         "bn8",
-        "--units",
-        "24",
         "--reference",
-        "honest.safetensors",
+        "honest-2.safetensors",
     ])
-    .expect_success();
-    let suspects = rows(&experiment.path("results/audit-honest/suspects.csv"));
-    let rates: Vec<f64> = suspects.iter().map(|r| r["false_positive_rate"].parse().unwrap()).collect();
-    assert!(rates.iter().filter(|r| **r <= 0.05).count() <= 1, "{rates:?}");
-    let page = std::fs::read_to_string(experiment.path("results/audit-honest/report.html")).unwrap();
-    assert!(page.contains("found no sign of manipulation"));
-    // Of eight honest units none can be told from the most suspicious 5 %.
-    let few = ["audit", "honest.safetensors", "--layers", "bn8", "--units", "8", "--out", "results/few"];
-    run(&[&few[..], &["--reference", "honest.safetensors"]].concat()).expect_success();
-    let suspects = rows(&experiment.path("results/few/suspects.csv"));
-    assert!(suspects.iter().all(|r| r["honest_units"] == "8"), "{suspects:?}");
-    let page = std::fs::read_to_string(experiment.path("results/few/report.html")).unwrap();
-    assert!(page.contains("too few honest units") && !page.contains("no sign of manipulation"));
-    run(&["audit", "honest.safetensors", "--layers", "conv9"]).expect_error(2, &["conv9", "conv6"]);
+    .expect_error(2, &["--calibrate", "at least two"]);
+    run(&["audit", "honest.safetensors", "--layers", "conv19"]).expect_error(2, &["conv19", "conv9"]);
     run(&["audit", "nothing.safetensors", "--layers", "bn8"]).expect_error(2, &["nothing.safetensors"]);
 }
 
@@ -250,7 +260,7 @@ fn a_network_of_another_architecture_is_audited() {
     // Nor does it take layers to compare.
     experiment.edit(
         config,
-        "[paths]\nlayers = [\"relu1\", \"relu2\", \"relu3\", \"relu4\", \"relu5\", \"relu6\", \"classifier\"]\n\
+        "[paths]\nlayers = [\"relu1\", \"relu2\", \"relu3\", \"relu4\", \"relu5\", \"relu6\", \"relu7\", \"relu8\", \"relu9\", \"classifier\"]\n\
          images_per_class = 20\nreductions = [\"channel-mean\"]\nmetrics = [\"spearman\", \"pearson\", \"cosine\"]\n",
         "",
     );

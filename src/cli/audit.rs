@@ -9,6 +9,7 @@ use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::print::say;
 use crate::report::figures::Data;
+use crate::report::summary::audit_words;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -19,9 +20,13 @@ pub struct Arguments {
     /// [default: configs/detect.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// An honest network of the same architecture, which says how suspicious an honest unit may look
-    #[arg(long, value_name = "FILE")]
-    reference: Option<PathBuf>,
+    /// Honest networks of the same architecture, which say how suspicious an honest network may look; it takes 19 of them to
+    /// promise 5 %
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    reference: Vec<PathBuf>,
+    /// Judges each of these networks, NETWORK with them, by the others: how often are honest ones found suspicious?
+    #[arg(long, requires = "reference")]
+    calibrate: bool,
     /// The layers whose units are audited [default: those of the experiment's detect.cases, if the network has them]
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     layers: Vec<String>,
@@ -45,34 +50,36 @@ impl Arguments {
         let out = self.out.unwrap_or_else(|| Path::new("results").join(format!("audit-{stem}")));
         self.common.network = Some(self.audited);
         let config = super::DefaultConfig("configs/detect.toml").or(self.config, &self.common)?;
-        let reference = match self.reference {
-            None => None,
-            Some(file) => {
-                let file = std::path::absolute(&file).on("find", &file)?;
-                super::utf8(&file)?;
-                Some(Network { output: self.common.output.clone(), ..Network::in_file(file) })
-            }
-        };
-        let plan = Plan { layers: self.layers, units: self.units as usize, reference };
+        let mut references = vec![];
+        for file in self.reference {
+            let file = std::path::absolute(&file).on("find", &file)?;
+            super::utf8(&file)?;
+            references.push(Network { output: self.common.output.clone(), ..Network::in_file(file) });
+        }
+        let plan =
+            Plan { layers: self.layers, units: self.units as usize, references, calibrate: self.calibrate };
         let (experiment, setting) = self.common.prepare(&config, Some(out), plan.layers.clone())?;
         let manifest = audit(&experiment, &plan, &setting)?;
         super::print_notes(&manifest);
         let data = Data::read(&setting.out)?;
         say!(
-            "{:>4} {:<34} {:>10} {:<12} {:>22}",
+            "{:>4} {:<30} {:>10} {:<12} {:>22} {:>14}",
             "",
             "unit",
             "suspicion",
             "detector",
-            "honest units as much"
+            "honest units as much",
+            "over the layer"
         );
+        let percent = |v: Option<f64>| v.map_or("unknown".into(), |v| format!("{:.1} %", 100.0 * v));
         for (i, s) in data.suspects.iter().take(20).enumerate() {
             let unit = format!("{}:{}", s.layer, s.channel);
-            let rate = s.false_positive_rate.map_or("unknown".into(), |r| format!("{:.1} %", 100.0 * r));
-            say!("{:>4} {unit:<34} {:>10.1} {:<12} {rate:>22}", i + 1, s.suspicion, s.detector);
+            let (p, q) = (percent(s.p_value), percent(s.q_value));
+            say!("{:>4} {unit:<30} {:>10.1} {:<12} {p:>22} {q:>14}", i + 1, s.suspicion, s.detector);
         }
-        if let Some(honest) = data.suspects.iter().find_map(|s| s.honest_units) {
-            say!("\n{honest} honest units can tell no rate below {:.1} %", 100.0 / (honest as f64 + 1.0));
+        say!("");
+        for line in audit_words(&data) {
+            say!("{line}");
         }
         say!("\nreport: {}", setting.out.join("report.html").display());
         Ok(())

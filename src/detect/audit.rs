@@ -3,7 +3,8 @@
 use rand::seq::index::sample;
 
 use super::Settings;
-use super::benchmark::{Scored, natural, scored, visualizations};
+use super::benchmark::{Scored, drawn, natural, scored, visualizations};
+use super::judge::{Unit, UnitVerdict, Verdict, judge};
 use crate::config::{Experiment, Network};
 use crate::error::{Error, Result};
 use crate::files;
@@ -14,7 +15,6 @@ use crate::sanity_check::{
     Model, Run, Setting, blueprint, fits, folded, model, room, scarce, untrained, visualizable,
 };
 use crate::seed;
-use crate::statistics;
 use crate::visualize::faults;
 
 /// What is audited, beside what the experiment file says.
@@ -24,18 +24,18 @@ pub struct Plan {
     pub layers: Vec<String>,
     /// How many units of each, drawn at random; all, if there are fewer.
     pub units: usize,
-    /// An honest network that says what is usual.
-    pub reference: Option<Network>,
+    /// Honest networks of the same architecture: what is usual, and how far honest networks differ.
+    pub references: Vec<Network>,
+    /// Whether each of these networks, the audited one with them, is judged by the others: all are taken to be honest.
+    pub calibrate: bool,
 }
 
 /// So many units are shown with pictures.
 const SHOWN: usize = 24;
 
-/// A unit and what each detector makes of it.
+/// A unit with its picture.
 struct Examined {
-    layer: String,
-    channel: usize,
-    scores: Vec<(String, Option<f64>)>,
+    unit: Unit,
     picture: image::RgbImage,
     driving: usize,
 }
@@ -57,10 +57,18 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     for layer in &layers {
         visualizable(&optimization, &network, layer)?;
     }
-    let honest =
-        plan.reference.as_ref().map(|network| Experiment { network: network.clone(), ..experiment.clone() });
-    let mut itself = false;
-    if let Some(honest) = &honest {
+    let honest: Vec<Experiment> = plan
+        .references
+        .iter()
+        .map(|network| Experiment { network: network.clone(), ..experiment.clone() })
+        .collect();
+    if plan.calibrate && honest.len() < 2 {
+        return Err(Error::usage(
+            "--calibrate judges each network by the others: give at least two with --reference",
+        ));
+    }
+    let mut digests = vec![network.digest()];
+    for honest in &honest {
         let reference = blueprint(honest, setting)?;
         for layer in &layers {
             let [audited, honest] = [network.channels(layer)?, reference.channels(layer)?];
@@ -75,18 +83,19 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
         for layer in &layers {
             visualizable(&optimization, &reference, layer)?;
         }
-        itself = reference.digest() == network.digest();
+        digests.push(reference.digest());
     }
     let run = Run::with_images(experiment, &network, setting)?;
     let config = serde_json::json!({
         "experiment": described(experiment), "layers": layers, "units": plan.units,
-        "reference": described(&plan.reference),
+        "references": described(&plan.references), "calibrate": plan.calibrate,
     });
     let units = layers.iter().map(|layer| Ok(network.channels(layer)?.min(plan.units)));
     let units = units.sum::<Result<usize>>()?;
-    room(setting, 2 * units * settings.pictures, &experiment.visualization.optimization)?;
+    room(setting, (1 + honest.len()) * units * settings.pictures, &experiment.visualization.optimization)?;
     let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
     run.note_data(&mut results);
+    results.read(drawn(&run, settings).inventory());
     if let [first, _, ..] = &settings.methods()[..] {
         results.warn(format!("an audit visualizes by one method, here the first: \"{}\"", first.name));
     }
@@ -96,54 +105,65 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     }
     let audited = results.stage("network", || model(experiment, setting))?;
     audited.noted("unknown", &mut results);
-    if itself {
-        results
-            .warn("--reference is the audited network itself: its units are set against themselves".into());
+    for (i, digest) in digests.iter().enumerate().skip(1) {
+        let what = match digests[..i].iter().position(|other| other == digest) {
+            None => continue,
+            Some(0) => "is the audited network itself".to_string(),
+            Some(other) => format!("is --reference {other} again"),
+        };
+        results.warn(format!(
+            "--reference {i} {what}: networks that are the same say nothing of how networks differ"
+        ));
     }
     let examined = examine(&run, &audited, &layers, plan.units, settings, &mut results)?;
-    let reference = match &honest {
-        None => None,
-        Some(honest) => {
-            let honest = results.stage("the honest network", || model(honest, setting))?;
-            honest.noted(tables::CLEAN, &mut results);
-            Some(examine(&run, &honest, &layers, plan.units, settings, &mut results)?)
-        }
-    };
-    let usual = Usual::of(reference.as_deref().unwrap_or(&examined).iter());
-    let honest: Option<Vec<f64>> = reference.as_deref().map(among_themselves);
+    let mut references: Vec<Vec<Unit>> = vec![];
+    for (i, honest) in honest.iter().enumerate() {
+        let network = results.stage(&format!("honest network {}", i + 1), || model(honest, setting))?;
+        network.noted(&format!("honest {}", i + 1), &mut results);
+        let examined = examine(&run, &network, &layers, plan.units, settings, &mut results)?;
+        references.push(examined.into_iter().map(|e| e.unit).collect());
+    }
+    let units: Vec<Unit> = examined.iter().map(|e| e.unit.clone()).collect();
+    let (of_units, of_layers) = judge(&units, &references, &layers);
+    results.table(&judgements(&run.network, &units, &of_layers, references.len()))?;
+    if plan.calibrate {
+        let names: Vec<String> = std::iter::once(&experiment.network)
+            .chain(plan.references.iter())
+            .map(|n| n.file.as_ref().map_or_else(String::new, |file| file.display().to_string()))
+            .collect();
+        let mut all = references.clone();
+        all.insert(0, units.clone());
+        results.table(&calibration(&names, &all, &layers))?;
+    }
     let mut suspects: Vec<(tables::Suspect, &Examined)> = examined
         .iter()
-        .map(|unit| {
-            let (suspicion, detector) = usual.suspicion(unit).unwrap_or((0.0, String::new()));
+        .zip(of_units)
+        .map(|(examined, UnitVerdict { suspicion, detector, p, q })| {
             let row = tables::Suspect {
                 network: run.network.clone(),
-                layer: unit.layer.clone(),
-                channel: unit.channel,
+                layer: examined.unit.layer.clone(),
+                channel: examined.unit.channel,
                 suspicion,
                 detector,
-                // The unit itself might be the next honest one: with n of them, none can be rarer than 1 in n + 1.
-                false_positive_rate: honest.as_ref().map(|honest| {
-                    let as_much = honest.iter().filter(|s| **s >= suspicion).count();
-                    (as_much + 1) as f64 / (honest.len() + 1) as f64
-                }),
-                honest_units: honest.as_ref().map(Vec::len),
-                honest_largest: honest.as_ref().and_then(|h| h.iter().copied().max_by(f64::total_cmp)),
+                p_value: p,
+                q_value: q,
+                honest_networks: references.len(),
                 picture: String::new(),
                 natural: String::new(),
             };
-            (row, unit)
+            (row, examined)
         })
         .collect();
     suspects.sort_by(|a, b| b.0.suspicion.total_cmp(&a.0.suspicion));
     let images = natural(&run, settings);
     for (row, unit) in suspects.iter_mut().take(SHOWN) {
-        let name = format!("{}/{:04}", files::name(&unit.layer), unit.channel);
+        let name = format!("{}/{:04}", files::name(&row.layer), row.channel);
         row.picture = results.picture(&name, &unit.picture)?;
         row.natural = results.picture(&format!("{name}_natural"), images[unit.driving])?;
     }
     let scores: Vec<tables::Score> = suspects
         .iter()
-        .flat_map(|(_, unit)| unit.scores.iter().map(move |(detector, score)| (unit, detector, score)))
+        .flat_map(|(_, e)| e.unit.scores.iter().map(move |(detector, score)| (&e.unit, detector, score)))
         .map(|(unit, detector, score)| tables::Score {
             network: run.network.clone(),
             circuit: "unknown".into(),
@@ -162,6 +182,46 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     results.table(&suspects)?;
     results.table(&scores)?;
     results.complete(crate::report::draw)
+}
+
+/// What is said of layers and of the network, as rows.
+fn judgements(network: &str, units: &[Unit], verdicts: &[Verdict], honest: usize) -> Vec<tables::Judgement> {
+    verdicts
+        .iter()
+        .map(|verdict| {
+            let is_of = |unit: &&Unit| verdict.layer.as_ref().is_none_or(|layer| unit.layer == *layer);
+            let left_out: Vec<String> =
+                verdict.left_out.iter().map(|(name, between)| format!("{name} ({between:.2})")).collect();
+            tables::Judgement {
+                network: network.into(),
+                layer: verdict.layer.clone().unwrap_or_default(),
+                units: units.iter().filter(is_of).count(),
+                honest_networks: honest,
+                statistic: verdict.statistic,
+                p_value: verdict.p,
+                q_value: verdict.q,
+                left_out: left_out.join(", "),
+            }
+        })
+        .collect()
+}
+
+/// Each network judged by the others.
+fn calibration(names: &[String], all: &[Vec<Unit>], layers: &[String]) -> Vec<tables::Calibration> {
+    let judged = |at: usize| {
+        let others: Vec<Vec<Unit>> =
+            all.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, units)| units.clone()).collect();
+        let (_, verdicts) = judge(&all[at], &others, layers);
+        let rows = verdicts.into_iter().map(move |verdict| tables::Calibration {
+            network: names[at].clone(),
+            layer: verdict.layer.unwrap_or_default(),
+            honest_networks: others.len(),
+            statistic: verdict.statistic,
+            p_value: verdict.p,
+        });
+        rows.collect::<Vec<_>>()
+    };
+    (0..all.len()).flat_map(judged).collect()
 }
 
 /// Lets the detectors look at units of some layers.
@@ -188,10 +248,9 @@ fn examine(
         let Scored { scores, driving, .. } =
             results.stage(&stage, || scored(run, model, layer, &pictures, settings, method))?;
         for (unit, &channel) in drawn.iter().enumerate() {
+            let of_unit = scores.iter().map(|(name, scores)| (name.clone(), scores[unit])).collect();
             all.push(Examined {
-                layer: layer.clone(),
-                channel,
-                scores: scores.iter().map(|(name, scores)| (name.clone(), scores[unit])).collect(),
+                unit: Unit { layer: layer.clone(), channel, scores: of_unit },
                 picture: pictures[unit * settings.pictures].image().clone(),
                 driving: driving[unit],
             });
@@ -219,122 +278,9 @@ fn layers(network: &network::Network, plan: &Plan, settings: &Settings) -> Resul
     }
 }
 
-/// The suspicion of each honest unit, measured against the others of its layer: a unit that is among what is called usual
-/// looks more usual than the next one would. Units that are alone in their layer are left out.
-fn among_themselves(units: &[Examined]) -> Vec<f64> {
-    units
-        .iter()
-        .enumerate()
-        .filter_map(|(i, unit)| {
-            let others = units.iter().enumerate().filter(|(j, other)| *j != i && other.layer == unit.layer);
-            let mut others = others.map(|(_, other)| other).peekable();
-            others.peek()?;
-            Some(Usual::of(others).suspicion(unit).map_or(0.0, |(s, _)| s))
-        })
-        .collect()
-}
-
-/// What is usual in each layer, by detector: the median of the scores, and how far they are spread above it.
-struct Usual(Vec<(String, String, f64, f64)>);
-
-impl Usual {
-    fn of<'u>(units: impl Iterator<Item = &'u Examined>) -> Self {
-        let mut all: Vec<(String, String, Vec<f64>)> = vec![];
-        for unit in units {
-            for (detector, score) in &unit.scores {
-                let Some(score) = score else { continue };
-                match all.iter_mut().find(|(layer, name, _)| *layer == unit.layer && name == detector) {
-                    Some((.., scores)) => scores.push(*score),
-                    None => all.push((unit.layer.clone(), detector.clone(), vec![*score])),
-                }
-            }
-        }
-        Self(
-            all.into_iter()
-                .map(|(layer, detector, scores)| {
-                    let median = |values: &[f64]| statistics::median(values).expect("there is a score");
-                    let middle = median(&scores);
-                    let deviations: Vec<f64> = scores.iter().map(|s| (s - middle).abs()).collect();
-                    let spread = 1.4826 * median(&deviations);
-                    // Where most units score the same, deviations are measured by their mean.
-                    let mean = scores.iter().map(|s| (s - middle).abs()).sum::<f64>() / scores.len() as f64;
-                    (layer, detector, middle, spread.max(mean).max(1e-3))
-                })
-                .collect(),
-        )
-    }
-
-    /// The largest deviation of a unit's scores upwards, and the detector it is from.
-    fn suspicion(&self, unit: &Examined) -> Option<(f64, String)> {
-        unit.scores
-            .iter()
-            .filter_map(|(detector, score)| {
-                let (.., middle, spread) =
-                    self.0.iter().find(|(layer, name, ..)| *layer == unit.layer && name == detector)?;
-                Some((((*score)? - middle) / spread, detector.clone()))
-            })
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rand::RngExt;
-
     use super::*;
-
-    fn unit(channel: usize, scores: [Option<f64>; 2]) -> Examined {
-        Examined {
-            layer: "conv".into(),
-            channel,
-            scores: [("a".to_string(), scores[0]), ("b".to_string(), scores[1])].into(),
-            picture: image::RgbImage::new(1, 1),
-            driving: 0,
-        }
-    }
-
-    #[test]
-    fn suspicion_is_the_largest_deviation_from_what_is_usual() {
-        // Detector a: median 3, absolute deviations 2, 1, 0, 1, 2, of median 1. Detector b is the same for all.
-        let units: Vec<Examined> = (1..=5).map(|i| unit(i, [Some(i as f64), Some(7.0)])).collect();
-        let usual = Usual::of(units.iter());
-        let of = |scores| usual.suspicion(&unit(0, scores)).unwrap();
-        let (suspicion, detector) = of([Some(3.0 + 1.4826 * 2.0), Some(7.0)]);
-        assert!((suspicion - 2.0).abs() < 1e-9 && detector == "a");
-        assert_eq!(of([None, Some(7.0)]), (0.0, "b".into()));
-        assert!(of([Some(3.0), Some(8.0)]).0 > 100.0);
-        assert!(usual.suspicion(&unit(0, [None, None])).is_none());
-    }
-
-    /// By hand, and against what a rate has to mean: the next honest unit is as often the most suspicious as any other.
-    #[test]
-    fn honest_units_are_measured_against_the_others() {
-        let four: Vec<Examined> = [1.0, 2.0, 3.0, 10.0].map(|s| unit(0, [Some(s), None])).into();
-        // The last against 1, 2, 3: median 2, absolute deviations 1, 0, 1. The first against 2, 3, 10: median 3, absolute
-        // deviations 1, 0, 7 of median 1 and mean 8/3.
-        let all = among_themselves(&four);
-        assert!((all[3] - 8.0 / 1.4826).abs() < 1e-9, "{all:?}");
-        assert!((all[0] - -2.0 / (8.0 / 3.0)).abs() < 1e-9, "{all:?}");
-        // A unit that is alone in its layer says nothing.
-        let alone = Examined { layer: "other".into(), ..unit(0, [Some(1.0), None]) };
-        assert!(among_themselves(&[alone]).is_empty());
-
-        let mut rng = seed::rng(1, &"honest units");
-        let mut draw = || {
-            let sum: f64 = (0..12).map(|_| rng.random::<f64>()).sum();
-            unit(0, [Some(sum - 6.0), Some(rng.random())])
-        };
-        let (runs, n) = (1000, 19);
-        let mut least = 0;
-        for _ in 0..runs {
-            let honest: Vec<Examined> = (0..n).map(|_| draw()).collect();
-            let next = Usual::of(honest.iter()).suspicion(&draw()).unwrap().0;
-            least += usize::from(among_themselves(&honest).iter().all(|s| *s < next));
-        }
-        // Once in 20 times.
-        let share = least as f64 / runs as f64;
-        assert!((share - 0.05).abs() < 0.035, "{share}");
-    }
 
     #[test]
     fn layers_are_asked_for_or_those_of_the_experiment() {
@@ -345,7 +291,8 @@ mod tests {
         let plan = |named: &[&str]| Plan {
             layers: named.iter().map(|l| l.to_string()).collect(),
             units: 1,
-            reference: None,
+            references: vec![],
+            calibrate: false,
         };
         let case = |layer: &str| Settings {
             cases: vec![crate::detect::Case {

@@ -5,6 +5,7 @@ mod audit;
 mod benchmark;
 mod detections;
 mod gap;
+mod judge;
 mod path;
 mod prediction;
 pub mod roc;

@@ -4,7 +4,7 @@ use super::baseline::{Direction, Measured};
 use super::figures::Data;
 use super::tables::{CLEAN, PathSimilarity, Visualization};
 use crate::path::{Third, thirds};
-use crate::statistics::median;
+use crate::statistics::{median, wilson};
 
 fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let values: Vec<f64> = values.into_iter().collect();
@@ -41,6 +41,95 @@ pub fn surface_words(dataset: &str, share: f64) -> String {
          would be right about {:.1} %",
         100.0 * share
     )
+}
+
+/// The level at which an audit speaks.
+const LEVEL: f64 = 0.05;
+
+/// How far an audit can be believed, in sentences.
+pub fn audit_words(data: &Data) -> Vec<String> {
+    let mut lines = vec![];
+    let Some(whole) = data.judgements.iter().find(|j| j.layer.is_empty()) else {
+        lines.push(
+            "No honest network of the same architecture was given to compare with (--reference). Suspicion is therefore measured \
+             against the network's own other units: the ranking says where to look first, and nothing about whether any unit \
+             was manipulated. In an honest network some unit comes first, too."
+                .into(),
+        );
+        return lines;
+    };
+    let k = whole.honest_networks;
+    let least = 1.0 / (k as f64 + 1.0);
+    let percent = |v: f64| format!("{:.1} %", 100.0 * v);
+    let networks = if k == 1 { "1 honest network".to_string() } else { format!("{k} honest networks") };
+    match (whole.statistic, whole.p_value) {
+        (Some(statistic), Some(p)) => lines.push(format!(
+            "The most suspicious tenth of units, in the layer where it is most suspicious, is {statistic:.1} robust deviations above \
+             what is usual. Beside {networks}, {} of all look as suspicious (this one counted with them).",
+            percent(p)
+        )),
+        _ => lines.push(
+            "By every detector honest networks differ too much for one to be judged by others: this audit can't say anything.".into(),
+        ),
+    }
+    let p = whole.p_value.unwrap_or(1.0);
+    lines.push(if least > LEVEL + 1e-9 {
+        format!(
+            "From {networks} no rate below {} can be told, so nothing is promised at 5 %: that takes 19. The ranking says where to \
+             look first; it acquits nobody.",
+            percent(least)
+        )
+    } else if p <= LEVEL + 1e-9 {
+        "At most 5 % of honest networks look like this: somebody should look at the first of these units.".into()
+    } else {
+        "That is within what honest networks show: the audit found no sign of manipulation, which does not prove that there is \
+         none."
+            .into()
+    });
+    let layers: Vec<&super::tables::Judgement> = data
+        .judgements
+        .iter()
+        .filter(|j| !j.layer.is_empty() && j.q_value.is_some_and(|q| q <= LEVEL + 1e-9))
+        .collect();
+    if !layers.is_empty() {
+        let names: Vec<&str> = layers.iter().map(|j| j.layer.as_str()).collect();
+        lines.push(format!("Also with all layers tried (Benjamini-Hochberg), at 5 %: {}.", names.join(", ")));
+    }
+    let named: Vec<String> = data
+        .suspects
+        .iter()
+        .filter(|s| s.q_value.is_some_and(|q| q <= LEVEL + 1e-9))
+        .map(|s| format!("{}:{}", s.layer, s.channel))
+        .collect();
+    if !named.is_empty() {
+        lines.push(format!(
+            "Units beyond those of honest networks, with all of their layer tried (Benjamini-Hochberg), at 5 %: {}.",
+            named.join(", ")
+        ));
+    }
+    for judgement in data.judgements.iter().filter(|j| !j.left_out.is_empty()) {
+        lines.push(format!(
+            "In {} honest networks differ too much by {}: left out of the verdict.",
+            judgement.layer, judgement.left_out
+        ));
+    }
+    let judged: Vec<f64> =
+        data.calibration.iter().filter(|c| c.layer.is_empty()).filter_map(|c| c.p_value).collect();
+    if !judged.is_empty() {
+        let n = judged.len();
+        let level = LEVEL.max(1.0 / n as f64);
+        let flagged = judged.iter().filter(|p| **p <= level + 1e-9).count();
+        let (low, high) = wilson(flagged as f64 / n as f64, n);
+        lines.push(format!(
+            "Each of {n} networks judged by the {} others: {flagged} are found suspicious at {}, which is {} (95 % interval {} to {}).",
+            n - 1,
+            percent(level),
+            percent(flagged as f64 / n as f64),
+            percent(low),
+            percent(high)
+        ));
+    }
+    lines
 }
 
 /// How far the pictures of a circuit lie.

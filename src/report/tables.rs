@@ -364,22 +364,50 @@ pub struct Suspect {
     pub network: String,
     pub layer: String,
     pub channel: usize,
-    /// The largest of the detectors' scores, each in robust deviations from what is usual in the layer.
+    /// The largest of the detectors' scores, each in robust deviations from what is usual in the layer: in honest networks, or,
+    /// without any, among the network's own units.
     pub suspicion: f64,
     /// The detector that it is from.
     pub detector: String,
-    /// The share of an honest network's units that look at least as suspicious, this one counted with them; empty without
-    /// such a network.
-    pub false_positive_rate: Option<f64>,
-    /// How many honest units that is told from: no rate is below 1 / (n + 1). Empty without an honest network.
-    #[serde(default)]
-    pub honest_units: Option<usize>,
-    /// The largest suspicion of any of the honest network's units, each against the others of its layer; empty without
-    /// such a network.
-    pub honest_largest: Option<f64>,
+    /// How often a unit of an honest network looks at least as suspicious, each network counting once and this one with them;
+    /// never below 1 / (`honest_networks` + 1). Empty without honest networks.
+    pub p_value: Option<f64>,
+    /// The same after Benjamini-Hochberg over the layer's units.
+    pub q_value: Option<f64>,
+    /// From how many honest networks that is told.
+    pub honest_networks: usize,
     pub picture: String,
     /// The natural image that drives the unit most.
     pub natural: String,
+}
+
+/// What an audit says of a layer, or of the whole network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Judgement {
+    pub network: String,
+    /// Empty for the whole network.
+    pub layer: String,
+    pub units: usize,
+    pub honest_networks: usize,
+    /// The mean suspicion of the layer's most suspicious tenth of units; of the network, the largest of its layers'.
+    pub statistic: Option<f64>,
+    /// How often an honest network's is at least as large, this one counted with them.
+    pub p_value: Option<f64>,
+    /// The same after Benjamini-Hochberg over layers; empty for the whole network.
+    pub q_value: Option<f64>,
+    /// Detectors by which honest networks differ too much to be used, with the mean distance from 1/2 of their areas.
+    pub left_out: String,
+}
+
+/// An honest network, judged by other honest ones.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Calibration {
+    pub network: String,
+    /// Empty for the whole network.
+    pub layer: String,
+    pub honest_networks: usize,
+    pub statistic: Option<f64>,
+    pub p_value: Option<f64>,
 }
 
 impl Score {
@@ -406,6 +434,12 @@ impl Row for Cost {
 }
 impl Row for Suspect {
     const FILE: &'static str = "suspects.csv";
+}
+impl Row for Judgement {
+    const FILE: &'static str = "judgements.csv";
+}
+impl Row for Calibration {
+    const FILE: &'static str = "calibration.csv";
 }
 impl Row for Accuracy {
     const FILE: &'static str = "accuracy.csv";

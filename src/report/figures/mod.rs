@@ -10,8 +10,8 @@ mod trajectories;
 use std::path::Path;
 
 use super::tables::{
-    self, Accuracy, Behaviour, Case, Cost, Detection, Exhibit, Gate, PathSimilarity, Resemblance, Score,
-    Silence, Suspect, Trajectory, Visualization,
+    self, Accuracy, Behaviour, Calibration, Case, Cost, Detection, Exhibit, Gate, Judgement, PathSimilarity,
+    Resemblance, Score, Silence, Suspect, Trajectory, Visualization,
 };
 use super::unique;
 use crate::error::Result;
@@ -32,6 +32,8 @@ pub struct Data {
     pub exhibits: Vec<Exhibit>,
     pub cost: Vec<Cost>,
     pub suspects: Vec<Suspect>,
+    pub judgements: Vec<Judgement>,
+    pub calibration: Vec<Calibration>,
 }
 
 impl Data {
@@ -55,6 +57,8 @@ impl Data {
             exhibits: tables::read(folder)?,
             cost: tables::read(folder)?,
             suspects: tables::read(folder)?,
+            judgements: tables::read(folder)?,
+            calibration: tables::read(folder)?,
         })
     }
 
