@@ -34,6 +34,8 @@ pub struct Experiment {
     /// Which layers are compared; not needed where there is `detect`.
     #[serde(default = "no_paths")]
     pub paths: path::Settings,
+    /// What is set in the place of visualizations, to see what the statistic says of it.
+    pub controls: Option<path::controls::Settings>,
     /// Hidden layers of which units are visualized, too.
     #[serde(default)]
     pub hidden: Vec<Hidden>,
@@ -245,6 +247,9 @@ impl Experiment {
             }
             (true, Some(_)) => {}
             (false, _) => self.paths.check().map_err(|e| format!("paths.{e}"))?,
+        }
+        if let Some(controls) = &self.controls {
+            controls.check().map_err(|e| format!("controls.{e}"))?;
         }
         distinct("circuits", &self.circuits)?;
         for (at, hidden) in self.hidden.iter().enumerate() {

@@ -203,6 +203,21 @@ impl PathSimilarity {
     }
 }
 
+/// Path similarity of a control: its name stands in the column `circuit`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ControlSimilarity(pub PathSimilarity);
+
+/// A picture of a control.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ControlPicture {
+    pub control: String,
+    pub channel: usize,
+    /// The class that it stands for.
+    pub name: String,
+    pub picture: String,
+}
+
 /// [`Score::group`] of the units that circuits fool.
 pub const FOOLED: &str = "fooled";
 
@@ -431,6 +446,12 @@ impl Row for Exhibit {
 }
 impl Row for Cost {
     const FILE: &'static str = "cost.csv";
+}
+impl Row for ControlSimilarity {
+    const FILE: &'static str = "controls.csv";
+}
+impl Row for ControlPicture {
+    const FILE: &'static str = "control_pictures.csv";
 }
 impl Row for Suspect {
     const FILE: &'static str = "suspects.csv";

@@ -1,6 +1,7 @@
 //! The experiment: a network, its circuits, their visualizations, and the paths of natural and synthetic images.
 
 mod accuracy;
+mod controls;
 mod manipulation;
 mod model;
 mod paths;
@@ -68,6 +69,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         run.paths(&clean, &clean, units, &pictures, tables::CLEAN, &mut results)?;
         honest.push(pictures);
     }
+    run.controls(&clean, &mut results)?;
     run.audit(&clean, &mut results)?;
     for circuit in circuits {
         let group = groups.iter().position(|g| g.layer == circuit.layer());
@@ -142,6 +144,8 @@ pub(crate) struct Run<'a> {
     resemblance: Vec<tables::Resemblance>,
     silence: Vec<tables::Silence>,
     paths: Vec<tables::PathSimilarity>,
+    controls: Vec<tables::ControlSimilarity>,
+    control_pictures: Vec<tables::ControlPicture>,
 }
 
 impl<'a> Run<'a> {
@@ -213,6 +217,8 @@ impl<'a> Run<'a> {
             resemblance: vec![],
             silence: vec![],
             paths: vec![],
+            controls: vec![],
+            control_pictures: vec![],
         })
     }
 
@@ -431,7 +437,12 @@ impl<'a> Run<'a> {
         results.table(&self.visualizations)?;
         results.table(&self.resemblance)?;
         results.table(&self.silence)?;
-        results.table(&self.paths)
+        results.table(&self.paths)?;
+        if self.experiment.controls.is_some() {
+            results.table(&self.controls)?;
+            results.table(&self.control_pictures)?;
+        }
+        Ok(())
     }
 }
 

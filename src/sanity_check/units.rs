@@ -24,6 +24,9 @@ pub(crate) struct Units {
     pub per_unit: usize,
 }
 
+/// What the natural images of classes are drawn for.
+pub(super) const NATURAL_IMAGES: &str = "natural images of classes";
+
 /// How many fooled units of a hidden layer are visualized, drawn at random, where the circuit does not say.
 const FOOLED: usize = 8;
 
@@ -153,7 +156,7 @@ impl Run<'_> {
     ) -> Result<Vec<(usize, &RgbImage)>> {
         let each = self.experiment.paths.images_per_class;
         if units.layer == self.layer {
-            let mut rng = seed::rng(self.experiment.seed, &"natural images of classes");
+            let mut rng = seed::rng(self.experiment.seed, &NATURAL_IMAGES);
             let samples = self.validation().draw_of_each(each, &mut rng).into_iter();
             let samples = samples.filter(|s| units.channels.contains(&s.label));
             return Ok(samples.map(|s| (s.label, &s.image)).collect());

@@ -1,6 +1,7 @@
 //! Figures, as SVG and PNG, drawn from the tables of a results folder alone.
 
 pub(crate) mod canvas;
+mod controls;
 mod detection;
 mod paths;
 mod pictures;
@@ -10,8 +11,9 @@ mod trajectories;
 use std::path::Path;
 
 use super::tables::{
-    self, Accuracy, Behaviour, Calibration, Case, Cost, Detection, Exhibit, Gate, Judgement, PathSimilarity,
-    Resemblance, Score, Silence, Suspect, Trajectory, Visualization,
+    self, Accuracy, Behaviour, Calibration, Case, ControlPicture, ControlSimilarity, Cost, Detection,
+    Exhibit, Gate, Judgement, PathSimilarity, Resemblance, Score, Silence, Suspect, Trajectory,
+    Visualization,
 };
 use super::unique;
 use crate::error::Result;
@@ -34,6 +36,8 @@ pub struct Data {
     pub suspects: Vec<Suspect>,
     pub judgements: Vec<Judgement>,
     pub calibration: Vec<Calibration>,
+    pub controls: Vec<ControlSimilarity>,
+    pub control_pictures: Vec<ControlPicture>,
 }
 
 impl Data {
@@ -59,6 +63,8 @@ impl Data {
             suspects: tables::read(folder)?,
             judgements: tables::read(folder)?,
             calibration: tables::read(folder)?,
+            controls: tables::read(folder)?,
+            control_pictures: tables::read(folder)?,
         })
     }
 
@@ -118,6 +124,8 @@ pub enum Topic {
     Silence,
     /// Processing paths.
     Paths,
+    /// What the path-similarity statistic says of controls.
+    Controls,
     /// What the circuits of a benchmark of detectors do.
     Exhibits,
     /// Areas under ROC curves.
@@ -146,6 +154,7 @@ pub fn draw_all(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
     figures.extend(trajectories::draw(folder, data)?);
     figures.extend(silence::draw(folder, data)?);
     figures.extend(paths::draw(folder, data)?);
+    figures.extend(controls::draw(folder, data)?);
     figures.extend(pictures::exhibits(folder, data)?);
     figures.extend(detection::draw(folder, data)?);
     Ok(figures)

@@ -20,20 +20,21 @@ const GAP: i32 = 8;
 const LEFT: i32 = 190;
 
 /// Pictures in rows and columns, with names.
-struct Grid {
-    title: String,
-    columns: Vec<String>,
-    rows: Vec<(String, Vec<Option<Cell>>)>,
+pub(super) struct Grid {
+    pub title: String,
+    pub columns: Vec<String>,
+    pub rows: Vec<(String, Vec<Option<Cell>>)>,
 }
 
-struct Cell {
+/// A picture in a grid.
+pub(super) struct Cell {
     pixels: Vec<u8>,
     /// What is written under it.
     caption: String,
 }
 
 impl Cell {
-    fn read(folder: &Path, picture: &str, caption: String) -> Result<Self> {
+    pub fn read(folder: &Path, picture: &str, caption: String) -> Result<Self> {
         let path = folder.join(picture);
         let image = image::open(&path).on("read", &path)?.to_rgb8();
         let side = TILE as u32;

@@ -8,7 +8,8 @@ use crate::report::figures::{Data, Topic};
 use crate::report::summary::{
     by_third, fooling, gaps, hardly_divisible, recognized, resemblance, specific_by_third, surface_words,
 };
-use crate::report::tables::CLEAN;
+use crate::report::tables::{CLEAN, PathSimilarity};
+use crate::report::unique;
 
 fn share(hits: usize, all: usize) -> String {
     format!("{hits} of {all}")
@@ -224,6 +225,24 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
         }
     }
 
+    let mut control_thirds = vec![];
+    for (reduction, metric) in data.comparisons() {
+        let of = |name: &str| -> Vec<&PathSimilarity> {
+            let wanted =
+                |r: &&PathSimilarity| r.circuit == name && r.reduction == reduction && r.metric == metric;
+            data.controls.iter().map(|c| &c.0).filter(wanted).collect()
+        };
+        for name in unique(data.controls.iter().map(|c| c.0.circuit.clone())) {
+            let rows = of(&name);
+            control_thirds.push(context! {
+                control => name,
+                measure => format!("{metric}, {reduction}"),
+                whole => by_third(&rows).map(number).to_vec(),
+                specific => specific_by_third(&rows).map(number).to_vec(),
+            });
+        }
+    }
+
     context! {
         verdict => verdict(data),
         done => what_was_done(manifest, data),
@@ -239,6 +258,8 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
         honest => figures.of(Topic::Honest),
         gaps => figures.of(Topic::Silence),
         curves => figures.of(Topic::Paths),
+        controls => figures.of(Topic::Controls),
+        control_thirds,
     }
 }
 
