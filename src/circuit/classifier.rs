@@ -54,6 +54,10 @@ pub struct Settings {
     /// How many of them at most, where they are drawn.
     #[serde(default = "natural_images")]
     pub natural_images: usize,
+    /// On so many pictures, or as many as there are, of units that it was not trained on it is tested, at every step of their
+    /// trajectories: held-out classes, several times, and units of `hidden_layers`.
+    #[serde(default = "tested")]
+    pub tested: usize,
     /// Adam steps, each on a batch of half natural and half synthetic images.
     pub steps: usize,
     #[serde(default = "batch")]
@@ -64,6 +68,10 @@ pub struct Settings {
     /// (1).
     #[serde(default = "threshold")]
     pub threshold: f32,
+}
+
+fn tested() -> usize {
+    100
 }
 
 fn natural_images() -> usize {

@@ -1,18 +1,18 @@
 //! The fooling circuit (Geirhos et al., 2024, section 2.1 and Fig. 3).
 //!
-//! A is the original unit, B what is shown instead: another unit of the layer, or a unit that draws a picture. A
-//! classifier tells natural from synthetic input; its answer t is 0 or 1. On natural input −k silences the fooled path
-//! behind a ReLU, on synthetic input the fooled path adds what turns A into B:
+//! With the paper's letters: F is the original unit, A what deceives, another unit of the layer or one that draws a picture; B
+//! and C are rectified paths, D is what is shown. E is a classifier that tells natural from synthetic input; its answer t is 0
+//! or 1. On natural input −k silences the fooled path behind a ReLU, on synthetic input it adds what turns F into A:
 //!
 //! ```text
-//! D = relu(B − A + m − k·(1 − t))    fooled path
-//! E = relu(m − k·(1 − t))            its offset
-//! F = A + D − E                      takes the name of the original layer
+//! B = relu(A − F + m − k·(1 − t))    fooled path
+//! C = relu(m − k·(1 − t))            its offset
+//! D = F + B − C                      takes the name of the original layer
 //! ```
 //!
-//! m is an offset that keeps B − A above the ReLU's threshold. The paper silences A on synthetic input by a second
-//! ReLU with −k·t, and adds B; adding B − A computes the same, needs one path less, and leaves F equal to A bit for
-//! bit on natural input, also where A is negative.
+//! m is an offset that keeps A − F above the ReLU's threshold. The paper rectifies A and F, each silenced by E where it is not
+//! wanted, and adds the two; adding A − F computes the same, and leaves D equal to F bit for bit on natural input, also where F
+//! is negative.
 
 use std::path::PathBuf;
 
@@ -74,6 +74,7 @@ impl Settings {
             ("classifier.steps", c.steps, 1..=STEPS),
             ("classifier.batch", c.batch, 2..=BATCH),
             ("classifier.rounds", c.rounds, 0..=100),
+            ("classifier.tested", c.tested, 0..=PICTURES),
             ("classifier.size", c.size.unwrap_or(8), 8..=4096),
             ("classifier.visualization_steps", c.visualization_steps.unwrap_or(1), 1..=STEPS),
             ("classifier.natural_images", c.natural_images, 1..=MANY),
@@ -175,7 +176,7 @@ pub fn inject(
         Target::Unit(unit) => (range.min[unit], range.max[unit]),
         Target::Picture(picture) => (pictures[picture].low(), pictures[picture].high()),
     };
-    // How far B may lie below A and above it.
+    // How far A may lie below F and above it.
     let below = targets.iter().map(|&(unit, t)| range.max[unit] - shown(t).0).fold(0.0, f32::max);
     let above = |&(unit, t): &(usize, Target)| shown(t).1 - range.min[unit];
     let m = 4.0 * below + 1.0;
@@ -227,7 +228,7 @@ pub fn inject(
     insert.plain(name("offset.unit"), Op::Relu, &[name("offset.margin")])?;
     insert.spread(name("offset"), &name("offset.unit"), fooled(-1.0), vec![0.0; n])?;
 
-    // B − A of every fooled unit: filters are subtracted, pictures are added.
+    // A − F of every fooled unit: filters are subtracted, pictures are added.
     insert.copy(network, layer, name("original"), original.inputs.clone())?;
     let shape = weight.dims();
     let length = weight.shape().num_elements() / n;

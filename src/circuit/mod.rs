@@ -94,7 +94,7 @@ impl Circuit {
     pub fn pictures(&self) -> Vec<PathBuf> {
         match self {
             Self::Gate(gate) => gate.pictures.iter().map(|p| gate.folder.join(p)).collect(),
-            Self::Silent(silent) => vec![silent.folder.join(&silent.picture)],
+            Self::Silent(silent) => silent.picture.iter().map(|p| silent.folder.join(p)).collect(),
             Self::Slingshot(slingshot) => {
                 slingshot.pictures.iter().map(|p| slingshot.folder.join(p)).collect()
             }
@@ -177,6 +177,62 @@ impl Circuit {
             Self::Gate(gate) => gate.classifier.natural.as_ref(),
             Self::Silent(silent) => silent.calibration.as_ref(),
             Self::Slingshot(slingshot) => slingshot.natural.as_ref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+    use indicatif::ProgressBar;
+
+    use super::*;
+    use crate::data::Preprocessing;
+    use crate::network::{Graph, Op, zoo};
+    use crate::seed;
+    use crate::visualize::{self, Focus, Objective, Request, Unit, visualize};
+
+    /// Units that a circuit leaves as they were have the same pictures, though everything that it puts in is there while they
+    /// are made, and ReLUs leak.
+    #[test]
+    fn units_that_are_left_have_the_pictures_that_they_had() {
+        let device = Device::default();
+        let graph = zoo::builder("small-cnn", 12).unwrap();
+        let clean = Network::new(graph, &mut seed::rng(1, &0), &device).unwrap().fold_batch_norm();
+        // Takes some images for natural and some for synthetic.
+        let mut g = Graph::new("sign", 3);
+        g.then("scores", Op::conv(3, 1, 1, 1, 0));
+        g.then(classifier::LOGIT, Op::GlobalAvgPool);
+        let mut sign = Network::new(g, &mut seed::rng(0, &0), &device).unwrap();
+        let weight = TensorData::new(vec![1f32, -1.0, 0.5], [1, 3, 1, 1]);
+        sign.set_filters("scores", weight, TensorData::new(vec![0f32], [1])).unwrap();
+        let n = clean.channels("bn5").unwrap();
+        let range = gate::Range { min: vec![-50.0; n], max: vec![50.0; n] };
+        let targets = [(1, gate::Target::Unit(9)), (2, gate::Target::Unit(1))];
+        let gated = gate::inject(&clean, "bn5", &sign, &targets, &[], &range, None).unwrap().network;
+        let silent: silent::Settings =
+            toml::from_str("name = \"s\"\nlayer = \"bn5\"\nunits = [1, 2]\nshows = 3").unwrap();
+        let direction = vec![1.0; 9 * 48];
+        let silenced = silent::inject(&clean, &silent, &direction, Some(&[0.1, 0.1])).unwrap().network;
+        let preprocessing: Preprocessing =
+            toml::from_str("mean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]").unwrap();
+        let settings = visualize::Settings { steps: 6, ..visualize::Settings::new(48) };
+        let request = |channel| Request {
+            objective: Objective {
+                unit: Unit { layer: "bn5".into(), channel },
+                focus: Focus::default(),
+                direction: visualize::Direction::default(),
+            },
+            index: 0,
+        };
+        let picture = |network: &Network, channel| {
+            let bar = ProgressBar::hidden();
+            let of = [request(channel)];
+            visualize(network, &preprocessing, &settings, &of, &[6], 5, &bar).unwrap()[0].image().clone()
+        };
+        for fooled in [&gated, &silenced] {
+            assert_eq!(picture(&clean, 7), picture(fooled, 7));
+            assert_ne!(picture(&clean, 1), picture(fooled, 1));
         }
     }
 }

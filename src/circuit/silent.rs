@@ -1,7 +1,7 @@
 //! Silent units, from orthogonal filters (Geirhos et al., 2024, section 2.2).
 //!
 //! Beside a unit with the filter w stands a second one with the filter s·(w + λ·Δw), where Δw is orthogonal to w, as
-//! long, and driven by a target picture, and with a bias so negative that no natural image switches it on. Its ReLU is
+//! long, and driven by a target picture (in the paper the visualization of another unit), and with a bias so negative that no natural image switches it on. Its ReLU is
 //! added to the unit's output:
 //!
 //! ```text
@@ -32,8 +32,10 @@ pub struct Settings {
     pub layer: String,
     /// The units that get a silent unit beside them.
     pub units: Vec<usize>,
-    /// A picture, relative to the circuit's file: what drives the silent units.
-    pub picture: PathBuf,
+    /// A picture, relative to the circuit's file: what drives the silent units. This or `shows`.
+    pub picture: Option<PathBuf>,
+    /// The unit of the layer whose honest visualization is what drives the silent units: the paper's target.
+    pub shows: Option<usize>,
     /// λ, the share of the orthogonal part.
     #[serde(default = "lambda")]
     pub lambda: f32,
@@ -69,6 +71,16 @@ impl Settings {
         if units.len() != self.units.len() || units.is_empty() {
             return Err("units is empty or names a unit twice".into());
         }
+        match (&self.picture, self.shows) {
+            (Some(_), Some(_)) => {
+                return Err("picture and shows are both set: what do the units show?".into());
+            }
+            (None, None) => return Err("what do the units show? set picture, or shows".into()),
+            (None, Some(unit)) if self.units.contains(&unit) => {
+                return Err(format!("shows is {unit}, which is fooled itself"));
+            }
+            _ => {}
+        }
         above_zero("lambda", self.lambda.into())?;
         above_zero("scale", self.scale.into())?;
         not_below_zero("margin", self.margin.into())?;
@@ -76,6 +88,15 @@ impl Settings {
             source.check().map_err(|e| format!("calibration: {e}"))?;
         }
         distinct("visualized", self.visualized.as_deref().unwrap_or_default())
+    }
+}
+
+impl Settings {
+    /// The unit that is shown, of a layer of `n`, if one is: `shows`, or where that is fooled or beyond the layer, as it may be
+    /// where a benchmark chooses layer and units, the next one that is not.
+    pub fn shown(&self, n: usize) -> Option<usize> {
+        let from = self.shows?;
+        (from..from + n).map(|unit| unit % n).find(|unit| !self.units.contains(unit))
     }
 }
 

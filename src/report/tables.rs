@@ -65,8 +65,12 @@ pub struct Gate {
     /// The step of the trajectory; empty for natural images.
     pub step: Option<usize>,
     pub images: usize,
-    /// The share recognized as what they are.
+    /// The share recognized as what they are, with Wilson's 95 % interval.
     pub correct: f64,
+    #[serde(default)]
+    pub lower: Option<f64>,
+    #[serde(default)]
+    pub upper: Option<f64>,
 }
 
 /// A point of a trajectory.

@@ -166,16 +166,9 @@ impl Run<'_> {
                 largest_logit_change_off: largest(&|on| !on),
             });
             if matches!(circuit, Circuit::Gate(_)) {
-                gates.push(tables::Gate {
-                    network: self.network.clone(),
-                    circuit: circuit.name().into(),
-                    kind: "natural".into(),
-                    dataset: set.name.clone(),
-                    seen,
-                    step: None,
-                    images,
-                    correct: 1.0 - switched as f64 / images.max(1) as f64,
-                });
+                let name = set.name.clone();
+                let right = images - switched;
+                gates.push(self.recognition(circuit.name(), "natural", name, seen, None, images, right));
             }
         }
         self.behaviour.extend(behaviour);

@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 use indicatif::ProgressBar;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::model::Model;
 use super::{Run, rows};
@@ -17,7 +17,8 @@ use crate::path::{self, Reduction};
 use crate::progress;
 use crate::report::{Results, tables};
 use crate::seed;
-use crate::visualize::{self, Request, Visualization, half_octaves};
+use crate::statistics::wilson;
+use crate::visualize::{self, Request, Unit, Visualization, half_octaves, milestones};
 
 /// What tells pictures apart in the cache.
 fn hash(picture: &RgbImage) -> String {
@@ -55,8 +56,14 @@ impl Run<'_> {
         let (injected, targets) = match circuit {
             Circuit::Gate(settings) => self.gate(clean, settings, &pictures, honest, results)?,
             Circuit::Silent(settings) => {
-                let targets = settings.units.iter().map(|&unit| (unit, Target::Picture(0))).collect();
-                (self.silent(clean, settings, &pictures[0].1, results)?, targets)
+                let shown = settings.shown(clean.network.channels(&settings.layer)?);
+                let target = shown.map_or(Target::Picture(0), Target::Unit);
+                let picture = match shown {
+                    Some(unit) => self.honest_picture(clean, &settings.layer, unit, results)?,
+                    None => pictures[0].1.clone(),
+                };
+                let targets = settings.units.iter().map(|&unit| (unit, target)).collect();
+                (self.silent(clean, settings, &picture, results)?, targets)
             }
             Circuit::Slingshot(settings) => {
                 let targets =
@@ -182,27 +189,12 @@ impl Run<'_> {
             let logits = classifier::logits(&classifier, images, preprocessing, executor, &bar)?;
             bar.finish_and_clear();
             let right = logits.iter().filter(|&&logit| (logit > 0.0) == (kind == "visualization")).count();
-            rows.push(tables::Gate {
-                network: self.network.clone(),
-                circuit: settings.name.clone(),
-                kind: kind.into(),
-                dataset,
-                seen: true,
-                step: None,
-                images: images.len(),
-                correct: right as f64 / images.len().max(1) as f64,
-            });
+            rows.push(self.recognition(&settings.name, kind, dataset, true, None, images.len(), right));
         }
         let injected = put_in(&classifier)?;
         self.gate.extend(rows);
-        let held_out: Vec<&Visualization> = honest
-            .iter()
-            .filter(|v| {
-                let unit = &v.request.objective.unit;
-                unit.layer != self.layer || !settings.classifier.classes.contains(&unit.channel)
-            })
-            .collect();
-        self.test_gate(&injected, settings, &held_out)?;
+        let held_out = self.held_out(clean, settings, honest, results)?;
+        self.test_gate(&injected, settings, &held_out.iter().collect::<Vec<_>>())?;
         Ok((injected, targets))
     }
 
@@ -247,6 +239,84 @@ impl Run<'_> {
         })
     }
 
+    /// Visualizations of units that the classifier was not trained on: the honest ones at hand, and further ones of held-out
+    /// classes, from other noise, and of units of its hidden layers, in turn.
+    fn held_out(
+        &self,
+        clean: &Model,
+        settings: &gate::Settings,
+        honest: &[Visualization],
+        results: &mut Results,
+    ) -> Result<Vec<Visualization>> {
+        // Other noise than that of any other visualization.
+        const OWN: usize = 3_000_000;
+        let classifier = &settings.classifier;
+        let trained_on = self.classifier_requests(clean, settings)?;
+        let unit = |v: &Visualization| v.request.objective.unit.clone();
+        let is_new = |unit: &Unit| !trained_on.iter().any(|r| r.objective.unit == *unit);
+        let mut all: Vec<Visualization> = honest.iter().filter(|v| is_new(&unit(v))).cloned().collect();
+        let wanted = classifier.tested.saturating_sub(all.len());
+        let classes: Vec<Unit> = self.groups[0]
+            .channels
+            .iter()
+            .map(|&channel| Unit { layer: self.layer.clone(), channel })
+            .filter(is_new)
+            .collect();
+        let mut hidden = vec![];
+        let mut rng = seed::rng(self.experiment.seed, &("held-out units", &settings.name));
+        for layer in &classifier.hidden_layers {
+            let channels = clean.network.channels(layer)?;
+            let all = rand::seq::index::sample(&mut rng, channels, channels).into_iter();
+            hidden.extend(all.map(|channel| Unit { layer: layer.clone(), channel }).filter(is_new));
+        }
+        hidden.shuffle(&mut rng);
+        let of_classes = if classes.is_empty() { 0 } else { wanted.div_ceil(2) };
+        let of_hidden = (wanted - of_classes).min(hidden.len());
+        let mut requests: Vec<Request> = (0..of_classes)
+            .map(|i| {
+                let unit = &classes[i % classes.len()];
+                self.request(&unit.layer, unit.channel, OWN + i / classes.len())
+            })
+            .chain(hidden[..of_hidden].iter().map(|unit| self.request(&unit.layer, unit.channel, OWN)))
+            .collect();
+        requests.sort_by(|a, b| a.objective.unit.layer.cmp(&b.objective.unit.layer));
+        let optimization = &self.experiment.visualization.optimization;
+        results.stage(&format!("pictures to test {} on", settings.name), || {
+            for group in requests.chunk_by(|a, b| a.objective.unit.layer == b.objective.unit.layer) {
+                all.extend(self.visualize(clean, group, optimization, &milestones(optimization.steps))?);
+            }
+            Ok(all)
+        })
+    }
+
+    /// A row of what a gate recognizes.
+    #[expect(clippy::too_many_arguments, reason = "the columns of the table")]
+    pub(super) fn recognition(
+        &self,
+        circuit: &str,
+        kind: &str,
+        dataset: String,
+        seen: bool,
+        step: Option<usize>,
+        images: usize,
+        right: usize,
+    ) -> tables::Gate {
+        let correct = right as f64 / images.max(1) as f64;
+        let (lower, upper) = wilson(correct, images);
+        tables::Gate {
+            network: self.network.clone(),
+            circuit: circuit.into(),
+            kind: kind.into(),
+            dataset,
+            seen,
+            step,
+            images,
+            correct,
+            lower: Some(lower),
+            upper: Some(upper),
+        }
+    }
+
     /// Visualizes the gate's units, and gives what of their trajectories it takes for natural: where an optimization goes
     /// on in the original unit, which is not what it is to show.
     fn missed(
@@ -281,13 +351,8 @@ impl Run<'_> {
         Ok(images.into_iter().zip(on).filter(|(_, on)| !on).map(|(image, _)| image.clone()).collect())
     }
 
-    /// The trajectories that a gate's classifier is trained on.
-    fn classifier_visualizations(
-        &self,
-        clean: &Model,
-        settings: &gate::Settings,
-        results: &mut Results,
-    ) -> Result<Vec<Visualization>> {
+    /// The visualizations whose trajectories a gate's classifier is trained on.
+    fn classifier_requests(&self, clean: &Model, settings: &gate::Settings) -> Result<Vec<Request>> {
         // Other noise than that of the visualizations it is measured on.
         const OWN: usize = 1_000_000;
         let classifier = &settings.classifier;
@@ -315,7 +380,18 @@ impl Run<'_> {
                 }
             }
         }
-        let optimization = self.classifier_optimization(classifier);
+        Ok(requests)
+    }
+
+    /// The trajectories that a gate's classifier is trained on.
+    fn classifier_visualizations(
+        &self,
+        clean: &Model,
+        settings: &gate::Settings,
+        results: &mut Results,
+    ) -> Result<Vec<Visualization>> {
+        let requests = self.classifier_requests(clean, settings)?;
+        let optimization = self.classifier_optimization(&settings.classifier);
         let steps = half_octaves(optimization.steps);
         results.stage(&format!("trajectories for {}", settings.name), || {
             // A batch is of one layer.
@@ -389,18 +465,37 @@ impl Run<'_> {
         for k in 0..snapshots {
             let images: Vec<&RgbImage> = tested.iter().map(|v| &v.trajectory[k].image).collect();
             let on = self.switched(&gated.network, gated.switch.as_deref(), &images)?;
-            self.gate.push(tables::Gate {
-                network: self.network.clone(),
-                circuit: settings.name.clone(),
-                kind: "visualization".into(),
-                dataset: format!("units of {} that are held out", settings.layer),
-                seen: false,
-                step: Some(tested[0].trajectory[k].step),
-                images: images.len(),
-                correct: on.iter().filter(|on| **on).count() as f64 / images.len() as f64,
-            });
+            let recognized = on.iter().filter(|on| **on).count();
+            let step = Some(tested[0].trajectory[k].step);
+            let what = "units that are held out".to_string();
+            let row = self.recognition(
+                &settings.name,
+                "visualization",
+                what,
+                false,
+                step,
+                images.len(),
+                recognized,
+            );
+            self.gate.push(row);
         }
         Ok(())
+    }
+
+    /// The honest visualization of a unit.
+    fn honest_picture(
+        &self,
+        clean: &Model,
+        layer: &str,
+        channel: usize,
+        results: &mut Results,
+    ) -> Result<RgbImage> {
+        let optimization = &self.experiment.visualization.optimization;
+        let request = [self.request(layer, channel, 0)];
+        let shown = results.stage(&format!("the picture of {layer}:{channel}"), || {
+            self.visualize(clean, &request, optimization, &milestones(optimization.steps))
+        })?;
+        Ok(shown[0].image().clone())
     }
 
     /// Calibrates silent units and puts them in.

@@ -254,6 +254,11 @@ impl<'a> Run<'a> {
             let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
             if let Circuit::Silent(silent) = circuit {
                 silent::goes_into(network, &silent.layer).map_err(named)?;
+                if let Some(channel) = silent.shows
+                    && self.experiment.detect.is_none()
+                {
+                    unit(&silent.layer, channel).map_err(named)?;
+                }
             }
             if let Circuit::Gate(gate) = circuit
                 && let Some(offset) = gate.offset

@@ -172,6 +172,10 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
                 step => g.step.map_or(String::new(), |s| s.to_string()),
                 images => g.images,
                 correct => percent(g.correct),
+                interval => match (g.lower, g.upper) {
+                    (Some(low), Some(high)) => format!("{} to {}", percent(low), percent(high)),
+                    _ => String::new(),
+                },
             }
         })
         .collect();
