@@ -53,7 +53,7 @@ fn onnx_files_go_through_the_program() {
     let train = ["train", "--config", "configs/fool.toml", "--out", "net.onnx"];
     experiment.trompe(&train).expect_success();
     let listed = experiment.trompe(&["layers", "net.onnx", "--size", "64"]).expect_success().out;
-    for words in ["classifier", "conv", "10x4x4", "global_avg_pool", "multiply-adds"] {
+    for words in ["classifier", "conv", "12x4x4", "global_avg_pool", "multiply-adds"] {
         assert!(listed.contains(words), "no \"{words}\" in {listed}");
     }
     let fool = ["fool", "--circuit", "circuits/gate.toml", "--network", "net.onnx", "--out", "lies.onnx"];

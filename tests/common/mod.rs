@@ -117,6 +117,7 @@ impl Experiment {
             "circuits/pictures.toml",
             "circuits/hidden.toml",
             "circuits/silent.toml",
+            "circuits/silent-unit.toml",
             "configs/circuits.toml",
         ] {
             experiment.write(file, &std::fs::read_to_string(source.join(file)).unwrap());
@@ -130,7 +131,9 @@ impl Experiment {
         // A gate that has learnt next to nothing misses some, and learns of them.
         experiment.edit("circuits/pictures.toml", "steps = 10", "steps = 10\nrounds = 1");
         experiment.edit("circuits/hidden.toml", "offset = 16", "offset = 16\nvisualized = [3, 4]");
-        experiment.edit("circuits/silent.toml", "[5, 17, 29, 41, 53, 65, 77, 89]", "[5, 17]");
+        for circuit in ["circuits/silent.toml", "circuits/silent-unit.toml"] {
+            experiment.edit(circuit, "[5, 17, 29, 41, 53, 65, 77, 89]", "[5, 17]");
+        }
         let config = "configs/circuits.toml";
         experiment.edit(config, "images = 20000", "images = 200");
         experiment.edit(
