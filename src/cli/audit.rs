@@ -24,7 +24,7 @@ pub struct Arguments {
     /// promise 5 %
     #[arg(long, value_name = "FILE", num_args = 1..)]
     reference: Vec<PathBuf>,
-    /// Judges each of these networks, NETWORK with them, by the others: how often are honest ones found suspicious?
+    /// Judges each of these networks, NETWORK with them, by the others: which of them stands out?
     #[arg(long, requires = "reference")]
     calibrate: bool,
     /// The layers whose units are audited [default: those of the experiment's detect.cases, if the network has them]
@@ -63,19 +63,19 @@ impl Arguments {
         super::print_notes(&manifest);
         let data = Data::read(&setting.out)?;
         say!(
-            "{:>4} {:<30} {:>10} {:<12} {:>22} {:>14}",
+            "{:>4} {:<30} {:>10} {:<12} {:>10} {:>17}",
             "",
             "unit",
             "suspicion",
             "detector",
-            "honest units as much",
-            "over the layer"
+            "p-value",
+            "all of the layer"
         );
         let percent = |v: Option<f64>| v.map_or("unknown".into(), |v| format!("{:.1} %", 100.0 * v));
         for (i, s) in data.suspects.iter().take(20).enumerate() {
             let unit = format!("{}:{}", s.layer, s.channel);
             let (p, q) = (percent(s.p_value), percent(s.q_value));
-            say!("{:>4} {unit:<30} {:>10.1} {:<12} {p:>22} {q:>14}", i + 1, s.suspicion, s.detector);
+            say!("{:>4} {unit:<30} {:>10.1} {:<12} {p:>10} {q:>17}", i + 1, s.suspicion, s.detector);
         }
         say!("");
         for line in audit_words(&data) {

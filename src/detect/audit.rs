@@ -4,7 +4,7 @@ use rand::seq::index::sample;
 
 use super::Settings;
 use super::benchmark::{Scored, drawn, natural, scored, visualizations};
-use super::judge::{Unit, UnitVerdict, Verdict, judge};
+use super::judge::{Unit, UnitVerdict, Verdict, judge, judge_each};
 use crate::config::{Experiment, Network};
 use crate::error::{Error, Result};
 use crate::files;
@@ -131,8 +131,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
             .chain(plan.references.iter())
             .map(|n| n.file.as_ref().map_or_else(String::new, |file| file.display().to_string()))
             .collect();
-        let mut all = references.clone();
-        all.insert(0, units.clone());
+        let all: Vec<&[Unit]> = std::iter::once(&units).chain(references.iter()).map(Vec::as_slice).collect();
         results.table(&calibration(&names, &all, &layers))?;
     }
     let mut suspects: Vec<(tables::Suspect, &Examined)> = examined
@@ -207,21 +206,24 @@ fn judgements(network: &str, units: &[Unit], verdicts: &[Verdict], honest: usize
 }
 
 /// Each network judged by the others.
-fn calibration(names: &[String], all: &[Vec<Unit>], layers: &[String]) -> Vec<tables::Calibration> {
-    let judged = |at: usize| {
-        let others: Vec<Vec<Unit>> =
-            all.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, units)| units.clone()).collect();
-        let (_, verdicts) = judge(&all[at], &others, layers);
-        let rows = verdicts.into_iter().map(move |verdict| tables::Calibration {
-            network: names[at].clone(),
-            layer: verdict.layer.unwrap_or_default(),
-            honest_networks: others.len(),
-            statistic: verdict.statistic,
-            p_value: verdict.p,
-        });
-        rows.collect::<Vec<_>>()
-    };
-    (0..all.len()).flat_map(judged).collect()
+fn calibration(names: &[String], all: &[&[Unit]], layers: &[String]) -> Vec<tables::Calibration> {
+    let mut rows = vec![];
+    for ((name, network), (units, verdicts)) in names.iter().zip(all).zip(judge_each(all, layers)) {
+        for verdict in verdicts {
+            let is_of = |unit: &Unit| verdict.layer.as_ref().is_none_or(|layer| unit.layer == *layer);
+            let here = network.iter().zip(&units).filter(|(unit, _)| is_of(unit));
+            rows.push(tables::Calibration {
+                network: name.clone(),
+                honest_networks: all.len() - 1,
+                statistic: verdict.statistic,
+                p_value: verdict.p,
+                q_value: verdict.q,
+                least_unit_q: here.filter_map(|(_, unit)| unit.q).min_by(f64::total_cmp),
+                layer: verdict.layer.unwrap_or_default(),
+            });
+        }
+    }
+    rows
 }
 
 /// Lets the detectors look at units of some layers.

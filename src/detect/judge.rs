@@ -8,6 +8,8 @@
 //! That holds exactly only if all K + 1 networks are treated alike, so each is measured by the K others: what is usual, and
 //! which detectors can be used at all.
 
+use std::f64::consts::FRAC_2_PI;
+
 use super::mean;
 use super::roc::{self, Stratum};
 use crate::statistics;
@@ -20,9 +22,9 @@ pub(super) struct Unit {
     pub scores: Vec<(String, Option<f64>)>,
 }
 
-/// Detectors whose scores differ between honest networks by more than this are left out: the mean distance from 1/2 of the
-/// area under the ROC curve of one network's units against those of the others.
-pub(super) const BETWEEN: f64 = 0.15;
+/// Detectors whose scores differ between honest networks by more than this beyond chance are left out: by the mean distance
+/// from 1/2 of the area under the ROC curve of one network's units against those of the others.
+pub(super) const BETWEEN: f64 = 0.1;
 
 /// What is usual in a layer, by detector, among the units of some networks.
 struct Usual {
@@ -32,6 +34,8 @@ struct Usual {
     spread: f64,
     /// How far honest networks differ: the mean distance from 1/2 of the areas, where there are several.
     between: Option<f64>,
+    /// Whether that is too far.
+    left_out: bool,
 }
 
 /// What is usual among the units of some networks, by layer and detector.
@@ -58,7 +62,9 @@ fn usual(networks: &[&[Unit]]) -> Vec<Usual> {
             let away: Vec<f64> = scores.iter().map(|s| (s - median).abs()).collect();
             // Where most units score the same, deviations are measured by their mean.
             let spread = (1.4826 * statistics::median(&away)?).max(mean(away)?).max(1e-3);
-            Some(Usual { layer, detector, median, spread, between: between(&by_network) })
+            let between = between(&by_network);
+            let left_out = between.is_some_and(|(by, chance)| by > chance + BETWEEN);
+            Some(Usual { layer, detector, median, spread, between: between.map(|(by, _)| by), left_out })
         })
         .collect()
 }
@@ -67,17 +73,27 @@ fn score(unit: &Unit, detector: &str) -> Option<f64> {
     unit.scores.iter().find(|(name, _)| name == detector).and_then(|(_, score)| *score)
 }
 
-/// The mean distance from 1/2 of the area of each network's scores against those of all others.
-fn between(networks: &[Vec<f64>]) -> Option<f64> {
+/// The mean distance from 1/2 of the area of each network's scores against those of all others, and what chance makes of it if
+/// networks don't differ: the mean of a normal deviation of the variance of Mann and Whitney's statistic. Few units differ much
+/// by chance.
+fn between(networks: &[Vec<f64>]) -> Option<(f64, f64)> {
     if networks.len() < 2 {
         return None;
     }
     let some = |scores: &[f64]| scores.iter().map(|s| Some(*s)).collect::<Vec<_>>();
-    mean(networks.iter().enumerate().filter_map(|(i, own)| {
-        let others = networks.iter().enumerate().filter(|(j, _)| *j != i).flat_map(|(_, other)| some(other));
-        let stratum = Stratum { manipulated: some(own), clean: others.collect() };
-        Some((roc::auc(&[stratum])? - 0.5).abs())
-    }))
+    let (distances, chances): (Vec<f64>, Vec<f64>) = networks
+        .iter()
+        .enumerate()
+        .filter_map(|(i, own)| {
+            let others =
+                networks.iter().enumerate().filter(|(j, _)| *j != i).flat_map(|(_, other)| some(other));
+            let stratum = Stratum { manipulated: some(own), clean: others.collect() };
+            let [m, n] = [stratum.manipulated.len() as f64, stratum.clean.len() as f64];
+            let deviation = ((m + n + 1.0) / (12.0 * m * n)).sqrt();
+            Some(((roc::auc(&[stratum])? - 0.5).abs(), deviation * FRAC_2_PI.sqrt()))
+        })
+        .unzip();
+    Some((mean(distances)?, mean(chances)?))
 }
 
 /// The largest deviation of each unit's scores upwards from what is usual, in spreads, and the detector that it is from.
@@ -87,7 +103,7 @@ fn suspicions(units: &[Unit], usual: &[Usual]) -> Vec<Option<(f64, String)>> {
         .map(|unit| {
             usual
                 .iter()
-                .filter(|u| u.layer == unit.layer && u.between.is_none_or(|b| b <= BETWEEN))
+                .filter(|u| u.layer == unit.layer && !u.left_out)
                 .filter_map(|u| Some(((score(unit, &u.detector)? - u.median) / u.spread, u.detector.clone())))
                 .max_by(|a, b| a.0.total_cmp(&b.0))
         })
@@ -171,6 +187,11 @@ fn benjamini_hochberg(p: &[f64]) -> Vec<f64> {
     q
 }
 
+/// The suspicion of a unit that no detector can look at.
+fn nothing() -> (f64, String) {
+    (0.0, String::new())
+}
+
 /// Judges a network by honest ones: its units in their order, and its layers and the network as a whole, last. Without honest
 /// networks units are set against their own layer, and nothing else can be said.
 pub(super) fn judge(
@@ -178,7 +199,6 @@ pub(super) fn judge(
     honest: &[Vec<Unit>],
     layers: &[String],
 ) -> (Vec<UnitVerdict>, Vec<Verdict>) {
-    let nothing = || (0.0, String::new());
     if honest.is_empty() {
         let suspicions = suspicions(audited, &usual(&[audited]));
         let units = suspicions.into_iter().map(|s| {
@@ -188,26 +208,48 @@ pub(super) fn judge(
         return (units.collect(), vec![]);
     }
     let all: Vec<&[Unit]> = std::iter::once(audited).chain(honest.iter().map(Vec::as_slice)).collect();
-    let views: Vec<Seen> = (0..all.len())
-        .map(|i| {
-            let others: Vec<&[Unit]> =
-                all.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, units)| *units).collect();
-            seen(all[i], &others, layers)
-        })
-        .collect();
-    let (own, rest) = (&views[0], &views[1..]);
+    judged(0, &all, &views(&all, layers), layers)
+}
+
+/// Judges each of some networks by the others. Whether all of them are honest or not, and however they differ, at most one in n
+/// of n networks has a p-value of 1/n, as only one is the most suspicious: the rate says nothing, which network it is does.
+pub(super) fn judge_each(networks: &[&[Unit]], layers: &[String]) -> Vec<(Vec<UnitVerdict>, Vec<Verdict>)> {
+    let views = views(networks, layers);
+    (0..networks.len()).map(|at| judged(at, networks, &views, layers)).collect()
+}
+
+fn except<T: Copy>(all: &[T], at: usize) -> Vec<T> {
+    all.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, one)| *one).collect()
+}
+
+/// Each network as the others see it.
+fn views(networks: &[&[Unit]], layers: &[String]) -> Vec<Seen> {
+    (0..networks.len()).map(|at| seen(networks[at], &except(networks, at), layers)).collect()
+}
+
+fn judged(
+    at: usize,
+    networks: &[&[Unit]],
+    views: &[Seen],
+    layers: &[String],
+) -> (Vec<UnitVerdict>, Vec<Verdict>) {
+    let (audited, own) = (networks[at], &views[at]);
+    let honest = except(networks, at);
+    let rest = except(&views.iter().collect::<Vec<_>>(), at);
+    // What no detector can look at is the least suspicious, and as little so as any other such unit.
+    let value = |s: &Option<(f64, String)>| s.as_ref().map_or(f64::NEG_INFINITY, |(s, _)| *s);
     let mut units: Vec<UnitVerdict> = audited
         .iter()
         .zip(&own.suspicions)
         .map(|(unit, suspicion)| {
-            let (suspicion, detector) = suspicion.clone().unwrap_or_else(nothing);
-            let shares = honest.iter().zip(rest).map(|(units, view)| {
+            let shares = honest.iter().zip(&rest).map(|(units, view)| {
                 let here = units.iter().zip(&view.suspicions).filter(|(u, _)| u.layer == unit.layer);
-                let as_much =
-                    here.map(|(_, s)| f64::from(u8::from(s.as_ref().is_some_and(|(s, _)| *s >= suspicion))));
-                mean(as_much).unwrap_or(1.0)
+                mean(here.map(|(_, other)| f64::from(u8::from(value(other) >= value(suspicion)))))
+                    .unwrap_or(1.0)
             });
-            UnitVerdict { suspicion, detector, p: Some(p(shares)), q: None }
+            let p = Some(p(shares));
+            let (suspicion, detector) = suspicion.clone().unwrap_or_else(nothing);
+            UnitVerdict { suspicion, detector, p, q: None }
         })
         .collect();
     for layer in layers {
@@ -217,10 +259,10 @@ pub(super) fn judge(
             units[i].q = Some(q);
         }
     }
+    let of_others = usual(&honest);
     let left_out = |layer: &String| -> Vec<(String, f64)> {
-        let of_others = usual(&all[1..]);
-        let here = of_others.into_iter().filter(|u| u.layer == *layer);
-        here.filter_map(|u| Some((u.detector, u.between.filter(|b| *b > BETWEEN)?))).collect()
+        let here = of_others.iter().filter(|u| u.layer == *layer && u.left_out);
+        here.filter_map(|u| Some((u.detector.clone(), u.between?))).collect()
     };
     let mut verdicts: Vec<Verdict> = layers
         .iter()
@@ -229,7 +271,7 @@ pub(super) fn judge(
             let statistic = own.tails[at];
             let p = statistic.map(|own| {
                 let as_much =
-                    |view: &Seen| f64::from(u8::from(view.tails[at].is_none_or(|other| other >= own)));
+                    |view: &&Seen| f64::from(u8::from(view.tails[at].is_none_or(|other| other >= own)));
                 p(rest.iter().map(as_much))
             });
             Verdict { layer: Some(layer.clone()), statistic, p, q: None, left_out: left_out(layer) }
@@ -346,6 +388,83 @@ mod tests {
             assert!(order[..4].iter().all(|&i| i < 4));
         }
         assert!(found >= runs * 9 / 10, "{found} of {runs}");
+    }
+
+    #[test]
+    fn a_layer_where_every_detector_is_left_out_makes_no_unit_suspicious() {
+        let honest: Vec<Vec<Unit>> = (0..19)
+            .map(|network| {
+                (0..16).map(|i| unit(i, [Some(100.0 * network as f64 + i as f64), None])).collect()
+            })
+            .collect();
+        let (units, verdicts) = judge(&honest[3], &except_one(&honest, 3), &layers());
+        assert!(units.iter().all(|u| u.p == Some(1.0) && u.q == Some(1.0)), "{units:?}");
+        assert!(verdicts.iter().all(|v| v.p.is_none()));
+        assert_eq!(verdicts[0].left_out.len(), 1);
+    }
+
+    fn except_one(networks: &[Vec<Unit>], at: usize) -> Vec<Vec<Unit>> {
+        networks.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, units)| units.clone()).collect()
+    }
+
+    /// A few units of a network differ from a few others by chance: that leaves no detector out.
+    #[test]
+    fn detectors_are_not_left_out_for_there_being_few_units() {
+        let mut rng = seed::rng(9, &"few units");
+        for units in [2, 4, 8, 16] {
+            let runs = 60;
+            let mut left = [0, 0];
+            for _ in 0..runs {
+                let honest: Vec<Vec<Unit>> = (0..19).map(|_| network(units, [0.0, 3.0], &mut rng)).collect();
+                let audited = network(units, [0.0, 3.0], &mut rng);
+                let (_, verdicts) = judge(&audited, &honest, &layers());
+                for (left, name) in left.iter_mut().zip(["a", "b"]) {
+                    *left += usize::from(verdicts[0].left_out.iter().any(|(other, _)| other == name));
+                }
+            }
+            // Of fewer than eight units networks that differ can't be told from chance.
+            let told = units < 8 || left[1] >= runs * 9 / 10;
+            assert!(left[0] <= runs / 20 && told, "{units} units: {left:?} of {runs}");
+        }
+    }
+
+    /// Each of twenty judged by the others: one is found suspicious at 5 %, whatever the networks are.
+    #[test]
+    fn of_networks_judged_by_one_another_one_is_the_most_suspicious() {
+        let mut rng = seed::rng(10, &"one another");
+        for fooled in [0, 10] {
+            let mut all: Vec<Vec<Unit>> = (0..20).map(|_| network(8, [0.3, 0.3], &mut rng)).collect();
+            for network in all.iter_mut().take(fooled) {
+                network[0].scores[0].1 = Some(20.0 + rng.random::<f64>());
+            }
+            let networks: Vec<&[Unit]> = all.iter().map(Vec::as_slice).collect();
+            let each = judge_each(&networks, &layers());
+            for (at, judged) in each.iter().enumerate() {
+                assert_eq!(*judged, judge(&all[at], &except_one(&all, at), &layers()));
+            }
+            let mut ranks: Vec<f64> =
+                each.iter().map(|(_, verdicts)| verdicts.last().unwrap().p.unwrap()).collect();
+            ranks.sort_by(f64::total_cmp);
+            assert!(
+                ranks.iter().enumerate().all(|(i, p)| (p - (i as f64 + 1.0) / 20.0).abs() < 1e-9),
+                "{ranks:?}"
+            );
+        }
+    }
+
+    /// Benjamini and Hochberg's rate holds for independent p-values, and those of a network's units are not.
+    #[test]
+    fn units_of_honest_networks_are_seldom_named() {
+        let mut rng = seed::rng(11, &"named");
+        let runs = 150;
+        let mut named = 0;
+        for _ in 0..runs {
+            let honest: Vec<Vec<Unit>> = (0..39).map(|_| network(4, [0.4, 0.4], &mut rng)).collect();
+            let audited = network(4, [0.4, 0.4], &mut rng);
+            let (units, _) = judge(&audited, &honest, &layers());
+            named += usize::from(units.iter().any(|u| u.q.unwrap() <= 0.05 + 1e-9));
+        }
+        assert!(named as f64 / runs as f64 <= 0.09, "{named} of {runs}");
     }
 
     #[test]

@@ -102,8 +102,9 @@ pub struct Comparison {
 
 /// The interval of the area over all comparisons. Draws (or networks) and, within each layer, units are drawn anew, with
 /// replacement: a unit that is in several draws is there, or not, in all of them. `few` is how many independent things there
-/// are of what there is least of. As scores that separate all units would give an interval without width, it is widened to what
-/// the number of units allows.
+/// are of what there is least of. Where scores separate all units or nearly so, what is drawn anew hardly varies, so that the
+/// interval always holds the one by the number of units, too; and its ends are never nearer to 0 and 1 than those of scores that
+/// separate `few` things wholly.
 pub fn interval(
     comparisons: &[Comparison],
     few: usize,
@@ -167,10 +168,8 @@ pub fn interval(
         .collect();
     let (low, high) = statistics::interval_at(&areas, few, confidence)?;
     let (least, most) = statistics::area_interval(area, fooled.len(), clean.len(), confidence);
-    Some(match low == high {
-        true => (least, most),
-        false => (low, high),
-    })
+    let apart = |area: f64| statistics::area_interval(area, few.min(fooled.len()), clean.len(), confidence);
+    Some((low.min(least).min(apart(1.0).0), high.max(most).max(apart(0.0).1)))
 }
 
 /// What scores give when the labels say nothing.
@@ -274,6 +273,36 @@ mod tests {
         let again: Vec<Comparison> = (0..9).map(|d| comparison(stratum(&values, &values), d)).collect();
         let (same_low, same_high) = all(&again);
         assert!((same_low - low).abs() < 0.03 && (same_high - high).abs() < 0.03, "{same_low} {same_high}");
+    }
+
+    /// Scores that separate all units but one pair say no more than those that separate all, and rounding decides nothing.
+    #[test]
+    fn nearly_separated_units_have_no_narrower_interval_than_separated_ones() {
+        let of = |c: &[Comparison], few: usize| interval(c, few, 400, 0.95, &mut seed::rng(1, &0)).unwrap();
+        let clean: Vec<f64> = (0..28).map(f64::from).collect();
+        let fooled: Vec<f64> = (0..28).map(|u| f64::from(u) + 28.0).collect();
+        let one_pair = [&[26.5][..], &fooled[1..]].concat();
+        let [apart, nearly] =
+            [&fooled, &one_pair].map(|fooled| of(&[comparison(stratum(fooled, &clean), 0)], 28));
+        assert!(nearly.0 <= apart.0 && apart.1 == 1.0 && nearly.1 == 1.0, "{nearly:?} {apart:?}");
+        // The same units with the same scores on either side: 1/2 whatever is drawn, but for rounding.
+        let same = |n: usize| {
+            let values: Vec<f64> = (0..n).map(|u| u as f64).collect();
+            let units = [(0..n).collect(), (0..n).collect()];
+            of(&[Comparison { layer: 0, draw: 0, units, stratum: stratum(&values, &values) }], n)
+        };
+        for n in 8..40 {
+            let (low, high) = statistics::area_interval(0.5, n, n, 0.95);
+            assert!((same(n).0 - low).abs() < 1e-9 && (same(n).1 - high).abs() < 1e-9, "{n}");
+        }
+        // Three networks that score above everything are three, however many units they have.
+        let networks: Vec<Comparison> = (0..3)
+            .map(|draw| {
+                let units = [(0..28).map(|u| 1000 * (draw + 1) + u).collect(), (0..28).collect()];
+                Comparison { layer: 0, draw, units, stratum: stratum(&fooled, &clean) }
+            })
+            .collect();
+        assert!(of(&networks, 3).0 <= statistics::area_interval(1.0, 3, 28, 0.95).0);
     }
 
     /// Networks whose scores are shifted as a whole: the interval over networks holds 1/2, that over units alone does not.

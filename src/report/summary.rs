@@ -2,7 +2,7 @@
 
 use super::baseline::{Direction, Measured};
 use super::figures::Data;
-use super::tables::{CLEAN, PathSimilarity, Visualization};
+use super::tables::{CLEAN, Calibration, PathSimilarity, Visualization};
 use crate::path::{Third, thirds};
 use crate::statistics::{median, wilson};
 
@@ -80,12 +80,27 @@ pub fn audit_words(data: &Data) -> Vec<String> {
             percent(least)
         )
     } else if p <= LEVEL + 1e-9 {
-        "At most 5 % of honest networks look like this: somebody should look at the first of these units.".into()
+        "At most 5 % of honest networks look like this, if they are trained as the given ones are: somebody should look at the \
+         first of these units."
+            .into()
     } else {
         "That is within what honest networks show: the audit found no sign of manipulation, which does not prove that there is \
          none."
             .into()
     });
+    lines.push(
+        "All this holds if an honest network in this one's place were one more of the same kind: the same architecture, data and \
+         training, another seed. A network that is trained otherwise may look suspicious and be honest."
+            .into(),
+    );
+    let most = data.judgements.iter().filter(|j| !j.layer.is_empty()).map(|j| j.units).max().unwrap_or(0);
+    let together = (most as f64 * least / LEVEL - 1e-9).ceil();
+    if least <= LEVEL + 1e-9 && together > 1.0 {
+        lines.push(format!(
+            "Beside {networks} no unit alone can be named at 5 %: at least {together} of a layer's {most} would have to be beyond \
+             those of all honest networks."
+        ));
+    }
     let layers: Vec<&super::tables::Judgement> = data
         .judgements
         .iter()
@@ -113,23 +128,37 @@ pub fn audit_words(data: &Data) -> Vec<String> {
             judgement.layer, judgement.left_out
         ));
     }
-    let judged: Vec<f64> =
-        data.calibration.iter().filter(|c| c.layer.is_empty()).filter_map(|c| c.p_value).collect();
-    if !judged.is_empty() {
-        let n = judged.len();
-        let level = LEVEL.max(1.0 / n as f64);
-        let flagged = judged.iter().filter(|p| **p <= level + 1e-9).count();
-        let (low, high) = wilson(flagged as f64 / n as f64, n);
-        lines.push(format!(
-            "Each of {n} networks judged by the {} others: {flagged} are found suspicious at {}, which is {} (95 % interval {} to {}).",
-            n - 1,
-            percent(level),
-            percent(flagged as f64 / n as f64),
-            percent(low),
-            percent(high)
-        ));
-    }
+    lines.extend(calibration_words(data));
     lines
+}
+
+/// What comes out where each of some networks is judged by the others.
+fn calibration_words(data: &Data) -> Option<String> {
+    let whole: Vec<_> =
+        data.calibration.iter().filter(|c| c.layer.is_empty() && c.p_value.is_some()).collect();
+    let p = |c: &Calibration| c.p_value.unwrap_or(1.0);
+    let first = whole.iter().min_by(|a, b| p(a).total_cmp(&p(b)))?;
+    let networks = first.honest_networks + 1;
+    let level = LEVEL.max(1.0 / networks as f64);
+    let reaches = |value: Option<f64>| value.is_some_and(|v| v <= level + 1e-9);
+    let with = |found: &dyn Fn(&Calibration) -> bool| {
+        let of = |network: &str| data.calibration.iter().any(|c| c.network == network && found(c));
+        let count = whole.iter().filter(|c| of(&c.network)).count();
+        let (low, high) = wilson(count as f64 / whole.len() as f64, whole.len());
+        format!("{count} ({:.0} to {:.0} %)", 100.0 * low, 100.0 * high)
+    };
+    Some(format!(
+        "Each of {networks} networks judged by the {} others: {} found suspicious at {:.1} %, first {}. That share is so by \
+         construction, whatever the networks are, since one of them has to come first: it is no evidence for the promise, and \
+         says only which network to look at. What is not fixed: a layer is named (Benjamini-Hochberg, at the same level) in {}, \
+         a unit in {}, with rough 95 % intervals, as these audits share their networks.",
+        first.honest_networks,
+        whole.iter().filter(|c| reaches(c.p_value)).count(),
+        100.0 * level,
+        first.network,
+        with(&|c| reaches(c.q_value)),
+        with(&|c| c.layer.is_empty() && reaches(c.least_unit_q)),
+    ))
 }
 
 /// How far the pictures of a circuit lie.

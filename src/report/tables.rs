@@ -426,7 +426,14 @@ pub struct Calibration {
     pub layer: String,
     pub honest_networks: usize,
     pub statistic: Option<f64>,
+    /// Its rank among all, from the most suspicious: over all networks every share comes out, by construction.
     pub p_value: Option<f64>,
+    /// The same after Benjamini-Hochberg over layers; empty for the whole network.
+    #[serde(default)]
+    pub q_value: Option<f64>,
+    /// The least of the units' own after Benjamini-Hochberg over their layer.
+    #[serde(default)]
+    pub least_unit_q: Option<f64>,
 }
 
 impl Score {

@@ -81,7 +81,7 @@ fn percent(value: Option<f64>) -> String {
 mod tests {
     use crate::report::figures::Data;
     use crate::report::summary::audit_words;
-    use crate::report::tables::{self, Judgement};
+    use crate::report::tables::{self, Calibration, Judgement};
 
     fn words(honest_networks: usize, p_value: f64) -> String {
         let folder = tempfile::tempdir().unwrap();
@@ -108,5 +108,69 @@ mod tests {
         assert!(words(19, 0.1).contains("no sign of manipulation"));
         let folder = tempfile::tempdir().unwrap();
         assert!(audit_words(&Data::read(folder.path()).unwrap())[0].contains("nothing about whether"));
+    }
+
+    #[test]
+    fn what_a_rate_rests_on_is_said() {
+        let enough = words(19, 0.05);
+        assert!(enough.contains("another seed") && enough.contains("if they are trained as"), "{enough}");
+    }
+
+    /// Of four units at 19 networks all have to stand out, of four at 79 one; with fewer than 19 networks nothing is named.
+    #[test]
+    fn how_many_units_have_to_stand_out_together_is_said() {
+        let of = |honest_networks: usize| {
+            let folder = tempfile::tempdir().unwrap();
+            let row = |layer: &str| Judgement {
+                network: "n".into(),
+                layer: layer.into(),
+                units: 4,
+                honest_networks,
+                statistic: Some(3.0),
+                p_value: Some(0.5),
+                q_value: (!layer.is_empty()).then_some(0.5),
+                left_out: String::new(),
+            };
+            tables::write(folder.path(), &[row("conv"), row("")]).unwrap();
+            audit_words(&Data::read(folder.path()).unwrap()).join(" ")
+        };
+        assert!(of(19).contains("at least 4 of a layer's 4"), "{}", of(19));
+        assert!(of(39).contains("at least 2 of a layer's 4"), "{}", of(39));
+        for networks in [5, 79] {
+            assert!(!of(networks).contains("of a layer's"), "{}", of(networks));
+        }
+    }
+
+    /// Twenty networks, ranked: of that one is the first nothing is made; that a layer of it is named is counted.
+    #[test]
+    fn ranks_of_networks_judged_by_one_another_are_no_rate() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = |rank: usize, layer: &str| Calibration {
+            network: format!("network {rank}"),
+            layer: layer.into(),
+            honest_networks: 19,
+            statistic: Some(3.0),
+            p_value: Some(rank as f64 / 20.0),
+            q_value: (!layer.is_empty()).then_some(rank as f64 / 20.0),
+            least_unit_q: Some(0.8),
+        };
+        let rows: Vec<Calibration> = (1..=20).flat_map(|rank| [row(rank, "conv"), row(rank, "")]).collect();
+        let judgement = Judgement {
+            network: "n".into(),
+            layer: String::new(),
+            units: 8,
+            honest_networks: 19,
+            statistic: Some(3.0),
+            p_value: Some(0.5),
+            q_value: None,
+            left_out: String::new(),
+        };
+        tables::write(folder.path(), &[judgement]).unwrap();
+        tables::write(folder.path(), &rows).unwrap();
+        let words = audit_words(&Data::read(folder.path()).unwrap()).join(" ");
+        assert!(words.contains("1 found suspicious at 5.0 %, first network 1."), "{words}");
+        assert!(words.contains("no evidence for the promise"), "{words}");
+        // Wilson's interval of 1 of 20 is 0.9 to 23.6 %, of 0 of 20 up to 16.1 %.
+        assert!(words.contains("in 1 (1 to 24 %), a unit in 0 (0 to 16 %)"), "{words}");
     }
 }
