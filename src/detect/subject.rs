@@ -57,6 +57,7 @@ impl<'a> Subject<'a> {
     ///
     /// # Errors
     /// Usage, if there is no such layer; an interruption.
+    #[expect(clippy::too_many_arguments, reason = "what is looked at, and what with")]
     pub fn observe(
         network: &'a Network,
         preprocessing: &'a Preprocessing,

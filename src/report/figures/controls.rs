@@ -86,6 +86,9 @@ struct Panels<'a> {
     curves: Vec<(String, Vec<&'a PathSimilarity>)>,
 }
 
+/// A column of the table.
+type Column = fn(&PathSimilarity) -> Option<f64>;
+
 const PANEL: u32 = 360;
 
 /// What is shown of values that may be anything.
@@ -119,7 +122,7 @@ impl Draw for Panels<'_> {
         legend(area, &entries[half..], 20, 84)?;
         let layers: Vec<String> =
             self.curves.last().map_or(vec![], |(_, rows)| rows.iter().map(|r| r.layer.clone()).collect());
-        let columns: [(&str, fn(&PathSimilarity) -> Option<f64>); 3] = [
+        let columns: [(&str, Column); 3] = [
             ("normalized similarity", |r| r.normalized),
             ("class-specific part", |r| r.class_specific),
             ("generic part", |r| r.generic),

@@ -333,7 +333,7 @@ impl Draw for Scores {
                         .enumerate()
                         .map(|(k, v)| Circle::new((place(k), *v), 3, colour.mix(0.6).filled()));
                     chart.draw_series(dots).map_err(|e| e.to_string())?;
-                    if let Some(median) = median(&values) {
+                    if let Some(median) = median(values) {
                         let bar = [(centre - 0.17, median), (centre + 0.17, median)];
                         chart
                             .draw_series(std::iter::once(PathElement::new(bar, INK.stroke_width(2))))

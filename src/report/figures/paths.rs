@@ -141,6 +141,7 @@ impl Draw for Curve {
 }
 
 /// One line of values by layer; layers that a curve does not reach are left out.
+#[expect(clippy::too_many_arguments, reason = "how a line looks, and what it shows")]
 fn line(
     label: String,
     colour: RGBColor,

@@ -55,7 +55,7 @@ impl Draw for Gaps {
                 .enumerate()
                 .map(|(k, v)| Circle::new((place(k), v.log10()), 5, PALETTE[0].mix(0.7).filled()));
             chart.draw_series(dots).map_err(|e| e.to_string())?;
-            if let Some(median) = median(&values) {
+            if let Some(median) = median(values) {
                 let bar = [(i as f64 - 0.3, median.log10()), (i as f64 + 0.3, median.log10())];
                 chart
                     .draw_series(std::iter::once(PathElement::new(bar, PALETTE[1].stroke_width(3))))
