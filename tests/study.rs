@@ -61,7 +61,7 @@ block = 9
 /// The embedded experiment with a trials file, and the study made from it.
 static STUDY: LazyLock<Experiment> = LazyLock::new(|| {
     let experiment = Experiment::new();
-    experiment.edit("configs/fool.toml", "images = 60", "images = 180");
+    experiment.edit("configs/fool.toml", "images = 60", "images = 480");
     experiment.write("configs/study.toml", CONFIG);
     experiment.trompe(&["trials", "--config", "configs/study.toml"]).expect_success();
     experiment
@@ -229,7 +229,7 @@ fn mistakes_in_a_trials_file() {
 /// An observer's network has layers of its own.
 fn a_network_of_another_architecture_looks_on() {
     let experiment = Experiment::new();
-    experiment.edit("configs/fool.toml", "images = 60", "images = 180");
+    experiment.edit("configs/fool.toml", "images = 60", "images = 480");
     let mut graph = Graph::new("foreign", 3);
     graph.then("stem", Op::conv(3, 6, 5, 4, 2));
     graph.then("second", Op::Relu);
