@@ -6,10 +6,10 @@ use std::time::Instant;
 use image::RgbImage;
 use indicatif::ProgressBar;
 use rand::seq::SliceRandom;
-use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
 use super::detections::{self, NOISY, OTHER_SEEDS, UNTRAINED, detections};
+use super::subject::respond;
 use super::{Detector, Method, Pictured, Settings, Subject, mean};
 use crate::bounds::distinct;
 use crate::circuit::Circuit;
@@ -19,7 +19,7 @@ use crate::data::Preprocessing;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::network::Network;
-use crate::path::Metric;
+use crate::path::{Control, Metric};
 use crate::report::tables::{self, CLEAN, FOOLED, OTHER};
 use crate::report::{Manifest, Results, described};
 use crate::sanity_check::{Model, Run, Setting, blueprint, model, room, scarce, visualizable};
@@ -28,9 +28,6 @@ use crate::visualize::{Request, Visualization, faults, milestones};
 
 /// How many fooled units of a layer are exhibited.
 const EXHIBITS: usize = 4;
-
-/// How noisy natural images are, as a standard deviation of values in 0..1.
-const NOISE: f32 = 0.1;
 
 /// The units of a layer that are looked at.
 #[derive(Clone, Debug, PartialEq)]
@@ -418,45 +415,32 @@ fn judged(
         let natural = natural(run, settings);
         let mut seconds = vec![];
         let start = Instant::now();
-        let executor = &run.setting.executor;
-        let observe = |units| {
-            Subject::observe(
-                &model.network,
-                preprocessing,
-                executor,
-                visualization.focus,
-                layer,
-                units,
-                &natural,
-                *seed,
-            )
-        };
-        let subject = observe(units)?;
+        let subject = Subject::observe(
+            &model.network,
+            preprocessing,
+            &run.setting.executor,
+            visualization.focus,
+            layer,
+            units,
+            &natural,
+            *seed,
+        )?;
         seconds.push(("natural images".to_string(), start.elapsed().as_secs_f64()));
         // Those that are new, for detectors to which the others make no difference.
-        let new: Vec<Pictured> = match left {
-            Some(left) => {
-                units.iter().zip(&left.units).filter(|(_, left)| !**left).map(|(u, _)| u.clone()).collect()
-            }
-            None => vec![],
-        };
-        let alone = left.map(|left| observe(&new).map(|subject| (left, subject))).transpose()?;
+        let is_new: Vec<bool> = left.iter().flat_map(|left| &left.units).map(|left| !left).collect();
+        let new: Vec<Pictured> =
+            units.iter().zip(&is_new).filter(|(_, new)| **new).map(|(unit, _)| unit.clone()).collect();
         let mut scores = vec![];
         for (at, detector) in detectors.iter().enumerate() {
             let start = Instant::now();
-            let found = match &alone {
-                Some((left, alone)) if detector.looks_at_each_unit_alone() => {
-                    let mut own = detector.score(alone)?.into_iter();
-                    let known = &left.scored.scores[at].1;
-                    left.units
-                        .iter()
-                        .zip(known)
-                        .map(
-                            |(left, known)| {
-                                if *left { *known } else { own.next().expect("a score for each unit") }
-                            },
-                        )
-                        .collect()
+            let found = match left {
+                Some(left) if detector.looks_at_each_unit_alone() => {
+                    let mut own = detector.score(&subject.restricted(&new, &is_new))?.into_iter();
+                    let known = left.scored.scores[at].1.iter();
+                    let score = |(new, known): (&bool, &Option<f64>)| {
+                        if *new { own.next().expect("a score for each new unit") } else { *known }
+                    };
+                    is_new.iter().zip(known).map(score).collect()
                 }
                 _ => detector.score(&subject)?,
             };
@@ -698,21 +682,16 @@ impl<'a> Benchmark<'a> {
         results: &mut Results,
     ) -> Result<()> {
         let set = natural(run, self.settings);
-        let normal = Normal::new(0.0, NOISE).expect("a deviation above 0");
+        let each = self.settings.pictures;
         let images: Vec<RgbImage> = pool
             .channels
             .iter()
             .zip(&seen.scored.driving)
-            .flat_map(|(&channel, &most)| (0..self.settings.pictures).map(move |i| (channel, most, i)))
+            .flat_map(|(&channel, &most)| (0..each).map(move |i| (channel, most, i)))
             .map(|(channel, most, i)| {
                 let mut rng =
                     seed::rng(run.experiment.seed, &("noisy natural image", &pool.layer, channel, i));
-                let mut image = set[most].clone();
-                for value in image.iter_mut() {
-                    *value =
-                        (f32::from(*value) + 255.0 * normal.sample(&mut rng)).round().clamp(0.0, 255.0) as u8;
-                }
-                image
+                Control::Noisy.of(set[most], &mut rng)
             })
             .collect();
         let stage = format!("detectors on {} of {NOISY} ({})", pool.layer, method.name);
@@ -721,27 +700,19 @@ impl<'a> Benchmark<'a> {
             let executor = &run.setting.executor;
             let shown: Vec<&RgbImage> = images.iter().collect();
             let reached = executor.run_images(&shown, &ProgressBar::hidden(), |chunk| {
-                let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
-                let maps = clean.network.capture(preprocessing.apply(input), &[&pool.layer])?.remove(0);
-                let [n, c, ..] = maps.dims();
-                let values: Vec<f32> = visualization
-                    .focus
-                    .of(maps)
-                    .reshape([n, c])
-                    .into_data()
-                    .try_to_vec()
-                    .expect("activations are 32-bit floats");
-                Ok(values.chunks(c).map(<[f32]>::to_vec).collect())
+                let input =
+                    preprocessing.apply(Preprocessing::tensor(chunk.iter().copied(), executor.device()));
+                respond(&clean.network, &pool.layer, visualization.focus, input, &pool.channels)
             })?;
-            let each = self.settings.pictures;
             let units: Vec<Pictured> = pool
                 .channels
                 .iter()
                 .zip(images.chunks(each).zip(reached.chunks(each)))
-                .map(|(&channel, (pictures, reached))| Pictured {
+                .enumerate()
+                .map(|(unit, (&channel, (pictures, reached)))| Pictured {
                     channel,
                     pictures: pictures.to_vec(),
-                    reached: reached.iter().map(|of| of[channel]).collect(),
+                    reached: reached.iter().map(|of| of[unit]).collect(),
                 })
                 .collect();
             judged(

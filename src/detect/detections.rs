@@ -174,7 +174,6 @@ pub(super) fn detections(scores: &[tables::Score], bootstrap: usize, seed: u64) 
                 rows.push(tables::Detection {
                     network: network.clone(),
                     circuit: CHANCE.into(),
-                    layer: String::new(),
                     control: true,
                     method: (*method).into(),
                     detector: (*detector).into(),
@@ -185,14 +184,8 @@ pub(super) fn detections(scores: &[tables::Score], bootstrap: usize, seed: u64) 
                     auc: Some(null.auc),
                     lower: Some(null.interval.0),
                     upper: Some(null.interval.1),
-                    simultaneous_lower: None,
-                    simultaneous_upper: None,
-                    honest: None,
-                    paired: None,
-                    paired_lower: None,
-                    paired_upper: None,
-                    between: None,
                     true_positives: Some(null.true_positives),
+                    ..tables::Detection::default()
                 });
             }
         }
@@ -244,12 +237,8 @@ fn row(
         (areas.len() > 1).then(|| (squares / (areas.len() - 1) as f64).sqrt())
     });
     Some(tables::Detection {
-        network: String::new(),
         circuit: cell.circuit.clone(),
-        layer: String::new(),
         control: cell.control,
-        method: String::new(),
-        detector: String::new(),
         draws,
         manipulated: units(0),
         clean: units(1),
@@ -269,6 +258,7 @@ fn row(
         paired_upper: paired_ends.map(|(_, high)| high),
         between: between.flatten(),
         true_positives: roc::true_positives_at(&strata(&scores), RATE),
+        ..tables::Detection::default()
     })
 }
 

@@ -26,6 +26,7 @@ pub struct Pictured {
 type Paths = Vec<Vec<Vec<f32>>>;
 
 /// Units of one layer, and what natural images and the units' visualizations do in the network.
+#[derive(Clone)]
 pub struct Subject<'a> {
     pub network: &'a Network,
     pub preprocessing: &'a Preprocessing,
@@ -111,41 +112,38 @@ impl<'a> Subject<'a> {
         };
         let channels: Vec<usize> = units.iter().map(|u| u.channel).collect();
         let bar = progress::bar(&format!("activations of {layer}"), natural.len());
-        let by_image = subject.activations_of(natural, &channels, &bar)?;
+        let by_image = executor.run_images(natural, &bar, |chunk| {
+            let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
+            subject.respond(preprocessing.apply(input), &channels)
+        })?;
         bar.finish_and_clear();
         subject.activations =
             (0..units.len()).map(|u| by_image.iter().map(|image| image[u]).collect()).collect();
         Ok(subject)
     }
 
-    /// The activation of some channels of the layer for each image, `[images][channels]`.
-    ///
-    /// # Errors
-    /// An interruption.
-    pub fn activations_of(
-        &self,
-        images: &[&RgbImage],
-        channels: &[usize],
-        bar: &ProgressBar,
-    ) -> Result<Vec<Vec<f32>>> {
-        self.executor.run_images(images, bar, |chunk| {
-            let input = Preprocessing::tensor(chunk.iter().copied(), self.executor.device());
-            self.respond(self.preprocessing.apply(input), channels)
-        })
+    /// The same for `units`, those of its own that are `kept`: nothing is measured again.
+    pub(super) fn restricted<'u>(&self, units: &'u [Pictured], kept: &[bool]) -> Subject<'u>
+    where
+        'a: 'u,
+    {
+        fn those<T: Clone>(of: &[T], kept: &[bool]) -> Vec<T> {
+            of.iter().zip(kept).filter(|(_, kept)| **kept).map(|(one, _)| one.clone()).collect()
+        }
+        let by_unit = self.units.iter().zip(kept);
+        let pictures: Vec<bool> = by_unit.flat_map(|(unit, &kept)| vec![kept; unit.pictures.len()]).collect();
+        Subject {
+            units,
+            activations: those(&self.activations, kept),
+            picture_paths: self.picture_paths.iter().map(|layer| those(layer, &pictures)).collect(),
+            picture_features: those(&self.picture_features, &pictures),
+            ..self.clone()
+        }
     }
 
     /// The activation of some channels for each input `[N, C, H, W]`.
     pub(super) fn respond(&self, input: Tensor<4>, channels: &[usize]) -> Result<Vec<Vec<f32>>> {
-        let maps = self.network.capture(input, &[self.layer])?.remove(0);
-        let [n, c, ..] = maps.dims();
-        let values: Vec<f32> = self
-            .focus
-            .of(maps)
-            .reshape([n, c])
-            .into_data()
-            .try_to_vec()
-            .expect("activations are 32-bit floats");
-        Ok(values.chunks(c).map(|row| channels.iter().map(|&channel| row[channel]).collect()).collect())
+        respond(self.network, self.layer, self.focus, input, channels)
     }
 
     /// The natural images that drive a unit most, by position, most driving first.
@@ -171,6 +169,21 @@ impl<'a> Subject<'a> {
         };
         features.iter().zip(&self.spread).map(standard).collect()
     }
+}
+
+/// The activation of some channels of a layer for each input `[N, C, H, W]`, as an objective counts it.
+pub(super) fn respond(
+    network: &Network,
+    layer: &str,
+    focus: Focus,
+    input: Tensor<4>,
+    channels: &[usize],
+) -> Result<Vec<Vec<f32>>> {
+    let maps = network.capture(input, &[layer])?.remove(0);
+    let [n, c, ..] = maps.dims();
+    let values: Vec<f32> =
+        focus.of(maps).reshape([n, c]).into_data().try_to_vec().expect("activations are 32-bit floats");
+    Ok(values.chunks(c).map(|row| channels.iter().map(|&channel| row[channel]).collect()).collect())
 }
 
 /// Mean and deviation of each column.

@@ -256,7 +256,7 @@ pub struct Score {
 }
 
 /// How well a detector tells the units that a circuit fools from others of their layer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Detection {
     pub network: String,
     /// The circuit, the name of a control, or what chance gives.

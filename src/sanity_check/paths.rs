@@ -7,7 +7,7 @@ use super::model::Model;
 use super::units::{Units, network_name};
 use crate::error::Result;
 use crate::network::Network;
-use crate::path::{self, Estimate, Interval, PathSimilarity};
+use crate::path::{self, Interval, PathSimilarity};
 use crate::report::{Results, tables};
 use crate::visualize::Visualization;
 
@@ -111,13 +111,11 @@ pub(super) fn table_row(
     circuit: &str,
     units: &str,
 ) -> tables::PathSimilarity {
-    let ends = |estimate: Estimate| {
-        let Interval { lower, upper } = estimate.interval?;
-        Some((lower, upper))
-    };
-    let ends = |estimate: Estimate| ends(estimate).unzip();
     let [difference, normalized, specific, generic] =
-        [row.natural_difference, row.normalized, row.class_specific, row.generic];
+        [row.natural_difference, row.normalized, row.class_specific, row.generic].map(|estimate| {
+            let [lower, upper] = [|i: Interval| i.lower, |i: Interval| i.upper];
+            (estimate.value, estimate.interval.map(lower), estimate.interval.map(upper))
+        });
     tables::PathSimilarity {
         network: network.into(),
         circuit: circuit.into(),
@@ -129,18 +127,18 @@ pub(super) fn table_row(
         natural_different_class: row.natural_different_class,
         visualization_same_class: row.visualization_same_class,
         visualization_different_class: row.visualization_different_class,
-        natural_difference: difference.value,
-        natural_difference_lower: ends(difference).0,
-        natural_difference_upper: ends(difference).1,
-        normalized: normalized.value,
-        lower: ends(normalized).0,
-        upper: ends(normalized).1,
-        class_specific: specific.value,
-        class_specific_lower: ends(specific).0,
-        class_specific_upper: ends(specific).1,
-        generic: generic.value,
-        generic_lower: ends(generic).0,
-        generic_upper: ends(generic).1,
+        natural_difference: difference.0,
+        natural_difference_lower: difference.1,
+        natural_difference_upper: difference.2,
+        normalized: normalized.0,
+        lower: normalized.1,
+        upper: normalized.2,
+        class_specific: specific.0,
+        class_specific_lower: specific.1,
+        class_specific_upper: specific.2,
+        generic: generic.0,
+        generic_lower: generic.1,
+        generic_upper: generic.2,
         pairs: row.pairs,
         undefined_pairs: row.undefined_pairs,
     }

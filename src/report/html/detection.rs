@@ -244,29 +244,7 @@ mod tests {
 
     #[test]
     fn five_percent_takes_nineteen_clean_units() {
-        let with = |fewest_clean| Detection {
-            network: "n".into(),
-            circuit: "c".into(),
-            layer: String::new(),
-            control: false,
-            draws: 1,
-            method: "m".into(),
-            detector: "d".into(),
-            manipulated: 8,
-            clean: 40,
-            fewest_clean,
-            auc: Some(0.9),
-            lower: Some(0.8),
-            upper: Some(1.0),
-            simultaneous_lower: None,
-            simultaneous_upper: None,
-            honest: None,
-            paired: None,
-            paired_lower: None,
-            paired_upper: None,
-            between: None,
-            true_positives: Some(0.5),
-        };
+        let with = |fewest_clean| Detection { fewest_clean, ..Detection::default() };
         // One more unit is above n others once in n + 1 times.
         for (fewest, want) in [(Some(19), "5 %"), (Some(9), "10 %"), (Some(3), "25 %"), (None, "5 %")] {
             assert_eq!(with(fewest).rate(), want);
