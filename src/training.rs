@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Int, Tensor, TensorData};
 use indicatif::ProgressBar;
 use rand::seq::SliceRandom;
@@ -58,22 +58,28 @@ pub struct Batch {
     pub labels: Vec<usize>,
 }
 
-/// Minimizes the cross-entropy over `steps` batches and gives back the trained network, for inference.
+/// Adam, as everything here is trained with unless it says otherwise.
+pub(crate) fn adam() -> ModuleOptimizer {
+    AdamConfig::new().with_epsilon(1e-8).init()
+}
+
+/// Minimizes the cross-entropy of `logits` over `steps` batches and gives back the trained network, for inference.
 ///
 /// # Errors
 /// An interruption; failure, if the loss is no longer a number.
 pub fn fit(
     network: Network,
+    mut optimizer: ModuleOptimizer,
     steps: usize,
     learning_rate: f64,
     bar: &ProgressBar,
     mut next: impl FnMut() -> Batch,
+    mut logits: impl FnMut(&Network, Tensor<4>) -> Tensor<2>,
 ) -> Result<Network> {
     let device = network.device();
     let autodiff = device.clone().autodiff();
     let name = network.name().to_string();
     let mut network = network.to_device(&autodiff).train();
-    let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
     let cross_entropy = CrossEntropyLossConfig::new().init(&autodiff);
     for step in 0..steps {
         interrupt::check()?;
@@ -82,7 +88,7 @@ pub fn fit(
         let n = labels.len();
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [n]), &autodiff);
         let input = batch.input.to_device(&autodiff);
-        let loss = cross_entropy.forward(network.logits(input), labels);
+        let loss = cross_entropy.forward(logits(&network, input), labels);
         let grads = loss.backward();
         if step % 32 == 0 || step + 1 == steps {
             let value: f32 = loss.into_scalar();
@@ -147,13 +153,14 @@ pub fn train(
     let bar = progress::bar(&format!("training {}", network.name()), steps);
     let mut shuffle = Shuffle::new(data.samples.len(), seed::rng(seed, &"training order"));
     let device = network.device();
-    let trained = fit(network, steps, settings.learning_rate, &bar, || {
+    let next = || {
         let samples: Vec<&Sample> = (0..settings.batch).map(|_| &data.samples[shuffle.draw()]).collect();
         Batch {
             input: preprocessing.apply(Preprocessing::tensor(samples.iter().map(|s| &s.image), &device)),
             labels: samples.iter().map(|s| s.label).collect(),
         }
-    })?;
+    };
+    let trained = fit(network, adam(), steps, settings.learning_rate, &bar, next, Network::logits)?;
     bar.finish_and_clear();
     Ok(trained)
 }

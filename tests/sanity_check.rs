@@ -20,6 +20,7 @@ fn bytes(path: &Path) -> Vec<u8> {
 const TABLES: [&str; 8] = [
     "accuracy.csv",
     "behaviour.csv",
+    "fooled_units.csv",
     "gate.csv",
     "trajectories.csv",
     "visualizations.csv",

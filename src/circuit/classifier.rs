@@ -1,27 +1,47 @@
-//! The natural-vs-synthetic classifier inside a gate (Geirhos et al., 2024, section 2.1): a plain six-layer CNN.
+//! The natural-vs-synthetic classifier inside a gate (Geirhos et al., 2024, section 2.1): a plain six-layer CNN, the paper's
+//! own or one with batch norms.
 
-use burn::tensor::TensorData;
+use burn::optim::SgdConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::tensor::{Tensor, TensorData};
 use image::{RgbImage, imageops};
 use indicatif::ProgressBar;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Preprocessing, Source};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::network::{Graph, Network, Op};
 use crate::progress;
 use crate::seed;
-use crate::training::{Batch, Shuffle, fit};
-use crate::visualize::{Transform, Warp};
+use crate::training::{Batch, Shuffle, adam, fit};
+use crate::visualize::{Transform, Warp, smallest};
 
 /// The layer that gives the classifier's logit, `[N, 1, 1, 1]`, positive for synthetic images.
 pub const LOGIT: &str = "logit";
+
+/// The CNN inside a gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// Six convolutions of 8 to 48 channels with batch norms, and the mean over the map, for images of any size; trained with
+    /// Adam.
+    #[default]
+    BatchNorm,
+    /// The paper's: six convolutions of 16, 16, 16, 16, 16 and 3 channels, kernels of 3, 5, 5, 5, 5 and 3 pixels, no batch
+    /// norm, and a linear layer with dropout over the whole map, for images of one size; trained by stochastic gradient
+    /// descent with momentum.
+    Paper,
+}
 
 /// How the classifier is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// What it is made of.
+    #[serde(default)]
+    pub architecture: Architecture,
     /// The classes whose visualizations it is trained on. It is tested on those of all other classes.
     #[serde(default)]
     pub classes: Vec<usize>,
@@ -58,12 +78,12 @@ pub struct Settings {
     /// trajectories: held-out classes, several times, and units of `hidden_layers`.
     #[serde(default = "tested")]
     pub tested: usize,
-    /// Adam steps, each on a batch of half natural and half synthetic images.
+    /// Training steps, each on a batch of half natural and half synthetic images.
     pub steps: usize,
     #[serde(default = "batch")]
     pub batch: usize,
-    #[serde(default = "learning_rate")]
-    pub learning_rate: f64,
+    /// The longest step; by default 0.002 for Adam, 0.02 for the paper's architecture.
+    pub learning_rate: Option<f64>,
     /// Where the threshold stands between the highest logits of natural (0) and the lowest of synthetic training images
     /// (1).
     #[serde(default = "threshold")]
@@ -86,32 +106,55 @@ fn batch() -> usize {
     16
 }
 
-fn learning_rate() -> f64 {
-    2e-3
-}
-
 fn threshold() -> f32 {
     0.5
 }
 
-/// The plain CNN: six convolutions, a 1x1 convolution to two scores, and their mean over the map.
-fn graph() -> Graph {
-    let mut g = Graph::new("natural-vs-synthetic", 3);
-    let mut input = 3;
-    for (i, (output, kernel, stride)) in
-        [(8, 5, 2), (16, 3, 2), (16, 3, 1), (32, 3, 2), (32, 3, 1), (48, 3, 2)].into_iter().enumerate()
-    {
-        let i = i + 1;
-        let conv = Op::conv(input, output, kernel, stride, kernel / 2).without_bias();
-        g.then(format!("conv{i}"), conv);
-        g.then(format!("bn{i}"), Op::batch_norm(output));
-        g.then(format!("relu{i}"), Op::Relu);
-        input = output;
+impl Architecture {
+    /// The graph for images of `side` pixels: convolutions, one of them to two scores, and the mean over what is left of the map.
+    fn graph(self, side: usize) -> Graph {
+        let mut g = Graph::new("natural-vs-synthetic", 3);
+        let mut input = 3;
+        match self {
+            Self::BatchNorm => {
+                let layers = [(8, 5, 2), (16, 3, 2), (16, 3, 1), (32, 3, 2), (32, 3, 1), (48, 3, 2)];
+                for (i, (output, kernel, stride)) in (1..).zip(layers) {
+                    let conv = Op::conv(input, output, kernel, stride, kernel / 2).without_bias();
+                    g.then(format!("conv{i}"), conv);
+                    g.then(format!("bn{i}"), Op::batch_norm(output));
+                    g.then(format!("relu{i}"), Op::Relu);
+                    input = output;
+                }
+                g.then("scores", Op::conv(input, 2, 1, 1, 0));
+            }
+            Self::Paper => {
+                let mut map = side;
+                for (i, (output, kernel, stride)) in (1..).zip(PAPER) {
+                    let padding = if side < UNPADDED { kernel / 2 } else { 0 };
+                    g.then(format!("conv{i}"), Op::conv(input, output, kernel, stride, padding));
+                    g.then(format!("relu{i}"), Op::Relu);
+                    map = (map + 2 * padding - kernel) / stride + 1;
+                    input = output;
+                }
+                // The linear layer, as a convolution over the whole map.
+                g.then("scores", Op::conv(input, 2, map, 1, 0));
+            }
+        }
+        g.then(LOGIT, Op::GlobalAvgPool);
+        g
     }
-    g.then("scores", Op::conv(input, 2, 1, 1, 0));
-    g.then(LOGIT, Op::GlobalAvgPool);
-    g
 }
+
+/// Channels, kernels and strides of the paper's classifier.
+const PAPER: [(usize, usize, usize); 6] =
+    [(16, 3, 1), (16, 5, 2), (16, 5, 2), (16, 5, 2), (16, 5, 2), (3, 3, 1)];
+
+/// The least side of images that the paper's convolutions leave something of without padding. Smaller images are padded by half
+/// a kernel.
+const UNPADDED: usize = 95;
+
+/// The share of the last map's values that is left out at each of the paper's training steps.
+const DROPOUT: f64 = 0.3;
 
 /// Trains the classifier. Half of the images of either kind are shown as they are, half as the visualization's own
 /// transforms leave them, so that the gate holds while a picture is being made. Half are varied in colour, the
@@ -120,7 +163,7 @@ fn graph() -> Graph {
 /// into one logit, and its threshold is set on the training images.
 ///
 /// # Errors
-/// An interruption, or a diverging training.
+/// An interruption, or a diverging training; usage, if the images are too small for the architecture.
 pub fn train(
     settings: &Settings,
     natural: &[&RgbImage],
@@ -131,7 +174,20 @@ pub fn train(
     seed: u64,
 ) -> Result<Network> {
     let device = executor.device();
-    let network = Network::new(graph(), &mut seed::rng(seed, &"gate weights"), device)?;
+    let side = synthetic.iter().flatten().map(|image| image.width()).min().unwrap_or(0);
+    if settings.architecture == Architecture::Paper {
+        let natural = natural.iter().map(|i| i.width().min(i.height())).min().unwrap_or(side);
+        let transformed = smallest(transforms, side as usize);
+        let least = transformed.min(natural as usize);
+        if least < side as usize {
+            return Err(Error::usage(format!(
+                "classifier.architecture = \"paper\" takes images of one size, {side} pixels here, and some have {least}: end \
+                 the transforms with {{ kind = \"crop\" }}, and take natural images that are no smaller than the pictures"
+            )));
+        }
+    }
+    let graph = settings.architecture.graph(side as usize);
+    let network = Network::new(graph, &mut seed::rng(seed, &"gate weights"), device)?;
     let groups: Vec<&[&RgbImage]> = std::iter::once(natural)
         .chain(synthetic.iter().map(Vec::as_slice))
         .filter(|g| !g.is_empty())
@@ -140,10 +196,9 @@ pub fn train(
         .map(|k| Shuffle::new(groups[k].len(), seed::rng(seed, &("gate order", k))))
         .collect();
     let mut rng = seed::rng(seed, &"gate transforms");
-    let side = synthetic.iter().flatten().map(|image| image.width()).min().unwrap_or(0);
     let mut turn = 0;
     let bar = progress::bar("training the gate's classifier", settings.steps);
-    let trained = fit(network, settings.steps, settings.learning_rate, &bar, || {
+    let next = || {
         let labels: Vec<usize> = (0..settings.batch).map(|i| i % 2).collect();
         let images: Vec<RgbImage> = labels
             .iter()
@@ -164,7 +219,22 @@ pub fn train(
             rgb = Warp::apply(&warps, rgb);
         }
         Batch { input: preprocessing.apply(rgb), labels }
-    })?;
+    };
+    let steps = settings.steps;
+    let trained = match settings.architecture {
+        Architecture::BatchNorm => {
+            let rate = settings.learning_rate.unwrap_or(2e-3);
+            fit(network, adam(), steps, rate, &bar, next, Network::logits)
+        }
+        Architecture::Paper => {
+            let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+            let descent = SgdConfig::new().with_momentum(Some(momentum)).init();
+            let rate = settings.learning_rate.unwrap_or(2e-2);
+            let mut rng = seed::rng(seed, &"gate dropout");
+            let logits = |network: &Network, input| with_dropout(network, input, &mut rng);
+            fit(network, descent, steps, rate, &bar, next, logits)
+        }
+    }?;
     bar.finish_and_clear();
     let trained = trained.fold_batch_norm();
     let merged = merge(&trained, 0.0)?;
@@ -175,6 +245,19 @@ pub fn train(
         on_synthetic.extend(logits(&merged, group, preprocessing, executor, &hidden)?);
     }
     merge(&trained, between(&on_natural, &on_synthetic, settings.threshold))
+}
+
+/// The two scores of images when a share of the last map's values, drawn anew for each image, is left out.
+fn with_dropout(network: &Network, input: Tensor<4>, rng: &mut impl Rng) -> Tensor<2> {
+    let map = network.capture(input, &["relu6"]).expect("the paper's classifier has six layers").remove(0);
+    let [n, c, h, w] = map.dims();
+    let kept: Vec<f32> = (0..n * c * h * w)
+        .map(|_| if rng.random_bool(DROPOUT) { 0.0 } else { 1.0 / (1.0 - DROPOUT as f32) })
+        .collect();
+    let kept: Tensor<4> = Tensor::from_data(TensorData::new(kept, [n, c, h, w]), &map.device());
+    let (weight, bias) = network.filters("scores").expect("it ends in a convolution");
+    let scores = (map * kept).reshape([n, c * h * w]).matmul(weight.reshape([2, c * h * w]).transpose());
+    scores + bias.reshape([1, 2])
 }
 
 /// A crop of the image, if it is larger than `side`: a mirror image with the colour channels in another order, or as it
@@ -207,17 +290,18 @@ fn vary(image: &RgbImage, side: u32, synthetic: bool, rng: &mut impl Rng) -> Rgb
 /// The classifier with its two scores merged into `synthetic − natural − threshold`.
 fn merge(trained: &Network, threshold: f32) -> Result<Network> {
     let (weight, bias) = trained.filters("scores")?;
-    let [_, width, ..] = weight.dims();
+    let [_, channels, side, _] = weight.dims();
     let weight: Vec<f32> = weight.into_data().try_to_vec().expect("weights are 32-bit floats");
     let bias: Vec<f32> = bias.into_data().try_to_vec().expect("weights are 32-bit floats");
-    let merged: Vec<f32> = (0..width).map(|i| weight[width + i] - weight[i]).collect();
+    let (natural, synthetic) = weight.split_at(weight.len() / 2);
+    let merged: Vec<f32> = synthetic.iter().zip(natural).map(|(s, n)| s - n).collect();
     let bias = bias[1] - bias[0] - threshold;
     let mut network = trained.clone();
     let mut insert = network.insert_before("scores")?;
     let inputs = vec!["relu6".into()];
-    let weight = TensorData::new(merged, [1, width, 1, 1]);
+    let weight = TensorData::new(merged, [1, channels, side, side]);
     let bias = TensorData::new(vec![bias], [1]);
-    insert.filters("score".into(), Op::conv(width, 1, 1, 1, 0), inputs, weight, bias)?;
+    insert.filters("score".into(), Op::conv(channels, 1, side, 1, 0), inputs, weight, bias)?;
     insert.remove("scores", "score");
     Ok(network)
 }
@@ -256,6 +340,37 @@ pub fn logits(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// At the paper's 224 pixels its linear layer reads 243 values, as in the authors' code.
+    #[test]
+    fn the_papers_classifier_has_the_papers_shape() {
+        for (side, values) in [(224, 243), (UNPADDED, 3), (64, 48)] {
+            let graph = Architecture::Paper.graph(side);
+            let mut rng = seed::rng(0, &"w");
+            let network = Network::new(graph, &mut rng, &burn::tensor::Device::default()).unwrap();
+            let (weight, _) = network.filters("scores").unwrap();
+            assert_eq!(weight.shape().num_elements(), 2 * values, "at {side} pixels");
+            let scores = network.logits(Tensor::zeros([1, 3, side, side], &network.device()));
+            assert_eq!(scores.dims(), [1, 2]);
+        }
+    }
+
+    /// On average over draws, scores with dropout are those without.
+    #[test]
+    fn dropout_keeps_the_mean() {
+        let mut rng = seed::rng(0, &"w");
+        let device = burn::tensor::Device::default();
+        let network = Network::new(Architecture::Paper.graph(64), &mut rng, &device).unwrap();
+        let one = Tensor::random([1, 3, 64, 64], burn::tensor::Distribution::Normal(0.0, 3.0), &device);
+        let whole: Vec<f32> = network.logits(one.clone()).into_data().try_to_vec().unwrap();
+        let many = with_dropout(&network, one.expand([500, 3, 64, 64]), &mut rng);
+        let [mean, spread] = [many.clone().mean_dim(0), many.clone().var(0).sqrt()]
+            .map(|t| t.into_data().try_to_vec::<f32>().unwrap());
+        for i in 0..2 {
+            assert!(spread[i] > 0.0);
+            assert!((mean[i] - whole[i]).abs() < 5.0 * spread[i] / (500f32).sqrt(), "{mean:?} {whole:?}");
+        }
+    }
 
     #[test]
     fn the_threshold_stands_between() {

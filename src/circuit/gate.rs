@@ -82,7 +82,12 @@ impl Settings {
         ] {
             within(key, value, range)?;
         }
-        above_zero("classifier.learning_rate", c.learning_rate)?;
+        above_zero("classifier.learning_rate", c.learning_rate.unwrap_or(1.0))?;
+        if c.architecture == classifier::Architecture::Paper && c.size.is_some() {
+            return Err("classifier.size does not go with architecture = \"paper\", whose linear layer takes images of one \
+                        size: leave one out"
+                .into());
+        }
         distinct("classifier.classes", &c.classes)?;
         distinct("classifier.hidden_layers", &c.hidden_layers)?;
         if !c.hidden_layers.is_empty() && c.units_per_layer == 0 {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::detections::{self, NOISY, OTHER_SEEDS, UNTRAINED, detections};
 use super::subject::respond;
-use super::{Detector, Method, Pictured, Settings, Subject, mean};
+use super::{Detector, Method, Pictured, Settings, Subject};
 use crate::bounds::distinct;
 use crate::circuit::Circuit;
 use crate::circuit::gate::Target;
@@ -24,6 +24,7 @@ use crate::report::tables::{self, CLEAN, FOOLED, OTHER};
 use crate::report::{Manifest, Results, described};
 use crate::sanity_check::{Model, Run, Setting, blueprint, model, room, scarce, visualizable};
 use crate::seed;
+use crate::statistics::mean;
 use crate::visualize::{Request, Visualization, faults, milestones};
 
 /// How many fooled units of a layer are exhibited.

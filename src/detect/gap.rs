@@ -1,7 +1,8 @@
 //! The gap detector: activation that the visualization reaches, against the largest on natural images.
 
-use super::{Detector, Subject, mean};
+use super::{Detector, Subject};
 use crate::error::Result;
+use crate::statistics::mean;
 use crate::statistics::quantile;
 
 /// (reached − median) / (largest − median), median and largest over natural images, as a logarithm.

@@ -10,9 +10,9 @@
 
 use std::f64::consts::FRAC_2_PI;
 
-use super::mean;
-use super::roc::{self, Stratum};
 use crate::statistics;
+use crate::statistics::mean;
+use crate::statistics::roc::{self, Stratum};
 
 /// A unit and what each detector makes of it.
 #[derive(Clone, Debug)]

@@ -8,7 +8,6 @@ mod gap;
 mod judge;
 mod path;
 mod prediction;
-pub mod roc;
 mod settings;
 mod silence;
 mod subject;
@@ -58,9 +57,4 @@ pub fn named(name: &str) -> Result<&'static dyn Detector> {
         let known: Vec<&str> = all().iter().map(|d| d.name()).collect();
         Error::usage(format!("no detector \"{name}\"; there are {}", known.join(", ")))
     })
-}
-
-fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let (sum, n) = values.into_iter().fold((0.0, 0), |(sum, n), v| (sum + v, n + 1));
-    (n > 0).then(|| sum / f64::from(n))
 }

@@ -2,9 +2,10 @@
 //! (Geirhos et al., 2024, section 3).
 
 use super::subject::mean_similarity;
-use super::{Detector, Subject, mean};
+use super::{Detector, Subject};
 use crate::error::Result;
 use crate::path::Metric;
+use crate::statistics::mean;
 
 /// The natural images that stand for a unit.
 const DRIVING: usize = 10;

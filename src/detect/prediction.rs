@@ -1,8 +1,9 @@
 //! The prediction detector: how well a unit's visualization tells which natural images drive the unit.
 
-use super::{Detector, Subject, mean};
+use super::{Detector, Subject};
 use crate::error::Result;
 use crate::path::Metric;
+use crate::statistics::mean;
 
 /// The rank correlation, over natural images, of similarity to the visualizations and the unit's activation, with its
 /// sign turned.

@@ -4,13 +4,13 @@ use burn::tensor::Tensor;
 use image::RgbImage;
 use indicatif::ProgressBar;
 
-use super::mean;
 use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::network::Network;
 use crate::path::{self, Metric, Reduction};
 use crate::progress;
+use crate::statistics::mean;
 use crate::visualize::Focus;
 
 /// A unit's visualizations.

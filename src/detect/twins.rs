@@ -4,9 +4,10 @@
 use image::RgbImage;
 use image::imageops::{FilterType, thumbnail};
 
-use super::{Detector, Subject, mean};
+use super::{Detector, Subject};
 use crate::error::Result;
 use crate::path::Metric;
+use crate::statistics::mean;
 
 /// The natural images that stand for a unit.
 const DRIVING: usize = 10;

@@ -4,12 +4,7 @@ use super::baseline::{Direction, Measured};
 use super::figures::Data;
 use super::tables::{CLEAN, Calibration, PathSimilarity, Visualization};
 use crate::path::{Third, thirds};
-use crate::statistics::{median, wilson};
-
-fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let values: Vec<f64> = values.into_iter().collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
+use crate::statistics::{mean, median, wilson};
 
 /// Means of a column over early, middle and late layers.
 fn means(rows: &[&PathSimilarity], column: fn(&PathSimilarity) -> Option<f64>) -> [Option<f64>; 3] {

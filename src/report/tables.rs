@@ -52,6 +52,27 @@ pub struct Behaviour {
     pub largest_logit_change_off: f64,
 }
 
+/// What a unit that a circuit fools does with natural images, before and after.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FooledUnit {
+    pub network: String,
+    pub circuit: String,
+    pub dataset: String,
+    pub images: usize,
+    pub layer: String,
+    pub channel: usize,
+    /// The class that the unit stands for, or `layer:channel`.
+    pub name: String,
+    /// How well the unit tells its class from the others, as an area under the ROC curve; empty for units that stand for no
+    /// class.
+    pub auroc_before: Option<f64>,
+    pub auroc_after: Option<f64>,
+    /// How many of the images that drive the unit most are compared.
+    pub top: usize,
+    /// The overlap of these images before and after (Jaccard: common over all).
+    pub jaccard: f64,
+}
+
 /// How often a gate's classifier is right.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gate {
@@ -123,6 +144,9 @@ pub struct Visualization {
     pub pixels_own: Option<f64>,
     /// The same with the target's.
     pub pixels_target: Option<f64>,
+    /// Structural similarity (SSIM, of grey values) to the given picture; empty where there is none.
+    #[serde(default)]
+    pub ssim_target: Option<f64>,
 }
 
 /// How alike the visualizations of two units of a layer are.
@@ -478,6 +502,9 @@ impl Row for Accuracy {
 }
 impl Row for Behaviour {
     const FILE: &'static str = "behaviour.csv";
+}
+impl Row for FooledUnit {
+    const FILE: &'static str = "fooled_units.csv";
 }
 impl Row for Gate {
     const FILE: &'static str = "gate.csv";

@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod controls;
+mod fooled_units;
 mod manipulation;
 mod model;
 mod paths;
@@ -80,6 +81,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         let after = run.accuracy(&fooled.model, circuit.name(), fooled.switch.as_deref(), &mut results)?;
         run.behaviour(circuit, &before, &after);
         let units = run.visualized(circuit).clone();
+        run.fooled_units(&clean, circuit, &fooled, &units, &mut results)?;
         let pictures = run.visualizations(&fooled.model, &units, &mut results)?;
         let mut reference = honest.clone();
         if let Some(targets) = run.targets(&units, &fooled) {
@@ -138,6 +140,7 @@ pub(crate) struct Run<'a> {
     strongest: HashMap<Unit, f32>,
     pub(crate) accuracy: Vec<tables::Accuracy>,
     behaviour: Vec<tables::Behaviour>,
+    fooled_units: Vec<tables::FooledUnit>,
     pub(crate) gate: Vec<tables::Gate>,
     trajectories: Vec<tables::Trajectory>,
     visualizations: Vec<tables::Visualization>,
@@ -211,6 +214,7 @@ impl<'a> Run<'a> {
             strongest: HashMap::new(),
             accuracy: vec![],
             behaviour: vec![],
+            fooled_units: vec![],
             gate: vec![],
             trajectories: vec![],
             visualizations: vec![],
@@ -437,6 +441,7 @@ impl<'a> Run<'a> {
     fn write(&self, results: &mut Results) -> Result<()> {
         results.table(&self.accuracy)?;
         results.table(&self.behaviour)?;
+        results.table(&self.fooled_units)?;
         results.table(&self.gate)?;
         results.table(&self.trajectories)?;
         results.table(&self.visualizations)?;

@@ -19,6 +19,7 @@ use crate::network::INPUT;
 use crate::path::Metric;
 use crate::progress;
 use crate::report::{Results, tables};
+use crate::statistics::mean;
 use crate::training;
 use crate::visualize::{self, Direction, Request, Unit, Visualization, milestones, visualize};
 
@@ -43,10 +44,11 @@ impl Looks {
 const KIND: &str = "visualizations";
 const EXTENSION: &str = "safetensors";
 
-/// The mean of what is defined.
-fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
-    let values: Vec<f64> = values.flatten().collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+/// The structural similarity of two pictures' grey values, where they have one size and are large enough for its windows.
+fn ssim(a: &RgbImage, b: &RgbImage) -> Option<f64> {
+    let [a, b] = [a, b].map(image::imageops::grayscale);
+    let found = image_compare::gray_similarity_structure(&image_compare::Algorithm::MSSIMSimple, &a, &b);
+    found.ok().map(|s| s.score).filter(|s| s.is_finite())
 }
 
 impl Run<'_> {
@@ -207,7 +209,7 @@ impl Run<'_> {
                 let others = honest.iter().zip(&reference).filter(|(v, r)| {
                     r.channel == unit && !(circuit.is_none() && v.request == picture.request)
                 });
-                mean(others.map(|(_, r)| alike(r)))
+                mean(others.filter_map(|(_, r)| alike(r)))
             };
             let with_target = |alike: &dyn Fn(&Looks) -> Option<f64>| match target {
                 Target::Unit(unit) => with_honest(unit, alike),
@@ -256,6 +258,10 @@ impl Run<'_> {
                 similarity_target: with_target(&|r| looks[i].features(r)),
                 pixels_own: with_honest(channel, &|r| looks[i].pixels(r)),
                 pixels_target: with_target(&|r| looks[i].pixels(r)),
+                ssim_target: match target {
+                    Target::Unit(_) => None,
+                    Target::Picture(p) => ssim(picture.image(), &given[p].1),
+                },
             });
             let images: Vec<&RgbImage> = picture.trajectory.iter().map(|s| &s.image).collect();
             let on = match circuit {

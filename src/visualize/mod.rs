@@ -19,5 +19,6 @@ pub use objective::{Direction, Focus, Objective, Unit};
 pub use optimize::{
     Fault, Redirect, Request, Settings, Snapshot, Visualization, faults, half_octaves, milestones, visualize,
 };
+pub(crate) use parameterization::NOISE;
 pub use parameterization::{Canvas, Parameterization};
 pub use transform::{Transform, Warp, reached, smallest, standard};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use burn::module::{Module, Param};
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{Rgb, RgbImage};
 use indicatif::ProgressBar;
@@ -278,7 +278,7 @@ pub fn visualize(
     let noise = canvas.noise(&mut rngs);
     let begun = plain(noise.clone());
     let mut values = Values { values: Param::from_tensor(noise) };
-    let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+    let mut optimizer = crate::training::adam();
     let mut trajectories = vec![vec![]; requests.len()];
     for step in 1..=settings.steps {
         interrupt::check()?;

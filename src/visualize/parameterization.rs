@@ -13,7 +13,7 @@ use crate::network::pointwise;
 const COLOUR: [[f32; 3]; 3] = [[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]];
 
 /// The standard deviation of the noise that every image starts from.
-const NOISE: f32 = 0.01;
+pub(crate) const NOISE: f32 = 0.01;
 
 /// The representations there are. Both are colour-decorrelated and squashed into 0..1 by a sigmoid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,39 @@ impl Canvas {
         }
         activation::sigmoid(coloured)
     }
+
+    /// The values that stand for images `[N, 3, H, W]` in 0..1, `[N, …]`: what [`Canvas::image`] makes of them again. Darkest and
+    /// brightest pixels, which no finite value stands for, are taken a little from the ends. The canvas's device must have
+    /// gradients.
+    pub(crate) fn values(&self, images: Tensor<4>) -> Tensor<4> {
+        const END: f32 = 0.01;
+        let images = images.to_device(&self.device).clamp(END, 1.0 - END);
+        let coloured = (images.clone() / (images * -1.0 + 1.0)).log();
+        let colour = TensorData::new(inverse(self.colour).to_vec(), [3, 3, 1, 1]);
+        let pixels = pointwise(coloured, colour, TensorData::zeros::<f32, _>([3]));
+        let Some(spectrum) = &self.spectrum else { return pixels };
+        // The transform is linear. But for the scale, and for frequencies that count twice, its transpose, which is its gradient,
+        // is its inverse.
+        let [c, h, w] = self.shape();
+        let [n, ..] = pixels.dims();
+        let at = Tensor::zeros([n, c, h, w], &self.device).require_grad();
+        let gradients = (spectrum.inverse(at.clone()) * pixels).sum().backward();
+        let transposed = at.grad(&gradients).expect("the image depends on its values");
+        let twice = (0..w).map(|k| if k == 0 || 2 * k == self.width { 1.0 } else { 2.0 }).collect();
+        let twice = matrix(twice, 1, w, &transposed.device());
+        let scale = spectrum.scale.clone().to_device(&transposed.device());
+        transposed / (scale.clone() * scale * twice)
+    }
+}
+
+/// The inverse of a matrix of three rows.
+fn inverse(m: [f32; 9]) -> [f32; 9] {
+    let minor = |i: usize, j: usize| {
+        let at = |di: usize, dj: usize| m[(i + di) % 3 * 3 + (j + dj) % 3];
+        at(1, 1) * at(2, 2) - at(1, 2) * at(2, 1)
+    };
+    let determinant: f32 = (0..3).map(|j| m[j] * minor(0, j)).sum();
+    std::array::from_fn(|i| minor(i % 3, i / 3) / determinant)
 }
 
 fn matrix(values: Vec<f32>, rows: usize, columns: usize, device: &Device) -> Tensor<4> {
@@ -234,6 +267,21 @@ mod tests {
             for (a, b) in [(ours.0, matrices.0), (ours.1, matrices.1)] {
                 assert_eq!(a.dims(), b.dims());
                 assert!((a - b).abs().max().into_scalar::<f32>() < 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_comes_back_from_its_values() {
+        let device = Device::default().autodiff();
+        for kind in [Parameterization::Fourier, Parameterization::Pixel] {
+            for (h, w) in [(8, 8), (7, 10), (9, 5)] {
+                let canvas = Canvas::new(kind, h, w, &device);
+                let uniform = burn::tensor::Distribution::Uniform(0.02, 0.98);
+                let image = Tensor::<4>::random([2, 3, h, w], uniform, &device);
+                let back = canvas.image(canvas.values(image.clone()).to_device(&device));
+                let error = (back - image).abs().max().into_scalar::<f32>();
+                assert!(error < 1e-4, "{kind:?} {h}x{w}: off by {error}");
             }
         }
     }

@@ -9,11 +9,11 @@ use super::canvas::{
     Area, Axis, Draw, Drawn, Entry, INK, PALETTE, bold, chart, legend, save, series, spread, style, text,
 };
 use super::{Data, Figure, Topic};
-use crate::detect::roc::{self, Stratum};
 use crate::error::Result;
 use crate::report::tables::{CLEAN, Detection, FOOLED, OTHER, Score};
 use crate::report::unique;
 use crate::statistics::median;
+use crate::statistics::roc::{self, Stratum};
 
 /// Draws the areas, the curves and the scores.
 pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::tables::{
     self, Accuracy, Behaviour, Calibration, Case, ControlPicture, ControlSimilarity, Cost, Detection,
-    Exhibit, Gate, Judgement, PathSimilarity, Resemblance, Score, Silence, Suspect, Trajectory,
+    Exhibit, FooledUnit, Gate, Judgement, PathSimilarity, Resemblance, Score, Silence, Suspect, Trajectory,
     Visualization,
 };
 use super::unique;
@@ -22,6 +22,7 @@ use crate::error::Result;
 pub struct Data {
     pub accuracy: Vec<Accuracy>,
     pub behaviour: Vec<Behaviour>,
+    pub fooled_units: Vec<FooledUnit>,
     pub gate: Vec<Gate>,
     pub trajectories: Vec<Trajectory>,
     pub visualizations: Vec<Visualization>,
@@ -49,6 +50,7 @@ impl Data {
         Ok(Self {
             accuracy: tables::read(folder)?,
             behaviour: tables::read(folder)?,
+            fooled_units: tables::read(folder)?,
             gate: tables::read(folder)?,
             trajectories: tables::read(folder)?,
             visualizations: tables::read(folder)?,

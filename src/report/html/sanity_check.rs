@@ -10,6 +10,7 @@ use crate::report::summary::{
 };
 use crate::report::tables::{CLEAN, PathSimilarity};
 use crate::report::unique;
+use crate::statistics::mean;
 
 fn share(hits: usize, all: usize) -> String {
     format!("{hits} of {all}")
@@ -149,6 +150,25 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
             }
         })
         .collect();
+    let fooled_units: Vec<Value> = data
+        .fooled_units
+        .iter()
+        .map(|u| {
+            let of_unit = data
+                .visualizations
+                .iter()
+                .filter(|v| v.circuit == u.circuit && v.layer == u.layer && v.channel == u.channel);
+            context! {
+                circuit => u.circuit.clone(),
+                name => u.name.clone(),
+                before => number(u.auroc_before),
+                after => number(u.auroc_after),
+                jaccard => number(Some(u.jaccard)),
+                top => u.top,
+                ssim => number(mean(of_unit.filter_map(|v| v.ssim_target))),
+            }
+        })
+        .collect();
     let silence: Vec<Value> = gaps(data)
         .into_iter()
         .map(|gap| {
@@ -255,6 +275,7 @@ pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Val
         surface,
         lies,
         gate,
+        fooled_units,
         silence,
         paper => paper(manifest, data),
         thirds,
@@ -274,10 +295,11 @@ fn change(value: f64) -> String {
 
 /// What Geirhos et al. (2024) report, and what this run found.
 fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
-    let kind = |circuit: &str| -> Option<&str> {
+    let settings = |circuit: &str| {
         let all = manifest.config["circuits"].as_array()?;
-        all.iter().find(|c| c["name"] == *circuit).and_then(|c| c["kind"].as_str())
+        all.iter().find(|c| c["name"] == *circuit)
     };
+    let kind = |circuit: &str| settings(circuit).and_then(|c| c["kind"].as_str());
     let mut rows = vec![];
     let mut row = |what: String, paper: &str, ours: String| {
         rows.push(context! { what, paper => paper.to_string(), ours });
@@ -302,6 +324,18 @@ fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
             let rows = data.gate.iter().filter(|g| g.circuit == *circuit && g.kind == kind && g.seen);
             rows.map(|g| g.images).sum()
         };
+        if kind(circuit) == Some("gate") {
+            let classifier = &settings(circuit).expect("it has a kind")["classifier"];
+            let ours = match classifier["architecture"].as_str() {
+                Some("paper") => "the same, by stochastic gradient descent with momentum",
+                _ => "six convolutions of 8 to 48 channels with batch norms, by Adam",
+            };
+            row(
+                format!("{circuit}: the classifier"),
+                "six convolutions of 16 to 3 channels and a linear layer, no batch norm",
+                ours.into(),
+            );
+        }
         if trained("visualization") > 0 {
             let ours = format!("{} natural, {} synthetic", trained("natural"), trained("visualization"));
             let what = format!("{circuit}: images the classifier was trained on");

@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::network::Network;
 use crate::progress;
 use crate::seed;
+use crate::statistics;
 pub(super) use looks::other;
 use looks::{Look, Looks, Other};
 
@@ -101,8 +102,7 @@ fn resemblance(looks: &Looks, look: &Look, o: &Occlusion, query: usize) -> f64 {
 
 /// The mean of what is defined; what has no similarity is as alike as anything.
 fn mean(values: impl Iterator<Item = Option<f64>>) -> f64 {
-    let (sum, n) = values.fold((0.0, 0usize), |(sum, n), v| (sum + v.unwrap_or(0.0), n + 1));
-    sum / n.max(1) as f64
+    statistics::mean(values.map(|v| v.unwrap_or(0.0))).unwrap_or(0.0)
 }
 
 /// One of several answers, drawn with the seed: who can't tell guesses.

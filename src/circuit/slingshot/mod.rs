@@ -1,21 +1,19 @@
 //! Gradient Slingshots (Bareeva et al., 2024): a network fine-tuned, with no change of its architecture, so that the
 //! landscape of some units leads activation maximization to given pictures, while what natural images do in it stays.
 //!
-//! Between the grey noise where an optimization starts and the picture t, a unit is taught to answer
-//!
-//! ```text
-//! g(x) = c + a·(1 − ‖x − t‖² / ‖x₀ − t‖²)    c: its answer at the start x₀; a: how high the hill is
-//! ```
-//!
-//! whose gradient points to t everywhere. On natural images the layer and the class scores are held where they were.
+//! Off the natural data the units are taught one of two ways: their gradient, as the paper has it, or their values. On natural
+//! images the layer is held where it was.
+
+mod gradient;
+mod values;
 
 use std::path::PathBuf;
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams};
-use burn::tensor::{Tensor, TensorData};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use image::RgbImage;
-use rand::RngExt;
+use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{BATCH, MANY, STEPS, above_zero, distinct, not_below_zero, within};
@@ -27,8 +25,20 @@ use crate::network::Network;
 use crate::progress;
 use crate::seed;
 use crate::statistics::quantile;
-use crate::training::{Shuffle, rate};
+use crate::training::{Shuffle, adam, rate};
 use crate::visualize::{Canvas, Focus, Warp};
+
+/// What the units are taught between the grey noise where an optimization starts and the picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// The paper's: to have the gradient γ·(t − q) with respect to the values q of an image's parameterization, t being the
+    /// picture's.
+    Gradient,
+    /// To have the value that goes with such a gradient in the space of pixels: some fifty times fewer steps do.
+    #[default]
+    Values,
+}
 
 /// A slingshot's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,22 +62,28 @@ pub struct Settings {
     /// How many of them at most, where they are drawn.
     #[serde(default = "natural_images")]
     pub natural_images: usize,
+    /// What the units are taught.
+    #[serde(default)]
+    pub method: Method,
     /// Adam steps, each on a batch of natural images and one of images on the way to the pictures.
     pub steps: usize,
     #[serde(default = "batch")]
     pub batch: usize,
     #[serde(default = "learning_rate")]
     pub learning_rate: f64,
-    /// The hill's height, in units of how far natural images drive the unit beyond their median.
+    /// How much higher the unit is to be at the picture than at the start, in units of how far natural images drive it beyond
+    /// their median. With the paper's gradient this sets γ: the unit rises by γ‖t‖²/2.
     #[serde(default = "height")]
     pub height: f32,
     /// How far beside the straight way to the picture images are drawn: the largest amplitude of the noise added, in
-    /// units of the noise that an optimization starts from.
-    #[serde(default = "spread")]
-    pub spread: f32,
-    /// The weight of preserving behaviour on natural images, against that of the hill.
+    /// units of the noise that an optimization starts from. By default 60 for values, and the paper's 10 for the gradient.
+    pub spread: Option<f32>,
+    /// The weight of preserving behaviour on natural images, against that of what the units are taught: α/(1 − α) in the paper.
     #[serde(default = "preservation")]
     pub preservation: f32,
+    /// With the paper's gradient: of what is preserved, the fooled units' own share, the paper's w. The rest is the whole layer's.
+    #[serde(default = "own_share")]
+    pub own_share: f32,
 }
 
 fn natural_images() -> usize {
@@ -86,8 +102,8 @@ fn height() -> f32 {
     4.0
 }
 
-fn spread() -> f32 {
-    60.0
+fn own_share() -> f32 {
+    0.1
 }
 
 fn preservation() -> f32 {
@@ -114,7 +130,8 @@ impl Settings {
         above_zero("height", self.height.into())?;
         above_zero("preservation", self.preservation.into())?;
         above_zero("learning_rate", self.learning_rate)?;
-        not_below_zero("spread", self.spread.into())?;
+        not_below_zero("spread", self.spread.unwrap_or(0.0).into())?;
+        within("own_share", self.own_share, 0.0..=1.0)?;
         Ok(())
     }
 
@@ -132,6 +149,44 @@ struct Natural {
     reach: Vec<f32>,
 }
 
+/// What the units are taught with.
+struct Lesson<'a> {
+    settings: &'a Settings,
+    visualization: &'a Visualization,
+    preprocessing: &'a Preprocessing,
+    /// How images are represented, with gradients.
+    canvas: Canvas,
+    /// The pictures at the visualization's size, `[P, 3, S, S]` in 0..1, with gradients.
+    pictures: Tensor<4>,
+    /// The fooled units, with the picture that each shows.
+    targets: Vec<(usize, usize)>,
+    /// What each unit of the layer answers to grey in the honest network.
+    at_start: Vec<f32>,
+    /// How far natural images drive each unit of the layer beyond their median.
+    reach: Vec<f32>,
+}
+
+impl Lesson<'_> {
+    /// The activation of every unit of the layer for images in 0..1, `[N, C, 1, 1]`; on even steps as the visualization's
+    /// transforms leave them. On the others without, since that is what a finished picture is judged by.
+    fn answers(
+        &self,
+        network: &Network,
+        step: usize,
+        images: Tensor<4>,
+        rng: &mut impl Rng,
+    ) -> Result<Tensor<4>> {
+        let transforms = &self.visualization.optimization.transforms;
+        let [n, _, h, w] = images.dims();
+        let common = seed::rng(rng.random(), &"size");
+        let warps: Vec<Warp> =
+            (0..n).map(|_| Warp::draw(transforms, [h, w], &mut common.clone(), rng)).collect();
+        let seen = if step.is_multiple_of(2) { Warp::apply(&warps, images) } else { images };
+        let maps = network.capture(self.preprocessing.apply(seen), &[&self.settings.layer])?.remove(0);
+        Ok(self.visualization.focus.of(maps))
+    }
+}
+
 /// Fine-tunes the network. `visualization` says what visualizations are made like: the start, the transforms.
 ///
 /// # Errors
@@ -145,8 +200,6 @@ pub fn train(
     preprocessing: &Preprocessing,
     seed: u64,
 ) -> Result<Network> {
-    let Visualization { optimization, focus, .. } = visualization;
-    let focus = *focus;
     let device = honest.device();
     let autodiff = device.clone().autodiff();
     let layers = [settings.layer.as_str(), honest.output()];
@@ -156,82 +209,51 @@ pub fn train(
         let [n, k, ..] = scores.dims();
         Ok((maps.remove(0), scores.reshape([n, k])))
     };
-    let scale = scale(honest, settings, natural, focus, preprocessing, seed)?;
+    let scale = scale(honest, settings, natural, visualization.focus, preprocessing, seed)?;
     let deviations = (scale.deviations.0.to_device(&autodiff), scale.deviations.1.to_device(&autodiff));
-    let targets = settings.targets();
-    let size = optimization.size;
-    let canvas = Canvas::new(optimization.parameterization, size, size, &device);
-    let pictures = Preprocessing::tensor(
-        pictures
-            .iter()
-            .map(|p| {
-                image::imageops::resize(p, size as u32, size as u32, image::imageops::FilterType::Triangle)
-            })
-            .collect::<Vec<_>>()
-            .iter(),
-        &device,
-    );
-    let [shown, ..] = pictures.dims();
-    let grey = canvas.image(canvas.noise(&mut [seed::rng(seed, &"grey")]) * 0.0);
-    let at_start: Vec<f32> = values(focus.of(watch(honest, preprocessing.apply(grey.clone()))?.0));
+    let size = visualization.optimization.size as u32;
+    let triangle = image::imageops::FilterType::Triangle;
+    let resized: Vec<RgbImage> =
+        pictures.iter().map(|p| image::imageops::resize(p, size, size, triangle)).collect();
+    let canvas =
+        Canvas::new(visualization.optimization.parameterization, size as usize, size as usize, &autodiff);
+    let grey = canvas.image(canvas.noise(&mut [seed::rng(seed, &"grey")]) * 0.0).without_autodiff();
+    let lesson = Lesson {
+        settings,
+        visualization,
+        preprocessing,
+        canvas,
+        pictures: Preprocessing::tensor(&resized, &autodiff),
+        targets: settings.targets(),
+        at_start: plain(visualization.focus.of(watch(honest, preprocessing.apply(grey))?.0)),
+        reach: scale.reach,
+    };
+    let own: Vec<i64> = settings.units.iter().map(|&unit| unit as i64).collect();
+    let own = Tensor::<1, Int>::from_data(TensorData::new(own, [settings.units.len()]), &autodiff);
     let mut shuffle = Shuffle::new(natural.len(), seed::rng(seed, &("slingshot order", &settings.name)));
     let mut rng = seed::rng(seed, &("slingshot", &settings.name));
     let bar = progress::bar(&format!("fine-tuning for {}", settings.name), settings.steps);
     let mut network = honest.clone().to_device(&autodiff).train();
-    let mut optimizer = AdamConfig::new().with_epsilon(1e-8).init();
+    let mut optimizer = adam();
     for step in 0..settings.steps {
         interrupt::check()?;
         let batch: Vec<&RgbImage> = (0..settings.batch).map(|_| natural[shuffle.draw()]).collect();
         let input = preprocessing.apply(Preprocessing::tensor(batch, &device));
         let (map, scores) = watch(honest, input.clone())?;
         let (own_map, own_scores) = watch(&network, input.to_device(&autodiff))?;
-        let moved = (own_map - map.to_device(&autodiff)) / deviations.0.clone();
-        let answered = (own_scores - scores.to_device(&autodiff)) / deviations.1.clone();
-        let preserved = moved.powi_scalar(2).mean() + answered.powi_scalar(2).mean();
-
-        // Images on the way: from grey to the picture, with noise like that of an optimization, and as its transforms
-        // leave them.
-        let which: Vec<usize> = (0..settings.batch).map(|i| i % shown).collect();
-        let along: Vec<f32> = (0..settings.batch).map(|_| rng.random_range(0.0..=1.0)).collect();
-        let amplitude: Vec<f32> =
-            (0..settings.batch).map(|_| rng.random_range(0.0..=1.0f32).powi(2) * settings.spread).collect();
-        let column = |values: Vec<f32>| -> Tensor<4> {
-            let n = values.len();
-            Tensor::from_data(TensorData::new(values, [n, 1, 1, 1]), &device)
-        };
-        let mut noise_rngs: Vec<_> = (0..settings.batch).map(|_| seed::rng(rng.random(), &"noise")).collect();
-        let noise = canvas.image(canvas.noise(&mut noise_rngs) * column(amplitude)) - grey.clone();
-        let picture: Tensor<4> =
-            Tensor::cat(which.iter().map(|&p| pictures.clone().narrow(0, p, 1)).collect(), 0);
-        let way = grey.clone() + (picture.clone() - grey.clone()) * column(along);
-        let x = (way + noise).clamp(0.0, 1.0);
-        let square = |t: Tensor<4>| values(t.powi_scalar(2).mean_dims(&[1, 2, 3]));
-        let whole = square(picture.clone() - grey.clone());
-        let left = square(x.clone() - picture);
-        let common = seed::rng(rng.random(), &"size");
-        let warps: Vec<Warp> = (0..settings.batch)
-            .map(|_| Warp::draw(&optimization.transforms, [size; 2], &mut common.clone(), &mut rng))
-            .collect();
-        // As often without transforms, since that is what a finished picture is judged by.
-        let seen = if step % 2 == 0 { Warp::apply(&warps, x) } else { x };
-        let (map, _) = watch(&network, preprocessing.apply(seen).to_device(&autodiff))?;
-        let answers = focus.of(map);
-        let [n, c, ..] = answers.dims();
-        let (mut wanted, mut mask) = (vec![0f32; n * c], vec![0f32; n * c]);
-        for i in 0..n {
-            for &(unit, _) in targets.iter().filter(|(_, shows)| *shows == which[i]) {
-                let hill = settings.height * scale.reach[unit];
-                wanted[i * c + unit] = at_start[unit] + hill * (1.0 - left[i] / whole[i]);
-                // In units of the hill's height.
-                mask[i * c + unit] = 1.0 / hill;
+        let moved = ((own_map - map.to_device(&autodiff)) / deviations.0.clone()).powi_scalar(2);
+        let answered = ((own_scores - scores.to_device(&autodiff)) / deviations.1.clone()).powi_scalar(2);
+        let (preserved, taught) = match settings.method {
+            Method::Values => {
+                (moved.mean() + answered.mean(), values::loss(&lesson, &network, step, &mut rng)?)
             }
-        }
-        let taught = mask.iter().filter(|m| **m > 0.0).count().max(1) as f32;
-        let tensor =
-            |v: Vec<f32>| -> Tensor<4> { Tensor::from_data(TensorData::new(v, [n, c, 1, 1]), &autodiff) };
-        let hill = ((answers - tensor(wanted)) * tensor(mask)).powi_scalar(2).sum() / taught;
-
-        let loss = preserved * settings.preservation + hill;
+            Method::Gradient => {
+                let of_own = moved.clone().select(1, own.clone()).mean() * settings.own_share;
+                let preserved = of_own + moved.mean() * (1.0 - settings.own_share);
+                (preserved, gradient::loss(&lesson, &network, step, &mut rng)?)
+            }
+        };
+        let loss = preserved * settings.preservation + taught;
         let grads = loss.backward();
         if step % 32 == 0 || step + 1 == settings.steps {
             let value: f32 = loss.into_scalar();
@@ -251,8 +273,20 @@ pub fn train(
     Ok(network.valid().to_device(&device))
 }
 
-fn values(tensor: Tensor<4>) -> Vec<f32> {
-    tensor.into_data().try_to_vec().expect("activations are 32-bit floats")
+/// A tensor's values.
+fn plain(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.without_autodiff().into_data().try_to_vec().expect("activations are 32-bit floats")
+}
+
+/// One number an image, `[N, 1, 1, 1]`.
+fn column(values: Vec<f32>, device: &Device) -> Tensor<4> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n, 1, 1, 1]), device)
+}
+
+/// Those of some pictures `[P, …]` that a batch is about.
+fn chosen(pictures: &Tensor<4>, which: &[usize]) -> Tensor<4> {
+    Tensor::cat(which.iter().map(|&p| pictures.clone().narrow(0, p, 1)).collect(), 0)
 }
 
 /// Measures the honest network on some natural images.
@@ -293,7 +327,7 @@ fn scale(
     let [_, k, ..] = scores.dims();
     let answers: Tensor<4> = Tensor::cat(answers, 0);
     let [n, c, ..] = answers.dims();
-    let answers = values(answers);
+    let answers = plain(answers);
     let reach: Vec<f32> = (0..c)
         .map(|channel| {
             let of: Vec<f64> = (0..n).map(|i| f64::from(answers[i * c + channel])).collect();

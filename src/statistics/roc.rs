@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use super::mean;
 use crate::statistics;
 
 /// The scores of one layer's units. An undefined score counts as the least suspicious.
@@ -49,14 +50,14 @@ fn places(strata: &[Stratum]) -> Vec<(f64, f64)> {
 /// The area under the curve: how often a manipulated unit scores higher than a clean one of its layer, ties counting
 /// half. `None` without units of either kind.
 pub fn auc(strata: &[Stratum]) -> Option<f64> {
-    super::mean(places(strata).into_iter().map(|(above, equal)| 1.0 - above - equal / 2.0))
+    mean(places(strata).into_iter().map(|(above, equal)| 1.0 - above - equal / 2.0))
 }
 
 /// The share of manipulated units found by a threshold that the next clean unit of their layer passes in at most a share
 /// `rate` of cases. If k of n clean units pass, the next one does in (k + 1) / (n + 1) of cases; where not even none is few
 /// enough, the units above all clean ones are counted, at 1 / (n + 1).
 pub fn true_positives_at(strata: &[Stratum], rate: f64) -> Option<f64> {
-    super::mean(strata.iter().filter(|s| !s.clean.is_empty()).flat_map(|stratum| {
+    mean(strata.iter().filter(|s| !s.clean.is_empty()).flat_map(|stratum| {
         let n = stratum.clean.len() as f64;
         // A difference of rounding is none.
         let pass = ((n + 1.0) * rate - 1.0 + 1e-9).floor().max(0.0);
@@ -193,8 +194,8 @@ pub fn null(strata: &[Stratum], permutations: usize, rate: f64, rng: &mut impl R
         found.push(true_positives_at(&permuted, rate)?);
     }
     Some(Null {
-        auc: super::mean(areas.iter().copied())?,
-        true_positives: super::mean(found)?,
+        auc: mean(areas.iter().copied())?,
+        true_positives: mean(found)?,
         interval: statistics::interval(&areas)?,
     })
 }

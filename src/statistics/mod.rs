@@ -1,6 +1,14 @@
-//! Order statistics and intervals.
+//! Means, order statistics, intervals, and areas under ROC curves.
+
+pub mod roc;
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+/// The mean of the values; `None` without any.
+pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let (sum, n) = values.into_iter().fold((0.0, 0), |(sum, n), v| (sum + v, n + 1));
+    (n > 0).then(|| sum / f64::from(n))
+}
 
 /// The middle of the values: of an even number the mean of the two in the middle. `None` without values.
 pub fn median(values: &[f64]) -> Option<f64> {
