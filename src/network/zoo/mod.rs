@@ -7,13 +7,13 @@ mod squeezenet;
 
 pub use inception_v1::inception_v1;
 pub use resnet::resnet_cifar;
-pub use small_cnn::small_cnn;
+pub use small_cnn::{small_cnn, small_cnn_of_width};
 pub use squeezenet::squeezenet1_0;
 
 use super::Graph;
 use crate::error::{Error, Result};
 
-/// The names that [`builder`] knows.
+/// The names that [`builder`] knows, beside `small-cnn-N` with N channels in the first layer.
 pub const BUILDERS: [&str; 7] =
     ["small-cnn", "squeezenet1_0", "inception_v1", "resnet20", "resnet32", "resnet44", "resnet56"];
 
@@ -22,6 +22,10 @@ pub const BUILDERS: [&str; 7] =
 /// # Errors
 /// Usage, with the names there are, if it is none of [`BUILDERS`].
 pub fn builder(name: &str, classes: usize) -> Result<Graph> {
+    let width = name.strip_prefix("small-cnn-").and_then(|width| width.parse().ok());
+    if let Some(width @ 1..=256) = width {
+        return Ok(small_cnn_of_width(width, classes));
+    }
     Ok(match name {
         "small-cnn" => small_cnn(classes),
         "squeezenet1_0" => squeezenet1_0(classes),
@@ -32,7 +36,8 @@ pub fn builder(name: &str, classes: usize) -> Result<Graph> {
         "resnet56" => resnet_cifar(56, classes),
         _ => {
             return Err(Error::usage(format!(
-                "network.builder: no architecture \"{name}\"; there are {}",
+                "network.builder: no architecture \"{name}\"; there are {}, and small-cnn-N with N (1 to 256) channels in \
+                 the first layer instead of 16",
                 BUILDERS.join(", ")
             )));
         }

@@ -56,7 +56,8 @@ impl Grid {
 
 impl Draw for Grid {
     fn size(&self) -> (u32, u32) {
-        let width = LEFT + self.columns.len() as i32 * (TILE + GAP) + 16;
+        let title = 32 + 12 * self.title.chars().count() as i32;
+        let width = (LEFT + self.columns.len() as i32 * (TILE + GAP) + 16).max(title);
         let height = 92 + self.rows.len() as i32 * (TILE + GAP + self.captions()) + 10;
         (width as u32, height as u32)
     }
