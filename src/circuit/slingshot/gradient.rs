@@ -85,3 +85,73 @@ pub(super) fn loss(lesson: &Lesson, network: &Network, step: usize, rng: &mut im
     let value = left.iter().zip(&whole).map(|(left, whole)| left / whole).sum::<f32>() / n as f32;
     Ok(difference.clone() - difference.detach() + value)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::optim::GradientsParams;
+    use burn::tensor::Device;
+
+    use super::super::{Method, Settings};
+    use super::*;
+    use crate::config::Visualization;
+    use crate::network::{Graph, Op};
+    use crate::seed;
+    use crate::visualize::Canvas;
+
+    /// A network without kinks, whose second derivatives exist.
+    fn smooth(device: &Device) -> Network {
+        let mut graph = Graph::new("smooth", 3);
+        graph.then("first", Op::conv(3, 4, 3, 1, 1));
+        graph.then("bend", Op::Tanh);
+        graph.then("units", Op::conv(4, 2, 3, 1, 1));
+        graph.then("output", Op::GlobalAvgPool);
+        Network::new(graph, &mut seed::rng(1, &"smooth"), device).unwrap()
+    }
+
+    /// Along a change of the weights, M changes as the gradient says that the difference gives.
+    #[test]
+    fn the_differences_gradient_is_that_of_the_loss() {
+        let device = Device::default();
+        let autodiff = device.clone().autodiff();
+        let settings: Settings = toml::from_str(
+            "name = 's'\nlayer = 'units'\nunits = [1]\npictures = ['p.png']\nsteps = 1\nbatch = 3\nmethod = 'gradient'",
+        )
+        .unwrap();
+        assert_eq!(settings.method, Method::Gradient);
+        let visualization: Visualization =
+            toml::from_str("per_class = 1\n[optimization]\nsize = 8\nsteps = 1\ntransforms = []").unwrap();
+        let uniform = burn::tensor::Distribution::Uniform(0.1, 0.9);
+        let lesson = Lesson {
+            settings: &settings,
+            visualization: &visualization,
+            preprocessing: &toml::from_str("").unwrap(),
+            canvas: Canvas::new(visualization.optimization.parameterization, 8, 8, &autodiff),
+            pictures: Tensor::random([1, 3, 8, 8], uniform, &autodiff),
+            targets: vec![(1, 0)],
+            at_start: vec![0.0; 2],
+            reach: vec![1.0; 2],
+        };
+        let network = smooth(&device).to_device(&autodiff).train();
+        let measured = |network: &Network| loss(&lesson, network, 1, &mut seed::rng(7, &"draw")).unwrap();
+        let one = measured(&network);
+        let before: f32 = one.clone().into_scalar();
+        let gradients = GradientsParams::from_grads(one.backward(), &network);
+        // A short step down the gradient lowers M by its length times the gradient's square, to first order.
+        let rate = 1e-3;
+        let mut descent = burn::optim::SgdConfig::new().init();
+        let moved = descent.step(rate, network.clone(), gradients);
+        let weights = |network: &Network| -> Vec<f32> {
+            let of = |layer| {
+                let (weight, bias) = network.filters(layer).unwrap();
+                let bias: Tensor<1> = bias.without_autodiff();
+                [plain(weight), bias.into_data().try_to_vec().unwrap()].concat()
+            };
+            ["first", "units"].into_iter().flat_map(of).collect()
+        };
+        let square: f32 =
+            weights(&network).iter().zip(weights(&moved)).map(|(a, b)| ((a - b) / rate as f32).powi(2)).sum();
+        let after: f32 = measured(&moved).into_scalar();
+        let (said, found) = (rate as f32 * square, before - after);
+        assert!(found > 0.0 && (said / found - 1.0).abs() < 0.05, "{said} said, {found} found");
+    }
+}
