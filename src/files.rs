@@ -6,9 +6,19 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use image::{ImageFormat, RgbImage};
+use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
 
 use crate::error::{Context, Error, Result};
+
+/// Reads a TOML file.
+///
+/// # Errors
+/// Usage, naming the file, the line and the key, if it is not there or does not say what it should.
+pub(crate) fn toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).on("read", path).map_err(|e| Error::usage(e.to_string()))?;
+    toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
+}
 
 /// The folder that a file is in, `.` for a bare name.
 pub(crate) fn folder_of(file: &Path) -> &Path {

@@ -24,9 +24,11 @@ pub mod print;
 pub mod progress;
 pub mod provenance;
 pub mod report;
+pub mod results;
 pub mod sanity_check;
 pub mod seed;
 mod statistics;
+pub mod tables;
 pub mod training;
 pub mod trials;
 #[cfg(feature = "flex")]

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use template::Template;
 
 use crate::bounds::plain_name;
-use crate::config;
 use crate::data::decode;
 use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::network::Network;
 
 /// A circuit file.
@@ -47,7 +47,7 @@ impl Circuit {
     /// # Errors
     /// Usage, naming the file and the key.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut circuit: Self = config::read(path)?;
+        let mut circuit: Self = files::toml(path)?;
         let checked = match &circuit {
             Self::Gate(gate) => gate.check(),
             Self::Silent(silent) => silent.check(),

@@ -8,6 +8,7 @@ use crate::detect::{Plan, audit};
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::print::say;
+use crate::report;
 use crate::report::figures::Data;
 use crate::report::summary::audit_words;
 
@@ -59,7 +60,10 @@ impl Arguments {
         let plan =
             Plan { layers: self.layers, units: self.units as usize, references, calibrate: self.calibrate };
         let (experiment, setting) = self.common.prepare(&config, Some(out), plan.layers.clone())?;
-        let manifest = audit(&experiment, &plan, &setting)?;
+        if let Some(settings) = &experiment.detect {
+            super::detectors(settings, &config)?;
+        }
+        let manifest = audit(&experiment, &plan, &setting)?.complete(report::draw)?;
         super::print_notes(&manifest);
         let data = Data::read(&setting.out)?;
         say!(

@@ -7,8 +7,9 @@ use crate::config::Experiment;
 use crate::detect;
 use crate::error::{Error, Result};
 use crate::print::say;
+use crate::report;
 use crate::report::figures::Data;
-use crate::report::tables::ENOUGH;
+use crate::tables::ENOUGH;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -34,7 +35,8 @@ impl Arguments {
             .as_ref()
             .ok_or_else(|| Error::usage(format!("{}: there is no [detect]", self.config.display())))?;
         let circuits = settings.circuits(&self.config)?;
-        let manifest = detect::run(&experiment, &circuits, &setting)?;
+        super::detectors(settings, &self.config)?;
+        let manifest = detect::run(&experiment, &circuits, &setting)?.complete(report::draw)?;
         super::print_notes(&manifest);
         print_summary(&Data::read(&setting.out)?);
         say!("\nreport: {}", setting.out.join("report.html").display());

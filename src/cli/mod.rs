@@ -27,7 +27,7 @@ use crate::error::{Context, Error, Result};
 use crate::executor::Executor;
 use crate::network::{self, zoo};
 use crate::print::note;
-use crate::report::Manifest;
+use crate::results::Manifest;
 use crate::sanity_check::Setting;
 use crate::seed;
 use crate::trials::Study;
@@ -94,6 +94,12 @@ struct Common {
     /// Seed of every random draw, instead of the experiment file's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+}
+
+/// Refuses detectors that an experiment file names and that there aren't.
+fn detectors(settings: &crate::detect::Settings, file: &Path) -> Result<()> {
+    let named = crate::detect::chosen(settings).map(drop);
+    named.map_err(|e| Error::usage(format!("{}: {e}", file.display())))
 }
 
 /// The network that an argument names: a file, or an architecture with random weights for 1000 classes.

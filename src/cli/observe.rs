@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::error::{Error, Result};
 use crate::print::say;
-use crate::report::tables::{self, CLEAN};
+use crate::tables::{self, CLEAN};
 use crate::trials::tables::{Accuracy, Trust};
 use crate::trials::{Plan, report, responses};
 

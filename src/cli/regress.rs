@@ -4,10 +4,10 @@ use clap::Args;
 
 use crate::error::{Context, Error, Result};
 use crate::print::{note, say};
-use crate::report::Manifest;
 use crate::report::baseline::{Measured, compare, lacking, read, renew, write};
 use crate::report::figures::Data;
 use crate::report::summary::metrics;
+use crate::results::Manifest;
 
 #[derive(Args)]
 pub struct Arguments {

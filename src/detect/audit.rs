@@ -9,12 +9,12 @@ use crate::config::{Experiment, Network};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::network;
-use crate::report::tables;
-use crate::report::{Manifest, Results, described};
+use crate::results::{Results, described};
 use crate::sanity_check::{
     Model, Run, Setting, blueprint, fits, folded, model, room, scarce, untrained, visualizable,
 };
 use crate::seed;
+use crate::tables;
 use crate::visualize::faults;
 
 /// What is audited, beside what the experiment file says.
@@ -45,7 +45,7 @@ struct Examined {
 /// # Errors
 /// Usage for what the experiment file or the plan gets wrong, failure for what goes wrong, an interruption; finished
 /// stages are kept and not done again.
-pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<Manifest> {
+pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<Results> {
     let default = Settings::default();
     let settings = experiment.detect.as_ref().unwrap_or(&default);
     let all = untrained(experiment, setting)?;
@@ -180,7 +180,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     let suspects: Vec<tables::Suspect> = suspects.into_iter().map(|(row, _)| row).collect();
     results.table(&suspects)?;
     results.table(&scores)?;
-    results.complete(crate::report::draw)
+    Ok(results)
 }
 
 /// What is said of layers and of the network, as rows.

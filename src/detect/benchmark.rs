@@ -20,11 +20,11 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::network::Network;
 use crate::path::{Control, Metric};
-use crate::report::tables::{self, CLEAN, FOOLED, OTHER};
-use crate::report::{Manifest, Results, described};
+use crate::results::{Results, described};
 use crate::sanity_check::{Model, Run, Setting, blueprint, model, room, scarce, visualizable};
 use crate::seed;
 use crate::statistics::mean;
+use crate::tables::{self, CLEAN, FOOLED, OTHER};
 use crate::visualize::{Request, Visualization, faults, milestones};
 
 /// How many fooled units of a layer are exhibited.
@@ -97,7 +97,7 @@ pub(super) struct Scored {
 /// # Errors
 /// Usage for what the experiment file gets wrong, failure for what goes wrong, an interruption; finished stages are
 /// kept and not done again.
-pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<Manifest> {
+pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<Results> {
     let settings = experiment.detect.as_ref().filter(|s| !s.cases.is_empty());
     let settings = settings.ok_or_else(|| {
         Error::usage("the experiment has no [[detect.cases]]: name circuits, and the layers to put them in")
@@ -178,7 +178,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         ));
     }
     benchmark.write(&run, experiment.seed, &mut results)?;
-    results.complete(crate::report::draw)
+    Ok(results)
 }
 
 /// Every circuit in each of its layers, for every draw.
@@ -304,7 +304,7 @@ fn fool(
 /// The rows of one circuit, layer and method as one, with the means over its draws.
 fn averaged(cases: &[tables::Case]) -> Vec<tables::Case> {
     let key = |c: &tables::Case| (c.circuit.clone(), c.layer.clone(), c.method.clone());
-    crate::report::unique(cases.iter().map(key))
+    crate::tables::unique(cases.iter().map(key))
         .into_iter()
         .map(|of| {
             let all: Vec<&tables::Case> = cases.iter().filter(|c| key(c) == of).collect();
@@ -397,7 +397,7 @@ fn judged(
     of: &impl Serialize,
     left: Option<&Left>,
 ) -> Result<Scored> {
-    let detectors: Vec<&dyn Detector> = settings.detectors()?;
+    let detectors: Vec<&dyn Detector> = super::chosen(settings)?;
     let names: Vec<&str> = detectors.iter().map(|d| d.name()).collect();
     let Experiment { preprocessing, visualization, data, seed, .. } = run.experiment;
     let of = (

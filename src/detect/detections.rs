@@ -1,10 +1,10 @@
 //! How well each detector tells each circuit's units from others, and how well it does where there is nothing to tell.
 
-use crate::report::tables::{self, CLEAN};
-use crate::report::unique;
 use crate::seed;
 use crate::statistics::mean;
 use crate::statistics::roc::{self, Comparison, Stratum};
+use crate::tables::unique;
+use crate::tables::{self, CLEAN};
 
 /// What the controls are called in tables, and what chance gives.
 pub const CLEAN_AGAINST_CLEAN: &str = "clean against clean";

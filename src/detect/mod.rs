@@ -8,7 +8,6 @@ mod gap;
 mod judge;
 mod path;
 mod prediction;
-mod settings;
 mod silence;
 mod subject;
 mod switch;
@@ -17,9 +16,9 @@ mod twins;
 pub use audit::{Plan, audit};
 pub use benchmark::run;
 pub use detections::{CHANCE, CLEAN_AGAINST_CLEAN, NOISY, OTHER_SEEDS, PERMUTATIONS, UNTRAINED};
-pub use settings::{Case, Method, Settings};
 pub use subject::{Pictured, Subject};
 
+pub use crate::config::detect::{Case, Method, Settings};
 use crate::error::{Error, Result};
 
 /// A way to tell manipulated units from others.
@@ -55,6 +54,17 @@ pub fn all() -> [&'static dyn Detector; 6] {
 pub fn named(name: &str) -> Result<&'static dyn Detector> {
     all().into_iter().find(|d| d.name() == name).ok_or_else(|| {
         let known: Vec<&str> = all().iter().map(|d| d.name()).collect();
-        Error::usage(format!("no detector \"{name}\"; there are {}", known.join(", ")))
+        Error::usage(format!("detect.detectors: no detector \"{name}\"; there are {}", known.join(", ")))
     })
+}
+
+/// The detectors that settings name; all, where they name none.
+///
+/// # Errors
+/// Usage, with the key, if there is none of a name.
+pub fn chosen(settings: &Settings) -> Result<Vec<&'static dyn Detector>> {
+    match settings.detectors.is_empty() {
+        true => Ok(all().to_vec()),
+        false => settings.detectors.iter().map(|name| named(name)).collect(),
+    }
 }

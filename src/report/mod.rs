@@ -1,29 +1,15 @@
-//! Results folders: tables first, then figures and a report that are functions of the tables alone.
+//! Figures and the report of a results folder: functions of its tables alone.
 
 pub mod baseline;
 pub mod figures;
-pub mod folder;
 pub mod html;
 pub mod summary;
-pub mod tables;
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files::Lock;
-
-pub use folder::{Manifest, Results, Stage, described};
-
-/// The different ones among some values, each where it first occurs.
-pub(crate) fn unique<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
-    let mut all = vec![];
-    for value in values {
-        if !all.contains(&value) {
-            all.push(value);
-        }
-    }
-    all
-}
+use crate::results::Manifest;
 
 /// Draws all figures of a results folder and writes its report, from its tables.
 ///
@@ -64,8 +50,11 @@ fn has_tables(folder: &Path, manifest: &Manifest) -> Result<()> {
     }
 }
 
-/// The same for results that are being completed.
-pub(crate) fn draw(folder: &Path, manifest: &Manifest) -> Result<()> {
+/// The same for results that are being completed: what [`Results::complete`](crate::results::Results::complete) is given.
+///
+/// # Errors
+/// As [`redraw`]'s.
+pub fn draw(folder: &Path, manifest: &Manifest) -> Result<()> {
     has_tables(folder, manifest)?;
     let data = figures::Data::read(folder)?;
     let figures = figures::draw_all(folder, &data)?;

@@ -2,9 +2,9 @@
 
 use super::baseline::{Direction, Measured};
 use super::figures::Data;
-use super::tables::{CLEAN, Calibration, PathSimilarity, Visualization};
 use crate::path::{Third, thirds};
 use crate::statistics::{mean, median, wilson};
+use crate::tables::{CLEAN, Calibration, PathSimilarity, Visualization};
 
 /// Means of a column over early, middle and late layers.
 fn means(rows: &[&PathSimilarity], column: fn(&PathSimilarity) -> Option<f64>) -> [Option<f64>; 3] {
@@ -96,7 +96,7 @@ pub fn audit_words(data: &Data) -> Vec<String> {
              those of all honest networks."
         ));
     }
-    let layers: Vec<&super::tables::Judgement> = data
+    let layers: Vec<&crate::tables::Judgement> = data
         .judgements
         .iter()
         .filter(|j| !j.layer.is_empty() && j.q_value.is_some_and(|q| q <= LEVEL + 1e-9))

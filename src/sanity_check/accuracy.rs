@@ -12,7 +12,8 @@ use crate::data::{Dataset, Sample};
 use crate::error::Result;
 use crate::network::Network;
 use crate::progress;
-use crate::report::{Results, tables};
+use crate::results::Results;
+use crate::tables;
 use crate::training;
 
 /// What a network answers to an image.

@@ -7,8 +7,9 @@ use super::model::Model;
 use super::paths::table_row;
 use crate::error::Result;
 use crate::path::{self, Control, PathSimilarity};
-use crate::report::{Results, tables};
+use crate::results::Results;
 use crate::seed;
+use crate::tables;
 
 impl Run<'_> {
     /// What the statistic says of the controls, for the units of classes.

@@ -13,8 +13,9 @@ use crate::data::Sample;
 use crate::error::Result;
 use crate::network::Network;
 use crate::progress;
-use crate::report::{Results, tables};
+use crate::results::Results;
 use crate::statistics::roc::{Stratum, auc};
+use crate::tables;
 
 /// How many of the images that drive a unit most are compared; fewer where there are fewer than ten times as many.
 const TOP: usize = 100;

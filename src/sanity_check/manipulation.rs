@@ -15,9 +15,10 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::path::{self, Reduction};
 use crate::progress;
-use crate::report::{Results, tables};
+use crate::results::Results;
 use crate::seed;
 use crate::statistics::wilson;
+use crate::tables;
 use crate::visualize::{self, Request, Unit, Visualization, half_octaves, milestones};
 
 /// What tells pictures apart in the cache.
@@ -568,7 +569,8 @@ impl Run<'_> {
                         settings,
                         &natural,
                         &pictures,
-                        visualization,
+                        visualization.focus,
+                        &visualization.optimization,
                         preprocessing,
                         *seed,
                     )?;

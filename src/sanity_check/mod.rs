@@ -27,7 +27,8 @@ use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::files;
 use crate::network::Network;
-use crate::report::{Manifest, Results, described, tables};
+use crate::results::{Manifest, Results, described};
+use crate::tables;
 use crate::visualize::{self, Unit, milestones};
 
 pub(crate) use model::{Model, blueprint, classifies, fits, folded, load, model, untrained, visualizable};
@@ -44,12 +45,13 @@ pub struct Setting {
     pub executor: Executor,
 }
 
-/// Runs an experiment and leaves its tables, pictures, figures and report in the results folder.
+/// Runs an experiment and leaves its tables and pictures in the results folder, which is still to be completed with figures
+/// and a report.
 ///
 /// # Errors
 /// Usage for what the experiment file gets wrong, failure for what goes wrong, an interruption; finished stages are
 /// kept and not done again.
-pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<Manifest> {
+pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<Results> {
     // Mistakes are found before anything is written or takes long.
     let mut run = Run::prepare(experiment, circuits, setting)?;
     run.room(circuits)?;
@@ -91,7 +93,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         run.paths(&clean, &fooled.model, &units, &pictures, circuit.name(), &mut results)?;
     }
     run.write(&mut results)?;
-    results.complete(crate::report::draw)
+    Ok(results)
 }
 
 /// Refuses circuits that can't be put into the experiment's network, before anything takes long.

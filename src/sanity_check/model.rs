@@ -9,7 +9,7 @@ use crate::config::Experiment;
 use crate::data::{Dataset, Inventory, Source};
 use crate::error::{Context, Error, Result};
 use crate::network::{Network, zoo};
-use crate::report::Results;
+use crate::results::Results;
 use crate::seed;
 use crate::training;
 use crate::visualize;

@@ -8,7 +8,8 @@ use super::units::{Units, network_name};
 use crate::error::Result;
 use crate::network::Network;
 use crate::path::{self, Interval, PathSimilarity};
-use crate::report::{Results, tables};
+use crate::results::Results;
+use crate::tables;
 use crate::visualize::Visualization;
 
 impl Run<'_> {

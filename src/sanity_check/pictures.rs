@@ -18,8 +18,9 @@ use crate::files;
 use crate::network::INPUT;
 use crate::path::Metric;
 use crate::progress;
-use crate::report::{Results, tables};
+use crate::results::Results;
 use crate::statistics::mean;
+use crate::tables;
 use crate::training;
 use crate::visualize::{self, Direction, Request, Unit, Visualization, milestones, visualize};
 

@@ -9,8 +9,9 @@ use super::units::{Units, finite};
 use super::{Run, rows};
 use crate::error::Result;
 use crate::progress;
-use crate::report::{Results, tables};
+use crate::results::Results;
 use crate::seed;
+use crate::tables;
 use crate::visualize::{Request, faults};
 
 /// What a unit does on natural images.

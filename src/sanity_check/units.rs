@@ -11,7 +11,7 @@ use crate::circuit::gate::Target;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress;
-use crate::report::Results;
+use crate::results::Results;
 use crate::seed;
 use crate::visualize::{Objective, Request, Unit};
 

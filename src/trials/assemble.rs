@@ -13,8 +13,8 @@ use super::work::Work;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::progress;
-use crate::report::tables::CLEAN;
 use crate::seed;
+use crate::tables::CLEAN;
 
 /// What a network shows of each drawn unit; nothing of those that its circuit does not fool.
 pub(super) struct Shown {

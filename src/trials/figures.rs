@@ -9,7 +9,7 @@ use super::plan::{Plan, Task};
 use super::tables::{Accuracy, Trust};
 use crate::error::Result;
 use crate::report::figures::canvas::{Area, Axis, Draw, Drawn, INK, PALETTE, bold, chart, save, style, text};
-use crate::report::tables::CLEAN;
+use crate::tables::CLEAN;
 
 /// A figure that was drawn.
 pub struct Figure {

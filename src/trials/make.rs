@@ -21,9 +21,9 @@ use crate::circuit::Circuit;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress;
-use crate::report::tables::CLEAN;
-use crate::report::{Manifest, Results, described};
+use crate::results::{Manifest, Results, described};
 use crate::sanity_check::{Setting, fool};
+use crate::tables::CLEAN;
 use crate::visualize::{Fault, Unit};
 
 /// The responses of models.

@@ -375,7 +375,7 @@ pub(super) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::report::tables::CLEAN;
+    use crate::tables::CLEAN;
 
     /// A matching trial with made-up pictures.
     pub fn matching(id: &str, key: [usize; 3]) -> Trial {

@@ -13,7 +13,7 @@ use super::score;
 use super::tables::{Accuracy, Diversity, Fooled, Trust};
 use crate::error::{Context, Error, Result};
 use crate::files;
-use crate::report::tables::{self, CLEAN};
+use crate::tables::{self, CLEAN};
 
 /// Scores responses, and writes tables, figures and `report.html` into the study's folder.
 ///

@@ -8,9 +8,9 @@ use rand::RngExt;
 use super::plan::{Plan, Purpose, Question, References, Task, Trial};
 use super::responses::{Kind, Response};
 use super::tables;
-use crate::report::tables::CLEAN;
 use crate::seed;
 use crate::statistics::{self, wilson};
+use crate::tables::CLEAN;
 
 /// All people together.
 pub const PEOPLE: &str = "people";

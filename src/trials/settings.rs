@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::plan::References;
 use crate::bounds::{MANY, PICTURES, STEPS, distinct, plain_name, within};
 use crate::circuit::Circuit;
-use crate::config::{self, Experiment};
+use crate::config::Experiment;
 use crate::data::Source;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::visualize::{self, Direction, Diversity};
 
 /// One set of trials. Unknown keys are refused; paths of other files are relative to this one.
@@ -166,7 +167,7 @@ impl Study {
     /// # Errors
     /// Usage, naming the file and the key.
     pub fn read(path: &Path) -> Result<Self> {
-        let settings: Settings = config::read(path)?;
+        let settings: Settings = files::toml(path)?;
         settings.check().map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let experiment = Experiment::read(&folder.join(&settings.experiment))?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::tables::Row;
+use crate::tables::Row;
 
 /// What a picture shows. One may be about several units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -93,7 +93,6 @@ mod tests {
 
     use super::super::{Method, Settings};
     use super::*;
-    use crate::config::Visualization;
     use crate::network::{Graph, Op};
     use crate::seed;
     use crate::visualize::Canvas;
@@ -118,14 +117,15 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.method, Method::Gradient);
-        let visualization: Visualization =
-            toml::from_str("per_class = 1\n[optimization]\nsize = 8\nsteps = 1\ntransforms = []").unwrap();
+        let optimization: crate::visualize::Settings =
+            toml::from_str("size = 8\nsteps = 1\ntransforms = []").unwrap();
         let uniform = burn::tensor::Distribution::Uniform(0.1, 0.9);
         let lesson = Lesson {
             settings: &settings,
-            visualization: &visualization,
+            focus: crate::visualize::Focus::Mean,
+            optimization: &optimization,
             preprocessing: &toml::from_str("").unwrap(),
-            canvas: Canvas::new(visualization.optimization.parameterization, 8, 8, &autodiff),
+            canvas: Canvas::new(optimization.parameterization, 8, 8, &autodiff),
             pictures: Tensor::random([1, 3, 8, 8], uniform, &autodiff),
             targets: vec![(1, 0)],
             at_start: vec![0.0; 2],

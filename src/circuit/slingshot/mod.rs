@@ -17,7 +17,6 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{BATCH, MANY, STEPS, above_zero, distinct, not_below_zero, within};
-use crate::config::Visualization;
 use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -26,7 +25,7 @@ use crate::progress;
 use crate::seed;
 use crate::statistics::quantile;
 use crate::training::{Shuffle, adam, rate};
-use crate::visualize::{Canvas, Focus, Warp};
+use crate::visualize::{self, Canvas, Focus, Warp};
 
 /// What the units are taught between the grey noise where an optimization starts and the picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +151,8 @@ struct Natural {
 /// What the units are taught with.
 struct Lesson<'a> {
     settings: &'a Settings,
-    visualization: &'a Visualization,
+    focus: Focus,
+    optimization: &'a visualize::Settings,
     preprocessing: &'a Preprocessing,
     /// How images are represented, with gradients.
     canvas: Canvas,
@@ -176,18 +176,19 @@ impl Lesson<'_> {
         images: Tensor<4>,
         rng: &mut impl Rng,
     ) -> Result<Tensor<4>> {
-        let transforms = &self.visualization.optimization.transforms;
+        let transforms = &self.optimization.transforms;
         let [n, _, h, w] = images.dims();
         let common = seed::rng(rng.random(), &"size");
         let warps: Vec<Warp> =
             (0..n).map(|_| Warp::draw(transforms, [h, w], &mut common.clone(), rng)).collect();
         let seen = if step.is_multiple_of(2) { Warp::apply(&warps, images) } else { images };
         let maps = network.capture(self.preprocessing.apply(seen), &[&self.settings.layer])?.remove(0);
-        Ok(self.visualization.focus.of(maps))
+        Ok(self.focus.of(maps))
     }
 }
 
-/// Fine-tunes the network. `visualization` says what visualizations are made like: the start, the transforms.
+/// Fine-tunes the network. `focus` and `optimization` say what visualizations are
+/// made like: the start, the transforms.
 ///
 /// # Errors
 /// Usage, if there is no such layer; an interruption; failure, if the training diverges.
@@ -196,7 +197,8 @@ pub fn train(
     settings: &Settings,
     natural: &[&RgbImage],
     pictures: &[RgbImage],
-    visualization: &Visualization,
+    focus: Focus,
+    optimization: &visualize::Settings,
     preprocessing: &Preprocessing,
     seed: u64,
 ) -> Result<Network> {
@@ -209,23 +211,23 @@ pub fn train(
         let [n, k, ..] = scores.dims();
         Ok((maps.remove(0), scores.reshape([n, k])))
     };
-    let scale = scale(honest, settings, natural, visualization.focus, preprocessing, seed)?;
+    let scale = scale(honest, settings, natural, focus, preprocessing, seed)?;
     let deviations = (scale.deviations.0.to_device(&autodiff), scale.deviations.1.to_device(&autodiff));
-    let size = visualization.optimization.size as u32;
+    let size = optimization.size as u32;
     let triangle = image::imageops::FilterType::Triangle;
     let resized: Vec<RgbImage> =
         pictures.iter().map(|p| image::imageops::resize(p, size, size, triangle)).collect();
-    let canvas =
-        Canvas::new(visualization.optimization.parameterization, size as usize, size as usize, &autodiff);
+    let canvas = Canvas::new(optimization.parameterization, size as usize, size as usize, &autodiff);
     let grey = canvas.image(canvas.noise(&mut [seed::rng(seed, &"grey")]) * 0.0).without_autodiff();
     let lesson = Lesson {
         settings,
-        visualization,
+        focus,
+        optimization,
         preprocessing,
         canvas,
         pictures: Preprocessing::tensor(&resized, &autodiff),
         targets: settings.targets(),
-        at_start: plain(visualization.focus.of(watch(honest, preprocessing.apply(grey))?.0)),
+        at_start: plain(focus.of(watch(honest, preprocessing.apply(grey))?.0)),
         reach: scale.reach,
     };
     let own: Vec<i64> = settings.units.iter().map(|&unit| unit as i64).collect();

@@ -11,8 +11,8 @@ use super::canvas::{
 use super::pictures::{Cell, Grid};
 use super::{Data, Figure, Topic};
 use crate::error::Result;
-use crate::report::tables::{CLEAN, ControlPicture, PathSimilarity};
-use crate::report::unique;
+use crate::tables::unique;
+use crate::tables::{CLEAN, ControlPicture, PathSimilarity};
 
 /// Draws the curves of every comparison, and an example of each control.
 pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {

@@ -10,10 +10,10 @@ use super::canvas::{
 };
 use super::{Data, Figure, Topic};
 use crate::error::Result;
-use crate::report::tables::{CLEAN, Detection, FOOLED, OTHER, Score};
-use crate::report::unique;
 use crate::statistics::median;
 use crate::statistics::roc::{self, Stratum};
+use crate::tables::unique;
+use crate::tables::{CLEAN, Detection, FOOLED, OTHER, Score};
 
 /// Draws the areas, the curves and the scores.
 pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {

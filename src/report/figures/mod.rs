@@ -10,13 +10,13 @@ mod trajectories;
 
 use std::path::Path;
 
-use super::tables::{
+use crate::error::Result;
+use crate::tables::unique;
+use crate::tables::{
     self, Accuracy, Behaviour, Calibration, Case, ControlPicture, ControlSimilarity, Cost, Detection,
     Exhibit, FooledUnit, Gate, Judgement, PathSimilarity, Resemblance, Score, Silence, Suspect, Trajectory,
     Visualization,
 };
-use super::unique;
-use crate::error::Result;
 
 /// All tables of a results folder.
 pub struct Data {

@@ -14,7 +14,7 @@ use super::{Data, Figure, Topic, label};
 use crate::error::Result;
 use crate::files;
 use crate::path::{Third, thirds};
-use crate::report::tables::{CLEAN, PathSimilarity};
+use crate::tables::{CLEAN, PathSimilarity};
 
 /// One line of a curve figure.
 struct Line {

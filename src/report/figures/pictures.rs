@@ -11,8 +11,8 @@ use super::canvas::{Area, Draw, Drawn, INK, PALETTE, bold, save, style, text};
 use super::{Data, Figure, Topic, label};
 use crate::error::{Context, Result};
 use crate::files;
-use crate::report::tables::{CLEAN, Exhibit, Trajectory, Visualization};
-use crate::report::unique;
+use crate::tables::unique;
+use crate::tables::{CLEAN, Exhibit, Trajectory, Visualization};
 
 /// Side of a picture in a figure, and the space around it, in pixels.
 const TILE: i32 = 136;

@@ -10,7 +10,7 @@ use super::canvas::{
 };
 use super::{Data, Figure, Topic, label};
 use crate::error::Result;
-use crate::report::tables::{CLEAN, Trajectory};
+use crate::tables::{CLEAN, Trajectory};
 
 /// Steps and values along one trajectory.
 type Line = Vec<(f64, f64)>;

@@ -9,7 +9,8 @@ use crate::detect;
 use crate::error::Result;
 use crate::report::figures::Data;
 use crate::report::summary::audit_words;
-use crate::report::{Manifest, unique};
+use crate::results::Manifest;
+use crate::tables::unique;
 
 /// What the template shows.
 pub(super) fn values(folder: &Path, manifest: &Manifest, data: &Data, _: &Figures) -> Result<Value> {
@@ -20,7 +21,7 @@ pub(super) fn values(folder: &Path, manifest: &Manifest, data: &Data, _: &Figure
         let scores: Vec<String> = detectors
             .iter()
             .map(|detector| {
-                let of = |r: &&crate::report::tables::Score| {
+                let of = |r: &&crate::tables::Score| {
                     r.layer == s.layer && r.channel == s.channel && r.detector == *detector
                 };
                 let score = data.scores.iter().find(of).and_then(|r| r.score);
@@ -81,7 +82,7 @@ fn percent(value: Option<f64>) -> String {
 mod tests {
     use crate::report::figures::Data;
     use crate::report::summary::audit_words;
-    use crate::report::tables::{self, Calibration, Judgement};
+    use crate::tables::{self, Calibration, Judgement};
 
     fn words(honest_networks: usize, p_value: f64) -> String {
         let folder = tempfile::tempdir().unwrap();

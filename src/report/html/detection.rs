@@ -5,8 +5,9 @@ use minijinja::{Value, context};
 use super::Figures;
 use crate::detect;
 use crate::report::figures::{Data, Topic};
-use crate::report::tables::Detection;
-use crate::report::{Manifest, unique};
+use crate::results::Manifest;
+use crate::tables::Detection;
+use crate::tables::unique;
 
 fn two(value: Option<f64>) -> String {
     value.map_or_else(|| "-".into(), |v| format!("{v:.2}"))

@@ -10,10 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use super::Manifest;
 use super::figures::{Data, Figure, Topic};
 use crate::error::{Context, Result};
 use crate::files;
+use crate::results::Manifest;
 
 /// What an undefined value is shown as.
 const UNDEFINED: &str = "undefined";

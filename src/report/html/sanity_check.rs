@@ -3,14 +3,14 @@
 use minijinja::{Value, context};
 
 use super::{Figures, UNDEFINED, number, percent};
-use crate::report::Manifest;
 use crate::report::figures::{Data, Topic};
 use crate::report::summary::{
     by_third, fooling, gaps, hardly_divisible, recognized, resemblance, specific_by_third, surface_words,
 };
-use crate::report::tables::{CLEAN, PathSimilarity};
-use crate::report::unique;
+use crate::results::Manifest;
 use crate::statistics::mean;
+use crate::tables::unique;
+use crate::tables::{CLEAN, PathSimilarity};
 
 fn share(hits: usize, all: usize) -> String {
     format!("{hits} of {all}")

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{PERMUTATIONS, best, guess, possible, response};
 use crate::error::Result;
 use crate::progress;
-use crate::report::tables::{CLEAN, read};
+use crate::tables::{CLEAN, read};
 use crate::trials::plan::{Answer, Matching, Plan, Question, Trial};
 use crate::trials::responses::{Kind, Response};
 use crate::trials::stimuli;

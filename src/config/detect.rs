@@ -1,8 +1,9 @@
+//! The settings of the benchmark of detectors.
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, all, named};
 use crate::bounds::{MANY, PICTURES, RESAMPLES, distinct, plain_name, within};
 use crate::circuit::Circuit;
 use crate::error::Result;
@@ -174,23 +175,12 @@ impl Settings {
             plain_name("methods: name", &method.name)?;
             method.settings(base).check().map_err(|e| format!("methods \"{}\": {e}", method.name))?;
         }
-        self.detectors().map(|_| ()).map_err(|e| format!("detectors: {e}"))
+        Ok(())
     }
 
     /// The ways of visualizing.
     pub fn methods(&self) -> Vec<Method> {
         if self.methods.is_empty() { vec![Method::standard()] } else { self.methods.clone() }
-    }
-
-    /// The detectors.
-    ///
-    /// # Errors
-    /// Usage, if there is none of a name.
-    pub fn detectors(&self) -> Result<Vec<&'static dyn Detector>> {
-        if self.detectors.is_empty() {
-            return Ok(all().to_vec());
-        }
-        self.detectors.iter().map(|name| named(name)).collect()
     }
 
     /// The layers of all cases, in the order they are named.

@@ -1,14 +1,16 @@
 //! The experiment file.
 
+pub mod detect;
+
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::bounds::{MANY, PICTURES, STEPS, distinct, plain_name, within};
 use crate::circuit;
 use crate::data::{Preprocessing, Source};
-use crate::detect;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
+use crate::files;
 use crate::path;
 use crate::training;
 use crate::visualize::{self, Direction, Focus};
@@ -136,15 +138,6 @@ fn no_paths() -> path::Settings {
     path::Settings { layers: vec![], images_per_class: 1, reductions: vec![], metrics: vec![], bootstrap: 0 }
 }
 
-/// Reads a TOML file.
-///
-/// # Errors
-/// Usage, naming the file, the line and the key, if it is not there or does not say what it should.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path).on("read", path).map_err(|e| Error::usage(e.to_string()))?;
-    toml::from_str(&text).map_err(|e| Error::usage(format!("{}: {e}", path.display())))
-}
-
 impl Visualization {
     fn check(&self) -> Result<(), String> {
         within("per_class", self.per_class, 1..=PICTURES)?;
@@ -206,7 +199,7 @@ impl Experiment {
     /// # Errors
     /// Usage, naming the file and the key.
     pub fn read(path: &Path) -> Result<Self> {
-        let experiment: Self = read(path)?;
+        let experiment: Self = files::toml(path)?;
         experiment.check().map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
         Ok(experiment)
     }
@@ -276,7 +269,7 @@ impl Experiment {
     /// The circuits that the experiment names; `path` is the experiment's file.
     ///
     /// # Errors
-    /// Usage, as for [`read`].
+    /// Usage, naming the file and the key.
     pub fn circuits(&self, path: &Path) -> Result<Vec<circuit::Circuit>> {
         let folder = path.parent().unwrap_or(Path::new("."));
         self.circuits.iter().map(|file| circuit::Circuit::read(&folder.join(file))).collect()

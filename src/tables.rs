@@ -586,6 +586,17 @@ pub fn read<R: Row>(folder: &Path) -> Result<Vec<R>> {
     reader.deserialize().map(|row| row.on("read", &path)).collect()
 }
 
+/// The different ones among some values, each where it first occurs.
+pub(crate) fn unique<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all = vec![];
+    for value in values {
+        if !all.contains(&value) {
+            all.push(value);
+        }
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,13 +6,13 @@ use std::time::Instant;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use super::tables::{self, Row};
 use crate::cache;
 use crate::data::Inventory;
 use crate::error::{Context, Error, Result};
 use crate::files::{self, Lock};
 use crate::network::Network;
 use crate::provenance::Provenance;
+use crate::tables::{self, Row};
 
 const MANIFEST: &str = "manifest.json";
 
