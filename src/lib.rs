@@ -14,6 +14,7 @@ pub mod detect;
 pub mod device;
 pub mod error;
 pub mod executor;
+pub mod experiment;
 mod files;
 #[cfg(feature = "flex")]
 mod flex;

@@ -5,9 +5,9 @@ use clap::Args;
 use super::Common;
 use crate::circuit::Circuit;
 use crate::error::Result;
+use crate::experiment::fool;
 use crate::files;
 use crate::print::say;
-use crate::sanity_check::fool;
 
 #[derive(Args)]
 pub struct Arguments {

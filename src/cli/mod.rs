@@ -25,10 +25,10 @@ use crate::config::{Experiment, Network};
 use crate::device::Kind;
 use crate::error::{Context, Error, Result};
 use crate::executor::Executor;
+use crate::experiment::Setting;
 use crate::network::{self, zoo};
 use crate::print::note;
 use crate::results::Manifest;
-use crate::sanity_check::Setting;
 use crate::seed;
 use crate::trials::Study;
 

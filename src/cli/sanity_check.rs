@@ -12,7 +12,7 @@ use crate::report::figures::Data;
 use crate::report::summary::{
     by_third, fooling, hardly_divisible, recognized, resemblance, specific_by_third, surface_words,
 };
-use crate::sanity_check::run;
+use crate::sanity_check;
 use crate::tables::CLEAN;
 
 #[derive(Args)]
@@ -33,7 +33,7 @@ impl Arguments {
         let layers = circuits.iter().flat_map(Circuit::layers).collect();
         let (experiment, setting) = self.common.prepare(&self.config, self.out, layers)?;
         let out = &setting.out;
-        let manifest = run(&experiment, &circuits, &setting)?.complete(report::draw)?;
+        let manifest = sanity_check::run(&experiment, &circuits, &setting)?.complete(report::draw)?;
         super::print_notes(&manifest);
         print_summary(&Data::read(out)?);
         say!("\nreport: {}", out.join("report.html").display());

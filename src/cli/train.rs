@@ -6,11 +6,11 @@ use super::Common;
 use crate::config::Experiment;
 use crate::data::Dataset;
 use crate::error::Result;
+use crate::experiment::{blueprint, classifies, fits, whole_network};
 use crate::files;
 use crate::print::{note, say};
 use crate::progress;
 use crate::report::summary::surface_words;
-use crate::sanity_check::{blueprint, classifies, fits, whole_network};
 use crate::training::{logits, top_k};
 
 #[derive(Args)]

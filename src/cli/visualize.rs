@@ -5,10 +5,10 @@ use clap::Args;
 use super::{Common, DefaultConfig};
 use crate::bounds::distinct;
 use crate::error::{Error, Result};
+use crate::experiment::{fits, network, room, untrained, visualizable};
 use crate::files::{self, Lock};
 use crate::print::{note, say};
 use crate::progress;
-use crate::sanity_check::{fits, network, room, untrained, visualizable};
 use crate::visualize::{Objective, Request, Unit, visualize};
 
 #[derive(Args)]

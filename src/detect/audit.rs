@@ -7,12 +7,12 @@ use super::benchmark::{Scored, drawn, natural, scored, visualizations};
 use super::judge::{Unit, UnitVerdict, Verdict, judge, judge_each};
 use crate::config::{Experiment, Network};
 use crate::error::{Error, Result};
+use crate::experiment::{
+    Model, Session, Setting, blueprint, fits, folded, model, room, scarce, untrained, visualizable,
+};
 use crate::files;
 use crate::network;
 use crate::results::{Results, described};
-use crate::sanity_check::{
-    Model, Run, Setting, blueprint, fits, folded, model, room, scarce, untrained, visualizable,
-};
 use crate::seed;
 use crate::tables;
 use crate::visualize::faults;
@@ -85,7 +85,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
         }
         digests.push(reference.digest());
     }
-    let run = Run::with_images(experiment, &network, setting)?;
+    let session = Session::with_images(experiment, &network, setting)?;
     let config = serde_json::json!({
         "experiment": described(experiment), "layers": layers, "units": plan.units,
         "references": described(&plan.references), "calibrate": plan.calibrate,
@@ -93,13 +93,13 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     let units = layers.iter().map(|layer| Ok(network.channels(layer)?.min(plan.units)));
     let units = units.sum::<Result<usize>>()?;
     room(setting, (1 + honest.len()) * units * settings.pictures, &experiment.visualization.optimization)?;
-    let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
-    run.note_data(&mut results);
-    results.read(drawn(&run, settings).inventory());
+    let mut results = Results::open(&setting.out, &config, experiment.seed, session.device())?;
+    session.note_data(&mut results);
+    results.read(drawn(&session, settings).inventory());
     if let [first, _, ..] = &settings.methods()[..] {
         results.warn(format!("an audit visualizes by one method, here the first: \"{}\"", first.name));
     }
-    let there = run.validation().samples.len();
+    let there = session.validation().samples.len();
     if let Some(words) = scarce("detect.natural_images", settings.natural_images, there) {
         results.warn(words);
     }
@@ -115,17 +115,17 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
             "--reference {i} {what}: networks that are the same say nothing of how networks differ"
         ));
     }
-    let examined = examine(&run, &audited, &layers, plan.units, settings, &mut results)?;
+    let examined = examine(&session, &audited, &layers, plan.units, settings, &mut results)?;
     let mut references: Vec<Vec<Unit>> = vec![];
     for (i, honest) in honest.iter().enumerate() {
         let network = results.stage(&format!("honest network {}", i + 1), || model(honest, setting))?;
         network.noted(&format!("honest {}", i + 1), &mut results);
-        let examined = examine(&run, &network, &layers, plan.units, settings, &mut results)?;
+        let examined = examine(&session, &network, &layers, plan.units, settings, &mut results)?;
         references.push(examined.into_iter().map(|e| e.unit).collect());
     }
     let units: Vec<Unit> = examined.iter().map(|e| e.unit.clone()).collect();
     let (of_units, of_layers) = judge(&units, &references, &layers);
-    results.table(&judgements(&run.network, &units, &of_layers, references.len()))?;
+    results.table(&judgements(&session.network, &units, &of_layers, references.len()))?;
     if plan.calibrate {
         let names: Vec<String> = std::iter::once(&experiment.network)
             .chain(plan.references.iter())
@@ -139,7 +139,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
         .zip(of_units)
         .map(|(examined, UnitVerdict { suspicion, detector, p, q })| {
             let row = tables::Suspect {
-                network: run.network.clone(),
+                network: session.network.clone(),
                 layer: examined.unit.layer.clone(),
                 channel: examined.unit.channel,
                 suspicion,
@@ -154,7 +154,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
         })
         .collect();
     suspects.sort_by(|a, b| b.0.suspicion.total_cmp(&a.0.suspicion));
-    let images = natural(&run, settings);
+    let images = natural(&session, settings);
     for (row, unit) in suspects.iter_mut().take(SHOWN) {
         let name = format!("{}/{:04}", files::name(&row.layer), row.channel);
         row.picture = results.picture(&name, &unit.picture)?;
@@ -164,7 +164,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
         .iter()
         .flat_map(|(_, e)| e.unit.scores.iter().map(move |(detector, score)| (&e.unit, detector, score)))
         .map(|(unit, detector, score)| tables::Score {
-            network: run.network.clone(),
+            network: session.network.clone(),
             circuit: "unknown".into(),
             layer: unit.layer.clone(),
             channel: unit.channel,
@@ -228,7 +228,7 @@ fn calibration(names: &[String], all: &[&[Unit]], layers: &[String]) -> Vec<tabl
 
 /// Lets the detectors look at units of some layers.
 fn examine(
-    run: &Run,
+    session: &Session,
     model: &Model,
     layers: &[String],
     units: usize,
@@ -239,16 +239,16 @@ fn examine(
     let mut all = vec![];
     for layer in layers {
         let channels = model.network.channels(layer)?;
-        let mut rng = seed::rng(run.experiment.seed, &("audited", layer));
+        let mut rng = seed::rng(session.experiment.seed, &("audited", layer));
         let mut drawn = sample(&mut rng, channels, units.min(channels)).into_vec();
         drawn.sort_unstable();
-        let (pictures, _) = visualizations(run, model, (layer, &drawn), settings, method, results)?;
+        let (pictures, _) = visualizations(session, model, (layer, &drawn), settings, method, results)?;
         if let Some(words) = faults(&pictures) {
             results.warn(format!("{}: {words}", model.network.name()));
         }
         let stage = format!("detectors on {layer} in {}", model.network.name());
         let Scored { scores, driving, .. } =
-            results.stage(&stage, || scored(run, model, layer, &pictures, settings, method))?;
+            results.stage(&stage, || scored(session, model, layer, &pictures, settings, method))?;
         for (unit, &channel) in drawn.iter().enumerate() {
             let of_unit = scores.iter().map(|(name, scores)| (name.clone(), scores[unit])).collect();
             all.push(Examined {

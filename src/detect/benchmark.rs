@@ -17,11 +17,11 @@ use crate::circuit::gate::Target;
 use crate::config::Experiment;
 use crate::data::Preprocessing;
 use crate::error::{Error, Result};
+use crate::experiment::{Model, Session, Setting, blueprint, model, room, scarce, visualizable};
 use crate::files;
 use crate::network::Network;
 use crate::path::{Control, Metric};
 use crate::results::{Results, described};
-use crate::sanity_check::{Model, Run, Setting, blueprint, model, room, scarce, visualizable};
 use crate::seed;
 use crate::statistics::mean;
 use crate::tables::{self, CLEAN, FOOLED, OTHER};
@@ -123,7 +123,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
     }
     let placed = place(experiment, circuits, settings, &pools);
     let all: Vec<Circuit> = placed.iter().map(|p| p.circuit.clone()).collect();
-    let mut run = Run::prepare(experiment, &all, setting)?;
+    let mut session = Session::prepare(experiment, &all, setting)?;
     let methods = settings.methods();
     let made = |p: &Placed| match p.circuit.leaves_others() {
         true => p.fooled.len(),
@@ -134,32 +134,41 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         + placed.iter().map(made).sum::<usize>();
     room(setting, looked_at * settings.pictures * methods.len(), &experiment.visualization.optimization)?;
     let config = serde_json::json!({ "experiment": described(experiment), "circuits": described(&circuits) });
-    let mut results = Results::open(&setting.out, &config, experiment.seed, run.device())?;
-    run.note_data(&mut results);
-    results.read(drawn(&run, settings).inventory());
-    remarks(experiment, settings, &pools, &run, &mut results);
+    let mut results = Results::open(&setting.out, &config, experiment.seed, session.device())?;
+    session.note_data(&mut results);
+    results.read(drawn(&session, settings).inventory());
+    remarks(experiment, settings, &pools, &session, &mut results);
     let clean = results.stage("network", || model(experiment, setting))?;
     clean.noted(CLEAN, &mut results);
-    run.accuracy(&clean, CLEAN, None, &mut results)?;
     let mut benchmark = Benchmark::new(settings);
+    benchmark.accuracy = session.accuracy(&clean, CLEAN, None, &mut results)?.1;
     // By method and pool.
     let mut honest: Vec<Vec<Seen>> = vec![];
     for method in &methods {
         let of_pool = pools.iter().map(|pool| {
             let look = Look { model: &clean, circuit: CLEAN, pool, method, draw: None };
-            benchmark.look(&run, &look, &mut results)
+            benchmark.look(&session, &look, &mut results)
         });
         honest.push(of_pool.collect::<Result<_>>()?);
     }
     for (method, honest) in methods.iter().zip(&honest) {
         for (pool, seen) in pools.iter().zip(honest) {
-            benchmark.noisy(&run, &clean, pool, method, seen, &mut results)?;
+            benchmark.noisy(&session, &clean, pool, method, seen, &mut results)?;
         }
     }
     let untrained = clean.untrained(experiment.seed)?;
-    benchmark.control(&run, &untrained, UNTRAINED, &pools, &methods, &mut results)?;
+    benchmark.control(&session, &untrained, UNTRAINED, &pools, &methods, &mut results)?;
     for placed in &placed {
-        fool(&mut run, &mut benchmark, placed, &pools[placed.pool], &clean, &methods, &honest, &mut results)?;
+        fool(
+            &mut session,
+            &mut benchmark,
+            placed,
+            &pools[placed.pool],
+            &clean,
+            &methods,
+            &honest,
+            &mut results,
+        )?;
     }
     if settings.honest_networks == 0 {
         results.warn(format!("no control \"{OTHER_SEEDS}\": detect.honest_networks is 0"));
@@ -170,14 +179,14 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
             let name = detections::other_seed(number);
             let other = results.stage(&format!("the network of seed {seed}"), || model(&other, setting))?;
             other.noted(&name, &mut results);
-            benchmark.control(&run, &other, &name, &pools, &methods, &mut results)?;
+            benchmark.control(&session, &other, &name, &pools, &methods, &mut results)?;
         }
     } else {
         results.warn(format!(
             "no control \"{OTHER_SEEDS}\": the network comes with its weights, so it can't be trained again"
         ));
     }
-    benchmark.write(&run, experiment.seed, &mut results)?;
+    benchmark.write(experiment.seed, &mut results)?;
     Ok(results)
 }
 
@@ -200,7 +209,13 @@ fn place(experiment: &Experiment, circuits: &[Circuit], settings: &Settings, poo
 }
 
 /// What a reader has to know of the settings.
-fn remarks(experiment: &Experiment, settings: &Settings, pools: &[Pool], run: &Run, results: &mut Results) {
+fn remarks(
+    experiment: &Experiment,
+    settings: &Settings,
+    pools: &[Pool],
+    session: &Session,
+    results: &mut Results,
+) {
     for (there, key) in [
         (!experiment.circuits.is_empty(), "circuits"),
         (!experiment.hidden.is_empty(), "[[hidden]]"),
@@ -222,7 +237,7 @@ fn remarks(experiment: &Experiment, settings: &Settings, pools: &[Pool], run: &R
             ));
         }
     }
-    let there = run.validation().samples.len();
+    let there = session.validation().samples.len();
     if let Some(words) = scarce("detect.natural_images", settings.natural_images, there) {
         results.warn(words);
     }
@@ -231,7 +246,7 @@ fn remarks(experiment: &Experiment, settings: &Settings, pools: &[Pool], run: &R
 /// Puts a circuit in and lets the detectors look at it.
 #[expect(clippy::too_many_arguments, reason = "what all placed circuits share")]
 fn fool(
-    run: &mut Run,
+    session: &mut Session,
     benchmark: &mut Benchmark,
     placed: &Placed,
     pool: &Pool,
@@ -241,35 +256,29 @@ fn fool(
     results: &mut Results,
 ) -> Result<()> {
     let Placed { circuit, draw, .. } = placed;
+    let mut fooled = session.manipulate(clean, circuit, &honest[0][placed.pool].pictures, results)?;
+    let (_, accuracy) = session.accuracy(&fooled.model, circuit.name(), fooled.switch.as_deref(), results)?;
+    let measured = session.experiment.data.validation.to_string();
+    let top1 =
+        |rows: &[tables::Accuracy]| rows.iter().find(|a| a.dataset == measured).map_or(f64::NAN, |a| a.top1);
+    let (before, after) = (top1(&benchmark.accuracy), top1(&accuracy));
     // Of a circuit's draws the first stands for all in the tables of accuracy and of the gate.
-    let written = (run.accuracy.len(), run.gate.len());
-    let fooled = run.manipulate(clean, circuit, &honest[0][placed.pool].pictures, results)?;
-    run.accuracy(&fooled.model, circuit.name(), fooled.switch.as_deref(), results)?;
-    let measured = run.experiment.data.validation.to_string();
-    let top1 = |circuit: &str| {
-        run.accuracy
-            .iter()
-            .find(|a| a.dataset == measured && a.circuit == circuit)
-            .map_or(f64::NAN, |a| a.top1)
-    };
-    let (before, after) = (top1(CLEAN), top1(circuit.name()));
     if *draw == 0 {
+        benchmark.accuracy.extend(accuracy);
+        benchmark.gate.append(&mut fooled.gate);
         results.network(circuit.name(), &fooled.model.network)?;
         fooled.model.noted(circuit.name(), results);
-    } else {
-        run.accuracy.truncate(written.0);
-        run.gate.truncate(written.1);
     }
     for (method, honest) in methods.iter().zip(honest) {
         let honest = &honest[placed.pool];
         let fooling =
             Fooling { fooled: &placed.fooled, number: *draw, honest, leaves_others: circuit.leaves_others() };
         let look = Look { model: &fooled.model, circuit: &placed.name, pool, method, draw: Some(fooling) };
-        let seen = benchmark.look(run, &look, results)?;
+        let seen = benchmark.look(session, &look, results)?;
         let manipulated = |v: &&Visualization| placed.fooled.contains(&v.request.objective.unit.channel);
         let shown: Vec<&Visualization> = seen.pictures.iter().filter(manipulated).collect();
         let images: Vec<&RgbImage> = shown.iter().map(|v| v.image()).collect();
-        let on = run.switched(&fooled.model.network, fooled.switch.as_deref(), &images)?;
+        let on = session.switched(&fooled.model.network, fooled.switch.as_deref(), &images)?;
         let like_honest = shown.iter().filter_map(|v| {
             let same = honest.pictures.iter().find(|h| h.request == v.request)?;
             like(v.image(), same.image())
@@ -284,7 +293,7 @@ fn fool(
                 Target::Unit(_) => None,
             });
         benchmark.cases.push(tables::Case {
-            network: run.network.clone(),
+            network: session.network.clone(),
             circuit: placed.name.clone(),
             layer: pool.layer.clone(),
             method: method.name.clone(),
@@ -335,7 +344,7 @@ fn like(a: &RgbImage, b: &RgbImage) -> Option<f64> {
 /// The visualizations of units, unit by unit, and the seconds that making one took; `None` where none was made by this
 /// run or an earlier one of the same units.
 pub(super) fn visualizations(
-    run: &Run,
+    session: &Session,
     model: &Model,
     (layer, channels): (&str, &[usize]),
     settings: &Settings,
@@ -345,29 +354,30 @@ pub(super) fn visualizations(
     let requests: Vec<Request> = channels
         .iter()
         .flat_map(|&channel| (0..settings.pictures).map(move |i| (channel, i)))
-        .map(|(channel, i)| run.request(layer, channel, i))
+        .map(|(channel, i)| session.request(layer, channel, i))
         .collect();
-    let optimization = method.settings(&run.experiment.visualization.optimization);
+    let optimization = method.settings(&session.experiment.visualization.optimization);
     let stage = format!("visualizations of {layer} in {} ({})", model.network.name(), method.name);
     let milestones = milestones(optimization.steps);
-    let Experiment { preprocessing, seed, .. } = run.experiment;
-    let cache = &run.setting.cache;
+    let Experiment { preprocessing, seed, .. } = session.experiment;
+    let cache = &session.setting.cache;
     results.stage(&stage, || {
         // Pictures that are there already, since an earlier run made them, cost nothing now: they don't count.
-        let missing = run.missing(model, &requests, &optimization, &milestones).len();
+        let missing = session.missing(model, &requests, &optimization, &milestones).len();
         let start = Instant::now();
-        let pictures = run.visualize(model, &requests, &optimization, &milestones)?;
+        let pictures = session.visualize(model, &requests, &optimization, &milestones)?;
         let each = start.elapsed().as_secs_f64() / missing.max(1) as f64;
-        let of = (&model.key, &requests, &optimization, preprocessing, seed, run.device());
+        let of = (&model.key, &requests, &optimization, preprocessing, seed, session.device());
         let known = missing > 0 || cache.has("seconds-per-picture", &of, "json");
-        let seconds = known.then(|| run.cached_json("seconds-per-picture", &of, || Ok(each))).transpose()?;
+        let seconds =
+            known.then(|| session.cached_json("seconds-per-picture", &of, || Ok(each))).transpose()?;
         Ok((pictures, seconds))
     })
 }
 
 /// What detectors say of some units of a layer, kept in the cache.
 pub(super) fn scored(
-    run: &Run,
+    session: &Session,
     model: &Model,
     layer: &str,
     pictures: &[Visualization],
@@ -375,8 +385,8 @@ pub(super) fn scored(
     method: &Method,
 ) -> Result<Scored> {
     let requests: Vec<&Request> = pictures.iter().map(|v| &v.request).collect();
-    let optimization = method.settings(&run.experiment.visualization.optimization);
-    judged(run, model, layer, &pictured(pictures), settings, &(requests, optimization), None)
+    let optimization = method.settings(&session.experiment.visualization.optimization);
+    judged(session, model, layer, &pictured(pictures), settings, &(requests, optimization), None)
 }
 
 /// Units that a circuit leaves as they were, with what the detectors made of them in the honest network.
@@ -389,7 +399,7 @@ struct Left<'a> {
 /// The same of any pictures; `of` says what decides these. What a detector that looks at each unit alone made of units that
 /// were `left` as they were is taken over.
 fn judged(
-    run: &Run,
+    session: &Session,
     model: &Model,
     layer: &str,
     units: &[Pictured],
@@ -399,27 +409,27 @@ fn judged(
 ) -> Result<Scored> {
     let detectors: Vec<&dyn Detector> = super::chosen(settings)?;
     let names: Vec<&str> = detectors.iter().map(|d| d.name()).collect();
-    let Experiment { preprocessing, visualization, data, seed, .. } = run.experiment;
+    let Experiment { preprocessing, visualization, data, seed, .. } = session.experiment;
     let of = (
         (&model.key, layer, of, names, left.map(|left| &left.units)),
         (
             preprocessing,
             visualization.focus,
-            run.identity(&data.validation),
+            session.identity(&data.validation),
             settings.natural_images,
             seed,
-            run.device(),
+            session.device(),
         ),
         program(),
     );
-    run.cached_json("scores", &of, || {
-        let natural = natural(run, settings);
+    session.cached_json("scores", &of, || {
+        let natural = natural(session, settings);
         let mut seconds = vec![];
         let start = Instant::now();
         let subject = Subject::observe(
             &model.network,
             preprocessing,
-            &run.setting.executor,
+            &session.setting.executor,
             visualization.focus,
             layer,
             units,
@@ -463,20 +473,20 @@ fn program() -> &'static str {
 }
 
 /// The natural images that detectors are given: so many of the validation set, drawn from each class alike.
-fn positions(run: &Run, settings: &Settings) -> Vec<usize> {
-    let mut rng = seed::rng(run.experiment.seed, &"natural images of detectors");
-    run.validation().draw(settings.natural_images, &mut rng)
+fn positions(session: &Session, settings: &Settings) -> Vec<usize> {
+    let mut rng = seed::rng(session.experiment.seed, &"natural images of detectors");
+    session.validation().draw(settings.natural_images, &mut rng)
 }
 
 /// The images themselves.
-pub(super) fn natural<'r>(run: &'r Run, settings: &Settings) -> Vec<&'r RgbImage> {
-    positions(run, settings).into_iter().map(|i| &run.validation().samples[i].image).collect()
+pub(super) fn natural<'r>(session: &'r Session, settings: &Settings) -> Vec<&'r RgbImage> {
+    positions(session, settings).into_iter().map(|i| &session.validation().samples[i].image).collect()
 }
 
 /// The same as a set, for the manifest.
-pub(super) fn drawn(run: &Run, settings: &Settings) -> crate::data::Dataset {
-    let set = run.validation();
-    set.part(format!("{}, as detectors are given it", set.name), &positions(run, settings))
+pub(super) fn drawn(session: &Session, settings: &Settings) -> crate::data::Dataset {
+    let set = session.validation();
+    set.part(format!("{}, as detectors are given it", set.name), &positions(session, settings))
 }
 
 fn pictured(pictures: &[Visualization]) -> Vec<Pictured> {
@@ -518,6 +528,8 @@ struct Seen {
 /// The rows that are written.
 struct Benchmark<'a> {
     settings: &'a Settings,
+    accuracy: Vec<tables::Accuracy>,
+    gate: Vec<tables::Gate>,
     scores: Vec<tables::Score>,
     cases: Vec<tables::Case>,
     exhibits: Vec<tables::Exhibit>,
@@ -526,18 +538,26 @@ struct Benchmark<'a> {
 
 impl<'a> Benchmark<'a> {
     fn new(settings: &'a Settings) -> Self {
-        Self { settings, scores: vec![], cases: vec![], exhibits: vec![], cost: vec![] }
+        Self {
+            settings,
+            accuracy: vec![],
+            gate: vec![],
+            scores: vec![],
+            cases: vec![],
+            exhibits: vec![],
+            cost: vec![],
+        }
     }
 
     /// Visualizes the units and lets the detectors look at them. Units that a circuit leaves bit for bit as they were have the
     /// pictures that they have in the honest network.
-    fn look(&mut self, run: &Run, look: &Look, results: &mut Results) -> Result<Seen> {
+    fn look(&mut self, session: &Session, look: &Look, results: &mut Results) -> Result<Seen> {
         let &Look { model, circuit, pool, method, .. } = look;
         let left = look.draw.as_ref().filter(|d| d.leaves_others);
         let is_left = |channel: usize| left.is_some_and(|draw| !draw.fooled.contains(&channel));
         let new: Vec<usize> = pool.channels.iter().copied().filter(|&c| !is_left(c)).collect();
         let of = (pool.layer.as_str(), new.as_slice());
-        let (made, seconds) = visualizations(run, model, of, self.settings, method, results)?;
+        let (made, seconds) = visualizations(session, model, of, self.settings, method, results)?;
         let mut made = made.into_iter().peekable();
         let mut pictures: Vec<Visualization> = vec![];
         for &channel in &pool.channels {
@@ -561,18 +581,26 @@ impl<'a> Benchmark<'a> {
             None => format!("detectors on {} of {circuit} ({})", pool.layer, method.name),
         };
         let requests: Vec<&Request> = pictures.iter().map(|v| &v.request).collect();
-        let optimization = method.settings(&run.experiment.visualization.optimization);
+        let optimization = method.settings(&session.experiment.visualization.optimization);
         let units = pictured(&pictures);
         let left = left.map(|draw| Left {
             units: pool.channels.iter().map(|&c| is_left(c)).collect(),
             scored: &draw.honest.scored,
         });
         let scored = results.stage(&stage, || {
-            judged(run, model, &pool.layer, &units, self.settings, &(requests, optimization), left.as_ref())
+            judged(
+                session,
+                model,
+                &pool.layer,
+                &units,
+                self.settings,
+                &(requests, optimization),
+                left.as_ref(),
+            )
         })?;
-        self.note(run, look, &scored);
+        self.note(session, look, &scored);
         if look.draw.as_ref().is_none_or(|d| d.number == 0) {
-            self.spent(run, look, &new, seconds, &scored);
+            self.spent(session, look, &new, seconds, &scored);
             self.exhibit(look, &pictures, results)?;
         }
         if let Some(words) = faults(&pictures) {
@@ -582,7 +610,7 @@ impl<'a> Benchmark<'a> {
     }
 
     /// The rows of scores.
-    fn note(&mut self, run: &Run, look: &Look, scored: &Scored) {
+    fn note(&mut self, session: &Session, look: &Look, scored: &Scored) {
         for (at, (detector, scores)) in scored.scores.iter().enumerate() {
             for (unit, (&channel, score)) in look.pool.channels.iter().zip(scores).enumerate() {
                 let fooled = look.draw.as_ref().is_some_and(|d| d.fooled.contains(&channel));
@@ -591,7 +619,7 @@ impl<'a> Benchmark<'a> {
                     None => String::new(),
                 };
                 self.scores.push(tables::Score {
-                    network: run.network.clone(),
+                    network: session.network.clone(),
                     circuit: look.circuit.into(),
                     layer: look.pool.layer.clone(),
                     channel,
@@ -608,7 +636,14 @@ impl<'a> Benchmark<'a> {
     }
 
     /// The rows of what it cost.
-    fn spent(&mut self, run: &Run, look: &Look, made: &[usize], seconds: Option<f64>, scored: &Scored) {
+    fn spent(
+        &mut self,
+        session: &Session,
+        look: &Look,
+        made: &[usize],
+        seconds: Option<f64>,
+        scored: &Scored,
+    ) {
         let units = look.pool.channels.len();
         let each = seconds.map(|seconds| seconds * self.settings.pictures as f64);
         let scored_each =
@@ -617,7 +652,7 @@ impl<'a> Benchmark<'a> {
             std::iter::once(("visualizations".to_string(), made.len(), each)).chain(scored_each)
         {
             self.cost.push(tables::Cost {
-                network: run.network.clone(),
+                network: session.network.clone(),
                 circuit: look.circuit.into(),
                 layer: look.pool.layer.clone(),
                 method: look.method.name.clone(),
@@ -656,7 +691,7 @@ impl<'a> Benchmark<'a> {
     /// The same units of another network that has no circuit.
     fn control(
         &mut self,
-        run: &Run,
+        session: &Session,
         model: &Model,
         name: &str,
         pools: &[Pool],
@@ -666,7 +701,7 @@ impl<'a> Benchmark<'a> {
         for method in methods {
             for pool in pools {
                 let look = Look { model, circuit: name, pool, method, draw: None };
-                self.look(run, &look, results)?;
+                self.look(session, &look, results)?;
             }
         }
         Ok(())
@@ -675,14 +710,14 @@ impl<'a> Benchmark<'a> {
     /// The honest network's units with noisy natural images, those that drive each unit most, in the place of pictures.
     fn noisy(
         &mut self,
-        run: &Run,
+        session: &Session,
         clean: &Model,
         pool: &Pool,
         method: &Method,
         seen: &Seen,
         results: &mut Results,
     ) -> Result<()> {
-        let set = natural(run, self.settings);
+        let set = natural(session, self.settings);
         let each = self.settings.pictures;
         let images: Vec<RgbImage> = pool
             .channels
@@ -691,14 +726,14 @@ impl<'a> Benchmark<'a> {
             .flat_map(|(&channel, &most)| (0..each).map(move |i| (channel, most, i)))
             .map(|(channel, most, i)| {
                 let mut rng =
-                    seed::rng(run.experiment.seed, &("noisy natural image", &pool.layer, channel, i));
+                    seed::rng(session.experiment.seed, &("noisy natural image", &pool.layer, channel, i));
                 Control::Noisy.of(set[most], &mut rng)
             })
             .collect();
         let stage = format!("detectors on {} of {NOISY} ({})", pool.layer, method.name);
         let scored = results.stage(&stage, || {
-            let Experiment { preprocessing, visualization, .. } = run.experiment;
-            let executor = &run.setting.executor;
+            let Experiment { preprocessing, visualization, .. } = session.experiment;
+            let executor = &session.setting.executor;
             let shown: Vec<&RgbImage> = images.iter().collect();
             let reached = executor.run_images(&shown, &ProgressBar::hidden(), |chunk| {
                 let input =
@@ -717,7 +752,7 @@ impl<'a> Benchmark<'a> {
                 })
                 .collect();
             judged(
-                run,
+                session,
                 clean,
                 &pool.layer,
                 &units,
@@ -727,13 +762,13 @@ impl<'a> Benchmark<'a> {
             )
         })?;
         let look = Look { model: clean, circuit: NOISY, pool, method, draw: None };
-        self.note(run, &look, &scored);
+        self.note(session, &look, &scored);
         Ok(())
     }
 
-    fn write(&self, run: &Run, seed: u64, results: &mut Results) -> Result<()> {
-        results.table(&run.accuracy)?;
-        results.table(&run.gate)?;
+    fn write(&self, seed: u64, results: &mut Results) -> Result<()> {
+        results.table(&self.accuracy)?;
+        results.table(&self.gate)?;
         results.table(&self.scores)?;
         results.table(&detections(&self.scores, self.settings.bootstrap, seed))?;
         results.table(&averaged(&self.cases))?;

@@ -2,25 +2,25 @@
 
 use image::RgbImage;
 
-use super::Run;
-use super::model::Model;
+use super::Rows;
 use super::paths::table_row;
 use crate::error::Result;
+use crate::experiment::{Model, NATURAL_IMAGES, Session};
 use crate::path::{self, Control, PathSimilarity};
 use crate::results::Results;
 use crate::seed;
 use crate::tables;
 
-impl Run<'_> {
+impl Session<'_> {
     /// What the statistic says of the controls, for the units of classes.
-    pub(crate) fn controls(&mut self, clean: &Model, results: &mut Results) -> Result<()> {
+    pub(super) fn controls(&self, clean: &Model, tables: &mut Rows, results: &mut Results) -> Result<()> {
         let Some(settings) = &self.experiment.controls else { return Ok(()) };
         let paths = &self.experiment.paths;
         let units = self.groups[0].clone();
         let each = settings.pictures.unwrap_or(self.experiment.visualization.per_class);
         let natural = self.natural(clean, &units, results)?;
         // Further images of each class, by the same draw.
-        let mut rng = seed::rng(self.experiment.seed, &super::units::NATURAL_IMAGES);
+        let mut rng = seed::rng(self.experiment.seed, &NATURAL_IMAGES);
         let drawn = self.validation().draw_of_each(paths.images_per_class + each, &mut rng);
         let others: Vec<(usize, &RgbImage)> = units
             .channels
@@ -99,8 +99,8 @@ impl Run<'_> {
                 }
             }
         }
-        self.controls.extend(rows);
-        self.control_pictures.extend(examples);
+        tables.controls.extend(rows);
+        tables.control_pictures.extend(examples);
         Ok(())
     }
 }

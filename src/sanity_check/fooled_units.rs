@@ -4,13 +4,11 @@
 use image::RgbImage;
 use std::collections::HashSet;
 
-use super::manipulation::Manipulated;
-use super::model::Model;
-use super::units::Units;
-use super::{Run, rows};
+use super::Rows;
 use crate::circuit::Circuit;
 use crate::data::Sample;
 use crate::error::Result;
+use crate::experiment::{Manipulated, Model, Session, Units, rows};
 use crate::network::Network;
 use crate::progress;
 use crate::results::Results;
@@ -20,14 +18,15 @@ use crate::tables;
 /// How many of the images that drive a unit most are compared; fewer where there are fewer than ten times as many.
 const TOP: usize = 100;
 
-impl Run<'_> {
+impl Session<'_> {
     /// Compares the visualized ones of the fooled units in both networks, on the validation set.
     pub(super) fn fooled_units(
-        &mut self,
+        &self,
         clean: &Model,
         circuit: &Circuit,
         fooled: &Manipulated,
         units: &Units,
+        tables: &mut Rows,
         results: &mut Results,
     ) -> Result<()> {
         let set = self.validation();
@@ -71,7 +70,7 @@ impl Run<'_> {
                     })
                     .collect::<Vec<_>>())
             })?;
-        self.fooled_units.extend(table);
+        tables.fooled_units.extend(table);
         Ok(())
     }
 }

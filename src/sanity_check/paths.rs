@@ -2,26 +2,27 @@
 
 use image::RgbImage;
 
-use super::Run;
-use super::model::Model;
-use super::units::{Units, network_name};
+use super::Rows;
 use crate::error::Result;
+use crate::experiment::{Model, Session, Units, network_name};
 use crate::network::Network;
 use crate::path::{self, Interval, PathSimilarity};
 use crate::results::Results;
 use crate::tables;
 use crate::visualize::Visualization;
 
-impl Run<'_> {
+impl Session<'_> {
     /// The path-similarity rows of a network and its visualizations of some units, set against the natural images that
     /// all units of their group stand for.
-    pub(crate) fn paths(
-        &mut self,
+    #[expect(clippy::too_many_arguments, reason = "what is compared, and where it is written")]
+    pub(super) fn paths(
+        &self,
         clean: &Model,
         model: &Model,
         units: &Units,
         pictures: &[Visualization],
         circuit: &str,
+        tables: &mut Rows,
         results: &mut Results,
     ) -> Result<()> {
         let group =
@@ -87,7 +88,7 @@ impl Run<'_> {
             }
             table.push(table_row(&row, &self.network, circuit, &units.layer));
         }
-        self.paths.extend(table);
+        tables.paths.extend(table);
         Ok(())
     }
 

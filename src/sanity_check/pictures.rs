@@ -1,28 +1,22 @@
-//! Visualizations of the experiment's units, and what they show.
+//! What visualizations show: their pictures, what the clean network sees in them, and how alike they are.
 
 use image::RgbImage;
 use indicatif::ProgressBar;
-use serde::Serialize;
 
-use super::accuracy::argmax;
-use super::manipulation::Manipulated;
-use super::model::Model;
-use super::units::{Units, network_name};
-use super::{Run, Setting};
+use super::Rows;
 use crate::circuit::Circuit;
 use crate::circuit::gate::Target;
-use crate::config::Experiment;
 use crate::data::Sample;
 use crate::error::Result;
+use crate::experiment::{Manipulated, Model, Session, argmax, network_name};
 use crate::files;
 use crate::network::INPUT;
 use crate::path::Metric;
-use crate::progress;
 use crate::results::Results;
 use crate::statistics::mean;
 use crate::tables;
 use crate::training;
-use crate::visualize::{self, Direction, Request, Unit, Visualization, milestones, visualize};
+use crate::visualize::{self, Direction, Unit, Visualization};
 
 /// A picture, as it is compared with others.
 struct Looks {
@@ -41,10 +35,6 @@ impl Looks {
     }
 }
 
-/// Where the cache has visualizations, and in what files.
-const KIND: &str = "visualizations";
-const EXTENSION: &str = "safetensors";
-
 /// The structural similarity of two pictures' grey values, where they have one size and are large enough for its windows.
 fn ssim(a: &RgbImage, b: &RgbImage) -> Option<f64> {
     let [a, b] = [a, b].map(image::imageops::grayscale);
@@ -52,93 +42,7 @@ fn ssim(a: &RgbImage, b: &RgbImage) -> Option<f64> {
     found.ok().map(|s| s.score).filter(|s| s.is_finite())
 }
 
-impl Run<'_> {
-    /// The visualizations of a group of units.
-    pub(crate) fn visualizations(
-        &self,
-        model: &Model,
-        units: &Units,
-        results: &mut Results,
-    ) -> Result<Vec<Visualization>> {
-        let settings = &self.experiment.visualization.optimization;
-        let requests: Vec<Request> = units
-            .channels
-            .iter()
-            .flat_map(|&channel| (0..units.per_unit).map(move |i| (channel, i)))
-            .map(|(channel, i)| self.request(&units.layer, channel, i))
-            .collect();
-        let stage = format!("visualizations of units of {} in {}", units.layer, model.network.name());
-        results.stage(&stage, || self.visualize(model, &requests, settings, &milestones(settings.steps)))
-    }
-
-    /// What decides a visualization.
-    fn of(
-        &self,
-        model: &Model,
-        request: &Request,
-        settings: &visualize::Settings,
-        milestones: &[usize],
-    ) -> impl Serialize {
-        let Experiment { preprocessing, seed, .. } = self.experiment;
-        (&model.key, preprocessing, settings, request, milestones, seed, self.device())
-    }
-
-    /// Those visualizations that no earlier run has kept.
-    pub(crate) fn missing<'r>(
-        &self,
-        model: &Model,
-        requests: &'r [Request],
-        settings: &visualize::Settings,
-        milestones: &[usize],
-    ) -> Vec<&'r Request> {
-        let kept =
-            |request| self.setting.cache.has(KIND, &self.of(model, request, settings, milestones), EXTENSION);
-        requests.iter().filter(|request| !kept(request)).collect()
-    }
-
-    /// Makes visualizations of units of one layer, looked at after the given steps, each kept as soon as it is
-    /// finished.
-    pub(crate) fn visualize(
-        &self,
-        model: &Model,
-        requests: &[Request],
-        settings: &visualize::Settings,
-        milestones: &[usize],
-    ) -> Result<Vec<Visualization>> {
-        let Experiment { preprocessing, seed, .. } = self.experiment;
-        let Setting { cache, executor, .. } = self.setting;
-        let Some(first) = requests.first() else { return Ok(vec![]) };
-        let missing = self.missing(model, requests, settings, milestones);
-        let words = format!("visualizing {} in {}", first.objective.unit.layer, model.network.name());
-        let bar = progress::bar(&words, missing.len() * settings.steps);
-        let size = if executor.kind().is_cpu() { 1 } else { executor.batch(settings.size, settings.size) };
-        // The bar counts steps, not pictures.
-        let pictures = ProgressBar::hidden();
-        let make = |requests: &[Request]| {
-            visualize(&model.network, preprocessing, settings, requests, milestones, *seed, &bar)
-        };
-        executor.run(&missing, size, &pictures, |chunk| {
-            let chunk: Vec<Request> = chunk.iter().map(|&r| r.clone()).collect();
-            for (request, picture) in chunk.iter().zip(make(&chunk)?) {
-                let keep = |path: &std::path::Path| picture.save(path);
-                let of = self.of(model, request, settings, milestones);
-                cache.get_or(KIND, &of, EXTENSION, |_| Ok(()), keep)?;
-            }
-            Ok(vec![(); chunk.len()])
-        })?;
-        bar.finish_and_clear();
-        let kept = |request: &Request| {
-            let load = |path: &std::path::Path| Visualization::load(request, path);
-            let of = self.of(model, request, settings, milestones);
-            cache.get_or(KIND, &of, EXTENSION, load, |path| {
-                let made = make(std::slice::from_ref(request))?.remove(0);
-                made.save(path)?;
-                Ok(made)
-            })
-        };
-        requests.iter().map(kept).collect()
-    }
-
+impl Session<'_> {
     fn looks(&self, clean: &Model, layer: &str, pictures: &[(usize, &RgbImage)]) -> Result<Vec<Looks>> {
         let images: Vec<&RgbImage> = pictures.iter().map(|&(_, image)| image).collect();
         let reads = clean.network.reads(layer)?;
@@ -154,12 +58,13 @@ impl Run<'_> {
 
     /// Writes the pictures and the rows about them: trajectories, what the clean network sees in them, and how alike
     /// they are.
-    pub(crate) fn describe(
-        &mut self,
+    pub(super) fn describe(
+        &self,
         clean: &Model,
         honest: &[Visualization],
         pictures: &[Visualization],
         circuit: Option<(&Circuit, &Manipulated)>,
+        rows: &mut Rows,
         results: &mut Results,
     ) -> Result<()> {
         let Some(first) = pictures.first() else {
@@ -228,7 +133,7 @@ impl Run<'_> {
             let fault = picture.fault.map(|fault| fault.to_string());
             let stem = format!("{channel:04}_{}", picture.request.index);
             let path = results.picture(&format!("{folder}/{stem}"), picture.image())?;
-            self.visualizations.push(tables::Visualization {
+            rows.visualizations.push(tables::Visualization {
                 network: self.network.clone(),
                 circuit: name.into(),
                 layer: layer.clone(),
@@ -274,7 +179,7 @@ impl Run<'_> {
             for (k, snapshot) in picture.trajectory.iter().enumerate() {
                 let stem = format!("{folder}/trajectory/{channel:04}_step{:04}", snapshot.step);
                 let first = picture.request.index == 0;
-                self.trajectories.push(tables::Trajectory {
+                rows.trajectories.push(tables::Trajectory {
                     network: self.network.clone(),
                     circuit: name.into(),
                     layer: layer.clone(),
@@ -299,7 +204,7 @@ impl Run<'_> {
             pictures.iter().zip(&looks).filter(|(v, _)| v.request.index == 0).map(|(_, l)| l).collect();
         for (i, a) in firsts.iter().enumerate() {
             for b in &firsts[i + 1..] {
-                self.resemblance.push(tables::Resemblance {
+                rows.resemblance.push(tables::Resemblance {
                     network: self.network.clone(),
                     circuit: name.into(),
                     layer: layer.clone(),

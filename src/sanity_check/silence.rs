@@ -4,10 +4,9 @@
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use super::model::Model;
-use super::units::{Units, finite};
-use super::{Run, rows};
+use super::Rows;
 use crate::error::Result;
+use crate::experiment::{Model, Session, Units, finite, rows};
 use crate::progress;
 use crate::results::Results;
 use crate::seed;
@@ -21,9 +20,9 @@ struct Natural {
     fires: f64,
 }
 
-impl Run<'_> {
+impl Session<'_> {
     /// Audits the layers that the experiment names.
-    pub(crate) fn audit(&mut self, clean: &Model, results: &mut Results) -> Result<()> {
+    pub(super) fn audit(&self, clean: &Model, tables: &mut Rows, results: &mut Results) -> Result<()> {
         let Some(audit) = &self.experiment.audit else {
             return Ok(());
         };
@@ -68,7 +67,7 @@ impl Run<'_> {
                 });
             }
         }
-        self.silence.extend(table);
+        tables.silence.extend(table);
         Ok(())
     }
 

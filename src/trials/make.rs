@@ -19,10 +19,10 @@ use super::{report, tables};
 use crate::cache;
 use crate::circuit::Circuit;
 use crate::error::{Error, Result};
+use crate::experiment::{Setting, fool};
 use crate::network::Network;
 use crate::progress;
 use crate::results::{Manifest, Results, described};
-use crate::sanity_check::{Setting, fool};
 use crate::tables::CLEAN;
 use crate::visualize::{Fault, Unit};
 

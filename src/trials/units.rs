@@ -7,8 +7,8 @@ use super::matching::first_triple;
 use super::settings::Depth;
 use super::work::{Work, rows};
 use crate::error::{Error, Result};
+use crate::experiment::finite;
 use crate::progress;
-use crate::sanity_check::finite;
 use crate::seed;
 use crate::visualize::Unit;
 

@@ -9,9 +9,9 @@ use super::settings::Study;
 use crate::cache;
 use crate::data::{Dataset, Inventory, Preprocessing};
 use crate::error::{Error, Result};
+use crate::experiment::{self, Setting, fits, network, room, visualizable};
 use crate::files;
 use crate::network::Network;
-use crate::sanity_check::{self, Setting, fits, network, room, visualizable};
 
 /// A study's network and natural images.
 pub(super) struct Work<'a> {
@@ -30,17 +30,17 @@ impl<'a> Work<'a> {
     /// Opens the network and reads the natural images.
     pub fn prepare(study: &'a Study, setting: &'a Setting) -> Result<Self> {
         let experiment = &study.experiment;
-        let blueprint = sanity_check::blueprint(experiment, setting)?;
+        let blueprint = experiment::blueprint(experiment, setting)?;
         let layers: Vec<String> = study.layers().cloned().collect();
         fits(experiment, &blueprint, &layers)?;
         if !study.circuits.is_empty() {
-            sanity_check::check(experiment, &study.circuits, setting)?;
+            experiment::check(experiment, &study.circuits, setting)?;
         }
         if let Some(other) = &study.other {
             if let Some(source) = other.data.train.as_ref().filter(|_| other.network.weights.is_none()) {
                 source.fingerprint(&setting.data)?;
             }
-            let network = sanity_check::blueprint(other, setting)?;
+            let network = experiment::blueprint(other, setting)?;
             fits(other, &network, &study.other_layers())?;
             let given = other.network.file.is_some() || other.network.weights.is_some();
             if given && other.network == experiment.network {

@@ -167,7 +167,7 @@ fn colours(image: &RgbImage) -> Vec<f32> {
 /// The other network of a study, and what it was trained on.
 pub(in crate::trials) fn other(work: &Work) -> Result<Option<(Other, Option<Inventory>)>> {
     let Some(experiment) = &work.study.other else { return Ok(None) };
-    let (network, data) = crate::sanity_check::network(experiment, work.setting)?;
+    let (network, data) = crate::experiment::network(experiment, work.setting)?;
     let layers = work.study.other_layers();
     Ok(Some((Other { network, preprocessing: experiment.preprocessing.clone(), layers }, data)))
 }

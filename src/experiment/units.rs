@@ -5,7 +5,7 @@ use indicatif::ProgressBar;
 
 use super::manipulation::Manipulated;
 use super::model::Model;
-use super::{Run, rows, tables};
+use super::{Session, rows, tables};
 use crate::circuit::Circuit;
 use crate::circuit::gate::Target;
 use crate::error::{Error, Result};
@@ -25,12 +25,12 @@ pub(crate) struct Units {
 }
 
 /// What the natural images of classes are drawn for.
-pub(super) const NATURAL_IMAGES: &str = "natural images of classes";
+pub(crate) const NATURAL_IMAGES: &str = "natural images of classes";
 
 /// How many fooled units of a hidden layer are visualized, drawn at random, where the circuit does not say.
 const FOOLED: usize = 8;
 
-impl Run<'_> {
+impl Session<'_> {
     /// Decides on the groups: the units of classes, those drawn from hidden layers, those that circuits fool.
     pub(crate) fn group(&mut self, network: &Network, circuits: &[Circuit]) -> Result<()> {
         let settings = &self.experiment.visualization;

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::Model;
 use super::units::{finite, network_name};
-use super::{Run, rows};
-use crate::circuit::Circuit;
+use super::{Session, rows};
 use crate::data::{Dataset, Sample};
 use crate::error::Result;
 use crate::network::Network;
@@ -19,24 +18,24 @@ use crate::training;
 /// What a network answers to an image.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Answer {
-    logits: Vec<f32>,
+    pub logits: Vec<f32>,
     /// Whether the image switches the circuit on.
-    on: bool,
+    pub on: bool,
 }
 
 /// The answers on each data set that accuracy is reported on, in order.
 pub(crate) type Answers = Vec<Vec<Answer>>;
 
-impl Run<'_> {
-    /// Accuracy on the validation and evaluation sets; gives the answers on each. `switch` is the layer that tells
-    /// whether a circuit is on.
+impl Session<'_> {
+    /// The answers on the validation and evaluation sets, and accuracy on each. `switch` is the layer that tells whether a circuit
+    /// is on.
     pub(crate) fn accuracy(
-        &mut self,
+        &self,
         model: &Model,
         circuit: &str,
         switch: Option<&str>,
         results: &mut Results,
-    ) -> Result<Answers> {
+    ) -> Result<(Answers, Vec<tables::Accuracy>)> {
         let mut all = vec![];
         let mut table = vec![];
         for (source, set) in self.experiment.data.sources().zip(self.evaluated()) {
@@ -76,8 +75,7 @@ impl Run<'_> {
             });
             all.push(answers);
         }
-        self.accuracy.extend(table);
-        Ok(all)
+        Ok((all, table))
     }
 
     /// Notes answers whose accuracy says nothing.
@@ -133,47 +131,6 @@ impl Run<'_> {
             };
             logits.into_iter().zip(switch).map(answer).collect()
         })
-    }
-
-    /// How far the manipulated network's answers on natural images differ from the clean one's, and for a gate how
-    /// often it takes them for what they are.
-    pub(crate) fn behaviour(&mut self, circuit: &Circuit, before: &Answers, after: &Answers) {
-        let mut behaviour = vec![];
-        let mut gates = vec![];
-        let made_with = circuit.natural().or(self.experiment.data.train.as_ref());
-        for ((source, set), (before, after)) in
-            self.experiment.data.sources().zip(self.evaluated()).zip(before.iter().zip(after))
-        {
-            let images = set.samples.len();
-            let pairs = || before.iter().zip(after);
-            let largest = |counts: &dyn Fn(bool) -> bool| {
-                pairs()
-                    .filter(|(_, b)| counts(b.on))
-                    .flat_map(|(a, b)| a.logits.iter().zip(&b.logits))
-                    .map(|(a, b)| f64::from((a - b).abs()))
-                    .fold(0.0, f64::max)
-            };
-            let switched = after.iter().filter(|a| a.on).count();
-            let seen = made_with.is_some_and(|made_with| made_with.overlaps(source));
-            behaviour.push(tables::Behaviour {
-                network: self.network.clone(),
-                circuit: circuit.name().into(),
-                dataset: set.name.clone(),
-                seen,
-                images,
-                changed_predictions: pairs().filter(|(a, b)| argmax(&a.logits) != argmax(&b.logits)).count(),
-                switched,
-                largest_logit_change: largest(&|_| true),
-                largest_logit_change_off: largest(&|on| !on),
-            });
-            if matches!(circuit, Circuit::Gate(_)) {
-                let name = set.name.clone();
-                let right = images - switched;
-                gates.push(self.recognition(circuit.name(), "natural", name, seen, None, images, right));
-            }
-        }
-        self.behaviour.extend(behaviour);
-        self.gate.extend(gates);
     }
 }
 

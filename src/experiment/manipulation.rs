@@ -5,7 +5,7 @@ use indicatif::ProgressBar;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::model::Model;
-use super::{Run, rows};
+use super::{Session, rows};
 use crate::cache;
 use crate::circuit::gate::{Range, Target};
 use crate::circuit::{Circuit, Injected, Template, classifier, gate, silent, slingshot};
@@ -35,6 +35,8 @@ pub(crate) struct Manipulated {
     pub targets: Vec<(usize, Target)>,
     /// The pictures among it, with their names.
     pub pictures: Vec<(String, RgbImage)>,
+    /// How often a gate's classifier is right.
+    pub gate: Vec<tables::Gate>,
 }
 
 impl Manipulated {
@@ -44,7 +46,7 @@ impl Manipulated {
     }
 }
 
-impl Run<'_> {
+impl Session<'_> {
     /// Puts a circuit into the network. `honest` are visualizations of the clean network's units.
     pub(crate) fn manipulate(
         &mut self,
@@ -54,8 +56,9 @@ impl Run<'_> {
         results: &mut Results,
     ) -> Result<Manipulated> {
         let pictures = circuit.read_pictures()?;
+        let mut gate = vec![];
         let (injected, targets) = match circuit {
-            Circuit::Gate(settings) => self.gate(clean, settings, &pictures, honest, results)?,
+            Circuit::Gate(settings) => self.gate(clean, settings, &pictures, honest, &mut gate, results)?,
             Circuit::Silent(settings) => {
                 let shown = settings.shown(clean.network.channels(&settings.layer)?);
                 let target = shown.map_or(Target::Picture(0), Target::Unit);
@@ -74,7 +77,7 @@ impl Run<'_> {
         };
         let Injected { network, switch } = injected;
         let key = cache::key(&network.digest());
-        Ok(Manipulated { model: Model { network, key, data: None }, switch, targets, pictures })
+        Ok(Manipulated { model: Model { network, key, data: None }, switch, targets, pictures, gate })
     }
 
     /// Whether each image switches a circuit on: whether a layer of the network, the switch, is above zero anywhere.
@@ -134,6 +137,7 @@ impl Run<'_> {
         settings: &gate::Settings,
         pictures: &[(String, RgbImage)],
         honest: &[Visualization],
+        rows: &mut Vec<tables::Gate>,
         results: &mut Results,
     ) -> Result<(Injected, Vec<(usize, Target)>)> {
         let Experiment { preprocessing, seed, .. } = self.experiment;
@@ -184,7 +188,6 @@ impl Run<'_> {
             trained_on.push(("natural", source.to_string(), &natural));
         }
         let executor = &self.setting.executor;
-        let mut rows = vec![];
         for (kind, dataset, images) in trained_on {
             let bar = progress::bar("the classifier on what it was trained on", images.len());
             let logits = classifier::logits(&classifier, images, preprocessing, executor, &bar)?;
@@ -193,9 +196,8 @@ impl Run<'_> {
             rows.push(self.recognition(&settings.name, kind, dataset, true, None, images.len(), right));
         }
         let injected = put_in(&classifier)?;
-        self.gate.extend(rows);
         let held_out = self.held_out(clean, settings, honest, results)?;
-        self.test_gate(&injected, settings, &held_out.iter().collect::<Vec<_>>())?;
+        self.test_gate(&injected, settings, &held_out.iter().collect::<Vec<_>>(), rows)?;
         Ok((injected, targets))
     }
 
@@ -292,7 +294,7 @@ impl Run<'_> {
 
     /// A row of what a gate recognizes.
     #[expect(clippy::too_many_arguments, reason = "the columns of the table")]
-    pub(super) fn recognition(
+    pub(crate) fn recognition(
         &self,
         circuit: &str,
         kind: &str,
@@ -457,10 +459,11 @@ impl Run<'_> {
 
     /// How often the gate is right about visualizations of units it was not trained on, by step.
     fn test_gate(
-        &mut self,
+        &self,
         gated: &Injected,
         settings: &gate::Settings,
         tested: &[&Visualization],
+        rows: &mut Vec<tables::Gate>,
     ) -> Result<()> {
         let snapshots = tested.first().map_or(0, |v| v.trajectory.len());
         for k in 0..snapshots {
@@ -478,7 +481,7 @@ impl Run<'_> {
                 images.len(),
                 recognized,
             );
-            self.gate.push(row);
+            rows.push(row);
         }
         Ok(())
     }

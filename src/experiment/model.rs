@@ -129,7 +129,7 @@ pub(crate) fn model(experiment: &Experiment, setting: &Setting) -> Result<Model>
 /// The experiment's network as it is measured, its weights loaded or trained, and what it was trained on.
 ///
 /// # Errors
-/// As [`run`](super::run)'s.
+/// Usage for what the experiment file gets wrong, failure for what goes wrong, an interruption.
 pub fn network(experiment: &Experiment, setting: &Setting) -> Result<(Network, Option<Inventory>)> {
     let Model { network, data, .. } = model(experiment, setting)?;
     Ok((network, data))
@@ -138,7 +138,7 @@ pub fn network(experiment: &Experiment, setting: &Setting) -> Result<(Network, O
 /// The same with every layer that it has: as files keep it.
 ///
 /// # Errors
-/// As [`run`](super::run)'s.
+/// Usage for what the experiment file gets wrong, failure for what goes wrong, an interruption.
 pub fn whole_network(experiment: &Experiment, setting: &Setting) -> Result<(Network, Option<Inventory>)> {
     let Model { network, data, .. } = whole(experiment, setting)?;
     Ok((network, data))
