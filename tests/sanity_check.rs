@@ -17,7 +17,7 @@ fn bytes(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "accuracy.csv",
     "behaviour.csv",
     "fooled_units.csv",

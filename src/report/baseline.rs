@@ -5,7 +5,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use statrs::statistics::Statistics;
 
-use super::summary::range;
 use crate::error::{Context, Error, Result};
 use crate::files;
 
@@ -205,6 +204,13 @@ pub fn write(path: &Path, baseline: &[Expected]) -> Result<()> {
         writer.serialize(expected).on("write", path)?;
     }
     files::write(path, &writer.into_inner().on("write", path)?)
+}
+
+/// What a metric can be, by its name; `None` where there are no bounds.
+fn range(metric: &str) -> Option<(f64, f64)> {
+    let named = |names: &[&str]| names.iter().any(|name| metric.starts_with(&format!("{name} [")));
+    let shares = ["top1", "recognized", "seen as target", "closer to target", "auc", "found at 5 %"];
+    if named(&shares) { Some((0.0, 1.0)) } else { named(&["resemblance"]).then_some((-1.0, 1.0)) }
 }
 
 #[cfg(test)]

@@ -254,13 +254,6 @@ pub fn recognized(data: &Data, circuit: &str, kind: &str) -> Option<f64> {
     (images > 0).then(|| right / images as f64)
 }
 
-/// What a metric can be, by its name; `None` where there are no bounds.
-pub fn range(metric: &str) -> Option<(f64, f64)> {
-    let named = |names: &[&str]| names.iter().any(|name| metric.starts_with(&format!("{name} [")));
-    let shares = ["top1", "recognized", "seen as target", "closer to target", "auc", "found at 5 %"];
-    if named(&shares) { Some((0.0, 1.0)) } else { named(&["resemblance"]).then_some((-1.0, 1.0)) }
-}
-
 /// Every number that a baseline can hold.
 pub fn metrics(data: &Data) -> Vec<Measured> {
     use Direction::{Higher, Same};

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::plan::Task;
-use super::units::Drawn;
+use super::units::{Drawn, first_triple};
 use crate::error::{Error, Result};
 use crate::seed;
 
@@ -80,21 +80,6 @@ pub(super) fn triples(
         });
     }
     Ok(triples)
-}
-
-/// The first three of the candidates that fit together, in their order.
-pub(super) fn first_triple(candidates: &[usize], fit: impl Fn(usize, usize) -> bool) -> Option<[usize; 3]> {
-    for (i, &a) in candidates.iter().enumerate() {
-        for (j, &b) in candidates.iter().enumerate().skip(i + 1) {
-            if !fit(a, b) {
-                continue;
-            }
-            if let Some(&c) = candidates[j + 1..].iter().find(|&&c| fit(a, c) && fit(b, c)) {
-                return Some([a, b, c]);
-            }
-        }
-    }
-    None
 }
 
 fn order(n: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {

@@ -12,6 +12,7 @@ mod observers;
 mod occlusion;
 mod pictures;
 pub mod plan;
+pub mod references;
 pub mod report;
 pub mod responses;
 pub mod score;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::references::References;
 use super::settings;
 use crate::cache;
 use crate::error::{Context, Error, Result};
@@ -119,45 +120,12 @@ pub struct Occlusion {
     pub key: usize,
 }
 
-/// What is shown beside a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum References {
-    None,
-    Visualizations,
-    Natural,
-    /// Visualizations and natural images.
-    Mixed,
-    /// Natural images, blurred but for the patch that activates the unit most.
-    Blurred,
-}
-
 /// An answer: for each row on the left one on the right, or one of two queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
     Rows([usize; 3]),
     Query(usize),
-}
-
-impl References {
-    pub const ALL: [Self; 5] = [Self::None, Self::Visualizations, Self::Natural, Self::Mixed, Self::Blurred];
-
-    /// Its name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Visualizations => "visualizations",
-            Self::Natural => "natural",
-            Self::Mixed => "mixed",
-            Self::Blurred => "blurred",
-        }
-    }
-
-    /// Whether visualizations are among them.
-    pub fn visualized(self) -> bool {
-        matches!(self, Self::Visualizations | Self::Mixed)
-    }
 }
 
 impl Task {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::References;
+use super::references::References;
 use crate::bounds::{MANY, PICTURES, STEPS, distinct, plain_name, within};
 use crate::circuit::Circuit;
 use crate::config::Experiment;

@@ -3,7 +3,6 @@
 use image::RgbImage;
 use rand::seq::SliceRandom;
 
-use super::matching::first_triple;
 use super::settings::Depth;
 use super::work::{Work, rows};
 use crate::error::{Error, Result};
@@ -153,6 +152,21 @@ fn deviation(values: &[f32]) -> f64 {
     let n = values.len() as f64;
     let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / n;
     (values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt()
+}
+
+/// The first three of the candidates that fit together, in their order.
+pub(super) fn first_triple(candidates: &[usize], fit: impl Fn(usize, usize) -> bool) -> Option<[usize; 3]> {
+    for (i, &a) in candidates.iter().enumerate() {
+        for (j, &b) in candidates.iter().enumerate().skip(i + 1) {
+            if !fit(a, b) {
+                continue;
+            }
+            if let Some(&c) = candidates[j + 1..].iter().find(|&&c| fit(a, c) && fit(b, c)) {
+                return Some([a, b, c]);
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -192,6 +192,7 @@ impl Lesson<'_> {
 ///
 /// # Errors
 /// Usage, if there is no such layer; an interruption; failure, if the training diverges.
+#[expect(clippy::too_many_arguments, reason = "what is taught, with what, and how pictures are made")]
 pub fn train(
     honest: &Network,
     settings: &Settings,
