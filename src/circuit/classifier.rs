@@ -82,7 +82,7 @@ pub struct Settings {
     pub steps: usize,
     #[serde(default = "batch")]
     pub batch: usize,
-    /// The longest step; by default 0.002 for Adam, 0.02 for the paper's architecture.
+    /// The longest step; by default 0.002 for Adam, 0.005 for the paper's architecture.
     pub learning_rate: Option<f64>,
     /// Where the threshold stands between the highest logits of natural (0) and the lowest of synthetic training images
     /// (1).
@@ -229,7 +229,7 @@ pub fn train(
         Architecture::Paper => {
             let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
             let descent = SgdConfig::new().with_momentum(Some(momentum)).init();
-            let rate = settings.learning_rate.unwrap_or(2e-2);
+            let rate = settings.learning_rate.unwrap_or(5e-3);
             let mut rng = seed::rng(seed, &"gate dropout");
             let logits = |network: &Network, input| with_dropout(network, input, &mut rng);
             fit(network, descent, steps, rate, &bar, next, logits)

@@ -193,6 +193,14 @@ impl Session<'_> {
             let logits = classifier::logits(&classifier, images, preprocessing, executor, &bar)?;
             bar.finish_and_clear();
             let right = logits.iter().filter(|&&logit| (logit > 0.0) == (kind == "visualization")).count();
+            if 2 * right < images.len() {
+                results.warn(format!(
+                    "circuit {}: its classifier takes {right} of {} {kind} images it was trained on for what they are: it has \
+                     learned little; set classifier.learning_rate lower, or classifier.steps higher",
+                    settings.name,
+                    images.len()
+                ));
+            }
             rows.push(self.recognition(&settings.name, kind, dataset, true, None, images.len(), right));
         }
         let injected = put_in(&classifier)?;
