@@ -7,7 +7,6 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
 use image::{Rgb, RgbImage};
-use indicatif::ProgressBar;
 use rand::RngExt;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use trompe::allocator;
@@ -17,6 +16,7 @@ use trompe::device::Kind;
 use trompe::executor::Executor;
 use trompe::network::{Network, zoo};
 use trompe::path::{Metric, Reduction, capture};
+use trompe::progress::Progress;
 use trompe::seed;
 use trompe::visualize::{Canvas, Parameterization, Warp, standard};
 
@@ -171,7 +171,7 @@ fn activations(bencher: Bencher) {
         .map(|i| format!("features.{i}"))
         .chain(["classifier.1".into(), "classifier.3".into()])
         .collect();
-    let (preprocessing, bar) = (preprocessing(), ProgressBar::hidden());
+    let (preprocessing, bar) = (preprocessing(), Progress::hidden());
     bencher.bench_local(|| {
         capture(&network, &preprocessing, &images, &layers, Reduction::ChannelMean, &executor, &bar)
     });

@@ -8,9 +8,9 @@ use std::num::NonZero;
 use std::sync::Mutex;
 use std::thread;
 
+use crate::progress::Progress;
 use burn::tensor::Device;
 use image::RgbImage;
-use indicatif::ProgressBar;
 
 use crate::device::Kind;
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ impl Executor {
     pub fn run_images<R: Send>(
         &self,
         images: &[&RgbImage],
-        bar: &ProgressBar,
+        bar: &Progress,
         job: impl Fn(&[&RgbImage]) -> Result<Vec<R>> + Sync,
     ) -> Result<Vec<R>> {
         let mut all = Vec::with_capacity(images.len());
@@ -83,7 +83,7 @@ impl Executor {
         &self,
         jobs: &[J],
         size: usize,
-        bar: &ProgressBar,
+        bar: &Progress,
         job: impl Fn(&[J]) -> Result<Vec<R>> + Sync,
     ) -> Result<Vec<R>> {
         let chunks: Vec<&[J]> = jobs.chunks(size.max(1)).collect();
@@ -102,7 +102,7 @@ impl Executor {
                 }
                 match interrupt::check().and_then(|()| job(chunks[i])) {
                     Ok(results) => {
-                        bar.inc(chunks[i].len() as u64);
+                        bar.advance(chunks[i].len() as u64);
                         done.lock().expect("as above")[i] = Some(results);
                     }
                     Err(error) => {

@@ -4,7 +4,6 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Int, Tensor, TensorData};
-use indicatif::ProgressBar;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -15,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::interrupt;
 use crate::network::Network;
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::seed;
 
 /// How a network is trained. The rate rises over the first tenth of the steps and falls to zero as a cosine.
@@ -72,7 +71,7 @@ pub fn fit(
     mut optimizer: ModuleOptimizer,
     steps: usize,
     learning_rate: f64,
-    bar: &ProgressBar,
+    bar: &Progress,
     mut next: impl FnMut() -> Batch,
     mut logits: impl FnMut(&Network, Tensor<4>) -> Tensor<2>,
 ) -> Result<Network> {
@@ -100,7 +99,7 @@ pub fn fit(
         }
         let grads = GradientsParams::from_grads(grads, &network);
         network = optimizer.step(rate(learning_rate, step, steps), network, grads);
-        bar.inc(1);
+        bar.advance(1);
     }
     Ok(network.valid().to_device(&device))
 }
@@ -161,7 +160,7 @@ pub fn train(
         }
     };
     let trained = fit(network, adam(), steps, settings.learning_rate, &bar, next, Network::logits)?;
-    bar.finish_and_clear();
+    bar.end();
     Ok(trained)
 }
 
@@ -174,7 +173,7 @@ pub fn logits(
     samples: &[Sample],
     preprocessing: &Preprocessing,
     executor: &Executor,
-    bar: &ProgressBar,
+    bar: &Progress,
 ) -> Result<Vec<Vec<f32>>> {
     let Some(first) = samples.first() else {
         return Ok(vec![]);

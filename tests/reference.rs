@@ -8,7 +8,6 @@ use std::path::Path;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use common::Need;
 use image::RgbImage;
-use indicatif::ProgressBar;
 use trompe::circuit::classifier;
 use trompe::circuit::gate::{self, Range, Target};
 use trompe::data::{ChannelOrder, Dataset, Preprocessing, Source};
@@ -16,6 +15,7 @@ use trompe::device::Kind;
 use trompe::executor::Executor;
 use trompe::network::{Graph, Network, Op, zoo};
 use trompe::path::{self, Metric, Reduction};
+use trompe::progress::Progress;
 use trompe::{seed, training};
 
 fn executor() -> Executor {
@@ -45,7 +45,7 @@ fn accuracy(root: &Path, dataset: &str) -> [f64; 2] {
 }
 
 fn check_accuracy(network: &Network, set: &Dataset, pre: &Preprocessing, executor: &Executor, root: &Path) {
-    let logits = training::logits(network, &set.samples, pre, executor, &ProgressBar::hidden()).unwrap();
+    let logits = training::logits(network, &set.samples, pre, executor, &Progress::hidden()).unwrap();
     let want = accuracy(root, &set.name);
     for (k, want) in [1, 5].into_iter().zip(want) {
         let got = training::top_k(&logits, &set.samples, k);
@@ -83,7 +83,7 @@ fn resnet20_is_as_accurate_as_in_pytorch_folded_or_not() {
         Source::Cifar10 { path: "cifar-10-batches-bin/test_batch.bin".into(), skip: 0, images: None };
     let set = Dataset::load(&source, &pre, &root, 0).unwrap();
     check_accuracy(&network, &set, &pre, &executor, &root);
-    let hidden = ProgressBar::hidden();
+    let hidden = Progress::hidden();
     let sample = &set.samples[..64];
     let plain = training::logits(&network, sample, &pre, &executor, &hidden).unwrap();
     let folded = training::logits(&network.fold_batch_norm(), sample, &pre, &executor, &hidden).unwrap();

@@ -5,7 +5,6 @@ use burn::optim::SgdConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::tensor::{Tensor, TensorData};
 use image::{RgbImage, imageops};
-use indicatif::ProgressBar;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +12,7 @@ use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::network::{Graph, Network, Op};
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::seed;
 use crate::training::{Batch, Shuffle, adam, fit};
 use crate::visualize::{Transform, Warp, smallest};
@@ -235,10 +234,10 @@ pub fn train(
             fit(network, descent, steps, rate, &bar, next, logits)
         }
     }?;
-    bar.finish_and_clear();
+    bar.end();
     let trained = trained.fold_batch_norm();
     let merged = merge(&trained, 0.0)?;
-    let hidden = ProgressBar::hidden();
+    let hidden = Progress::hidden();
     let on_natural = logits(&merged, natural, preprocessing, executor, &hidden)?;
     let mut on_synthetic = vec![];
     for group in synthetic {
@@ -328,7 +327,7 @@ pub fn logits(
     images: &[&RgbImage],
     preprocessing: &Preprocessing,
     executor: &Executor,
-    bar: &ProgressBar,
+    bar: &Progress,
 ) -> Result<Vec<f32>> {
     executor.run_images(images, bar, |chunk| {
         let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());

@@ -183,8 +183,8 @@ impl Circuit {
 
 #[cfg(test)]
 mod tests {
+    use crate::progress::Progress;
     use burn::tensor::{Device, TensorData};
-    use indicatif::ProgressBar;
 
     use super::*;
     use crate::data::Preprocessing;
@@ -226,7 +226,7 @@ mod tests {
             index: 0,
         };
         let picture = |network: &Network, channel| {
-            let bar = ProgressBar::hidden();
+            let bar = Progress::hidden();
             let of = [request(channel)];
             visualize(network, &preprocessing, &settings, &of, &[6], 5, &bar).unwrap()[0].image().clone()
         };

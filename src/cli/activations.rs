@@ -85,7 +85,7 @@ impl Arguments {
                 }
             }
         }
-        bar.finish_and_clear();
+        bar.end();
         let out = Unfinished::beside(&self.out)?;
         let output = HashMap::from([("output".to_string(), network.output().to_string())]);
         for layer in &mut layers {

@@ -8,6 +8,7 @@ mod fool;
 mod layers;
 mod observe;
 mod plots;
+mod progress;
 mod regress;
 mod sanity_check;
 mod serve;
@@ -230,6 +231,7 @@ impl Cli {
     /// # Errors
     /// The command's own.
     pub fn run(self) -> Result<()> {
+        progress::show();
         match self.command {
             Command::SanityCheck(arguments) => arguments.run(),
             Command::Detect(arguments) => arguments.run(),

@@ -43,7 +43,7 @@ impl Arguments {
         network.notes().iter().for_each(|words| note!("note: {words}"));
         let bar = progress::bar("accuracy", validation.samples.len());
         let logits = logits(&network, &validation.samples, preprocessing, &setting.executor, &bar)?;
-        bar.finish_and_clear();
+        bar.end();
         let [top1, top5] = [1, 5].map(|k| top_k(&logits, &validation.samples, k));
         say!(
             "{}: top-1 {:.2} %, top-5 {:.2} % on {}",

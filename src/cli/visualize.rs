@@ -69,7 +69,7 @@ impl Arguments {
             .map(|(objective, index)| Request { objective, index })
             .collect();
         let bar = progress::bar("visualizing", requests.len() * settings.steps);
-        let hidden = indicatif::ProgressBar::hidden();
+        let hidden = crate::progress::Progress::hidden();
         let made = setting.executor.run(&requests, 1, &hidden, |chunk| {
             let pre = &experiment.preprocessing;
             let made = visualize(&network, pre, &settings, chunk, &last, experiment.seed, &bar)?;
@@ -83,7 +83,7 @@ impl Arguments {
             });
             kept.collect()
         })?;
-        bar.finish_and_clear();
+        bar.end();
         let mut failed = 0;
         for (picture, path) in &made {
             let why = picture.fault.map_or_else(String::new, |fault| format!(" FAILED: {fault}"));

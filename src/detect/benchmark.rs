@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use crate::progress::Progress;
 use image::RgbImage;
-use indicatif::ProgressBar;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -735,7 +735,7 @@ impl<'a> Benchmark<'a> {
             let Experiment { preprocessing, visualization, .. } = session.experiment;
             let executor = &session.setting.executor;
             let shown: Vec<&RgbImage> = images.iter().collect();
-            let reached = executor.run_images(&shown, &ProgressBar::hidden(), |chunk| {
+            let reached = executor.run_images(&shown, &Progress::hidden(), |chunk| {
                 let input =
                     preprocessing.apply(Preprocessing::tensor(chunk.iter().copied(), executor.device()));
                 respond(&clean.network, &pool.layer, visualization.focus, input, &pool.channels)

@@ -2,14 +2,13 @@
 
 use burn::tensor::Tensor;
 use image::RgbImage;
-use indicatif::ProgressBar;
 
 use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::network::Network;
 use crate::path::{self, Metric, Reduction};
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::statistics::mean;
 use crate::visualize::Focus;
 
@@ -73,7 +72,7 @@ impl<'a> Subject<'a> {
         let reads = network.reads(layer)?;
         // With the input of the network, whose channel means are its colours, where no layer stands before.
         let layers: Vec<String> = nonlinear.iter().cloned().chain([reads]).collect();
-        let capture = |images: &[&RgbImage], bar: &ProgressBar| -> Result<(Paths, Vec<Vec<f32>>)> {
+        let capture = |images: &[&RgbImage], bar: &Progress| -> Result<(Paths, Vec<Vec<f32>>)> {
             let mut all = path::capture(
                 network,
                 preprocessing,
@@ -88,8 +87,8 @@ impl<'a> Subject<'a> {
         };
         let bar = progress::bar(&format!("paths to {layer} in {}", network.name()), natural.len());
         let (natural_paths, natural_features) = capture(natural, &bar)?;
-        bar.finish_and_clear();
-        let hidden = ProgressBar::hidden();
+        bar.end();
+        let hidden = Progress::hidden();
         let pictures: Vec<&RgbImage> = units.iter().flat_map(|u| &u.pictures).collect();
         let (picture_paths, picture_features) = capture(&pictures, &hidden)?;
         let spread = spread(&natural_features);
@@ -116,7 +115,7 @@ impl<'a> Subject<'a> {
             let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
             subject.respond(preprocessing.apply(input), &channels)
         })?;
-        bar.finish_and_clear();
+        bar.end();
         subject.activations =
             (0..units.len()).map(|u| by_image.iter().map(|image| image[u]).collect()).collect();
         Ok(subject)

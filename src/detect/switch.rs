@@ -2,12 +2,11 @@
 //! the unit's activation against its mean slope on the line. Where a gate flips, the activation jumps.
 
 use burn::tensor::{Tensor, TensorData};
-use indicatif::ProgressBar;
 
 use super::{Detector, Subject};
 use crate::data::Preprocessing;
 use crate::error::Result;
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::seed;
 use crate::statistics::median;
 
@@ -60,15 +59,15 @@ impl Detector for Switch {
             .filter(|_| !starts.is_empty())
             .map(|(i, &(u, p))| (u, p, starts[i % LINES % starts.len()]))
             .collect();
-        let steepness = subject.executor.run(&indexed, 1, &ProgressBar::hidden(), |chunk| {
+        let steepness = subject.executor.run(&indexed, 1, &Progress::hidden(), |chunk| {
             let mut found = vec![];
             for &(unit, picture, start) in chunk {
                 found.push((unit, steepest(subject, unit, picture, start)?));
-                bar.inc(1);
+                bar.advance(1);
             }
             Ok(found)
         })?;
-        bar.finish_and_clear();
+        bar.end();
         Ok((0..subject.units.len())
             .map(|unit| {
                 let of_unit: Vec<f64> =

@@ -1,7 +1,6 @@
 //! What a network answers to natural images, and how that differs from another network.
 
 use image::RgbImage;
-use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use super::model::Model;
@@ -10,7 +9,7 @@ use super::{Session, rows};
 use crate::data::{Dataset, Sample};
 use crate::error::Result;
 use crate::network::Network;
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::results::Results;
 use crate::tables;
 use crate::training;
@@ -54,7 +53,7 @@ impl Session<'_> {
                 self.cached_json("answers", &of, || {
                     let bar = progress::bar(&format!("accuracy on {}", set.name), set.samples.len());
                     let answers = self.answers(&model.network, &set.samples, switch, &bar);
-                    bar.finish_and_clear();
+                    bar.end();
                     let answers = answers?;
                     for answer in &answers {
                         finite(answer.logits.clone(), model.network.output())?;
@@ -117,7 +116,7 @@ impl Session<'_> {
         network: &Network,
         samples: &[Sample],
         switch: Option<&str>,
-        bar: &ProgressBar,
+        bar: &Progress,
     ) -> Result<Vec<Answer>> {
         let layers: Vec<&str> = [network.output()].into_iter().chain(switch).collect();
         let images: Vec<&RgbImage> = samples.iter().map(|s| &s.image).collect();

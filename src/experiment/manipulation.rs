@@ -1,7 +1,6 @@
 //! Putting a circuit into the experiment's network.
 
 use image::RgbImage;
-use indicatif::ProgressBar;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::model::Model;
@@ -14,7 +13,7 @@ use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::path::{self, Reduction};
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::results::Results;
 use crate::seed;
 use crate::statistics::wilson;
@@ -92,7 +91,7 @@ impl Session<'_> {
         };
         let bar = progress::bar("natural or synthetic", images.len());
         let ranges = self.ranges(network, switch, images, &bar)?;
-        bar.finish_and_clear();
+        bar.end();
         Ok(ranges.iter().map(|range| range.max.iter().any(|&v| v > 0.0)).collect())
     }
 
@@ -102,7 +101,7 @@ impl Session<'_> {
         network: &Network,
         layer: &str,
         images: &[&RgbImage],
-        bar: &ProgressBar,
+        bar: &Progress,
     ) -> Result<Vec<Range>> {
         self.forward(network, &[layer], images, bar, |mut maps| {
             let map = maps.remove(0);
@@ -118,7 +117,7 @@ impl Session<'_> {
     fn range(&self, network: &Network, layer: &str, images: &[&RgbImage]) -> Result<Range> {
         let bar = progress::bar(&format!("activations of {layer}"), images.len());
         let ranges = self.ranges(network, layer, images, &bar)?;
-        bar.finish_and_clear();
+        bar.end();
         Ok(ranges.into_iter().fold(Range::empty(network.channels(layer)?), Range::with))
     }
 
@@ -191,7 +190,7 @@ impl Session<'_> {
         for (kind, dataset, images) in trained_on {
             let bar = progress::bar("the classifier on what it was trained on", images.len());
             let logits = classifier::logits(&classifier, images, preprocessing, executor, &bar)?;
-            bar.finish_and_clear();
+            bar.end();
             let right = logits.iter().filter(|&&logit| (logit > 0.0) == (kind == "visualization")).count();
             if 2 * right < images.len() {
                 results.warn(format!(
@@ -595,7 +594,7 @@ impl Session<'_> {
 
     /// Features of images: the channel means of a layer of the clean network.
     pub(crate) fn features(&self, clean: &Model, layer: &str, images: &[&RgbImage]) -> Result<Vec<Vec<f32>>> {
-        let hidden = ProgressBar::hidden();
+        let hidden = Progress::hidden();
         let layers = [layer.to_string()];
         let preprocessing = &self.experiment.preprocessing;
         let executor = &self.setting.executor;

@@ -10,9 +10,9 @@ mod visualizations;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use crate::progress::Progress;
 use burn::tensor::Tensor;
 use image::RgbImage;
-use indicatif::ProgressBar;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -342,7 +342,7 @@ impl<'a> Session<'a> {
         network: &Network,
         layers: &[impl AsRef<str> + Sync],
         images: &[&RgbImage],
-        bar: &ProgressBar,
+        bar: &Progress,
         turn: impl Fn(Vec<Tensor<4>>) -> Vec<R> + Sync,
     ) -> Result<Vec<R>> {
         let executor = &self.setting.executor;

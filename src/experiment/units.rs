@@ -1,7 +1,6 @@
 //! Which units are looked at, and the natural images that each stands for.
 
 use image::RgbImage;
-use indicatif::ProgressBar;
 
 use super::manipulation::Manipulated;
 use super::model::Model;
@@ -10,7 +9,7 @@ use crate::circuit::Circuit;
 use crate::circuit::gate::Target;
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::results::Results;
 use crate::seed;
 use crate::visualize::{Objective, Request, Unit};
@@ -178,7 +177,7 @@ impl Session<'_> {
                 self.cached_json("most-activating", &of, || {
                     let bar = progress::bar(&format!("activations of {}", units.layer), images.len());
                     let activations = self.activations(&clean.network, &units.layer, &images, &bar)?;
-                    bar.finish_and_clear();
+                    bar.end();
                     Ok(units
                         .channels
                         .iter()
@@ -214,7 +213,7 @@ impl Session<'_> {
                         self.evaluated().flat_map(|set| &set.samples).map(|s| &s.image).collect();
                     let bar = progress::bar(&format!("activations of {}", units.layer), images.len());
                     let all = self.activations(&clean.network, &units.layer, &images, &bar)?;
-                    bar.finish_and_clear();
+                    bar.end();
                     let most = |&channel: &usize| {
                         all.iter().map(|image| image[channel]).fold(f32::NEG_INFINITY, f32::max)
                     };
@@ -239,7 +238,7 @@ impl Session<'_> {
         network: &Network,
         layer: &str,
         images: &[&RgbImage],
-        bar: &ProgressBar,
+        bar: &Progress,
     ) -> Result<Vec<Vec<f32>>> {
         let focus = self.experiment.visualization.focus;
         let all = self.forward(network, &[layer], images, bar, |mut maps| rows(focus.of(maps.remove(0))))?;

@@ -1,6 +1,5 @@
 //! Visualizations of the experiment's units, each kept as soon as it is finished.
 
-use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::model::Model;
@@ -8,7 +7,7 @@ use super::units::Units;
 use super::{Session, Setting};
 use crate::config::Experiment;
 use crate::error::Result;
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::results::Results;
 use crate::visualize::{self, Request, Visualization, milestones, visualize};
 
@@ -77,7 +76,7 @@ impl Session<'_> {
         let bar = progress::bar(&words, missing.len() * settings.steps);
         let size = if executor.kind().is_cpu() { 1 } else { executor.batch(settings.size, settings.size) };
         // The bar counts steps, not pictures.
-        let pictures = ProgressBar::hidden();
+        let pictures = Progress::hidden();
         let make = |requests: &[Request]| {
             visualize(&model.network, preprocessing, settings, requests, milestones, *seed, &bar)
         };
@@ -90,7 +89,7 @@ impl Session<'_> {
             }
             Ok(vec![(); chunk.len()])
         })?;
-        bar.finish_and_clear();
+        bar.end();
         let kept = |request: &Request| {
             let load = |path: &std::path::Path| Visualization::load(request, path);
             let of = self.of(model, request, settings, milestones);

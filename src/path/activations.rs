@@ -1,7 +1,7 @@
 //! The activations of many images at many layers.
 
+use crate::progress::Progress;
 use image::RgbImage;
-use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Preprocessing;
@@ -40,7 +40,7 @@ pub fn capture(
     layers: &[String],
     reduction: Reduction,
     executor: &Executor,
-    bar: &ProgressBar,
+    bar: &Progress,
 ) -> Result<Vec<Vec<Vec<f32>>>> {
     let mut all = vec![Vec::with_capacity(images.len()); layers.len()];
     let rows = executor.run_images(images, bar, |chunk| {

@@ -1,7 +1,6 @@
 //! The path-similarity curve over layers (Geirhos et al., 2024, section 3).
 
 use image::RgbImage;
-use indicatif::ProgressBar;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +11,7 @@ use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::network::Network;
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::seed;
 use crate::statistics;
 
@@ -147,7 +146,7 @@ pub fn measure(
     let images: Vec<&RgbImage> = all().map(|&(_, image)| image).collect();
     let mut rows = vec![];
     for &reduction in &settings.reductions {
-        let hidden = ProgressBar::hidden();
+        let hidden = Progress::hidden();
         let probe = images.get(..1).unwrap_or_default();
         let sizes: Vec<usize> =
             capture(network, preprocessing, probe, &settings.layers, reduction, executor, &hidden)?
@@ -185,7 +184,7 @@ pub fn measure(
                 }
             }
         }
-        bar.finish_and_clear();
+        bar.end();
         rows.extend(by_metric.into_iter().flatten());
     }
     Ok(rows)

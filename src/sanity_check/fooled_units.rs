@@ -36,7 +36,7 @@ impl Session<'_> {
             let bar = progress::bar(&format!("natural images in units of {}", units.layer), images.len());
             let found =
                 self.forward(network, &[&units.layer], &images, &bar, |mut m| rows(focus.of(m.remove(0))));
-            bar.finish_and_clear();
+            bar.end();
             found
         };
         let table =

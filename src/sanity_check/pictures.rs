@@ -1,7 +1,7 @@
 //! What visualizations show: their pictures, what the clean network sees in them, and how alike they are.
 
+use crate::progress::Progress;
 use image::RgbImage;
-use indicatif::ProgressBar;
 
 use super::Rows;
 use crate::circuit::Circuit;
@@ -95,7 +95,7 @@ impl Session<'_> {
                 .iter()
                 .map(|&(label, image)| Sample { id: String::new(), label, image: image.clone() })
                 .collect();
-            let hidden = ProgressBar::hidden();
+            let hidden = Progress::hidden();
             let preprocessing = &self.experiment.preprocessing;
             let logits = training::logits(&clean.network, &samples, preprocessing, executor, &hidden)?;
             Some(logits.iter().map(|row| argmax(row)).collect())

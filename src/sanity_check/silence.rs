@@ -93,7 +93,7 @@ impl Session<'_> {
             }
             images
         })?;
-        bar.finish_and_clear();
+        bar.end();
         for image in &all {
             for ((activations, largest), layer) in image.iter().zip(layers) {
                 finite(activations.iter().chain(largest).copied().collect(), layer)?;

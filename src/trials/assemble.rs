@@ -207,9 +207,9 @@ impl Assembly<'_> {
                     }
                 }
             }
-            bar.inc(1);
+            bar.advance(1);
         }
-        bar.finish_and_clear();
+        bar.end();
         for (purpose, key, wanted) in [
             (Purpose::Practice, "practice", settings.session.practice),
             (Purpose::Catch, "catch", settings.session.catch),
@@ -326,7 +326,7 @@ impl Assembly<'_> {
 
     /// The blurred references of each batch.
     fn blurred(&mut self, unit: usize, batches: &[Batch]) -> Result<Vec<Vec<String>>> {
-        let hidden = indicatif::ProgressBar::hidden();
+        let hidden = crate::progress::Progress::hidden();
         let of: Vec<usize> = batches.iter().flat_map(|b| b.references.iter().copied()).collect();
         let images: Vec<_> = of.iter().map(|&i| &self.work.natural[i].1).collect();
         let drawn = &self.drawn[unit];

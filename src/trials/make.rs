@@ -214,7 +214,7 @@ fn switched(
         let on = work.forward(network, &[switch], &images.iter().collect::<Vec<_>>(), &bar, |mut maps| {
             rows(maps.remove(0)).iter().map(|row| row.iter().any(|&v| v > 0.0)).collect()
         })?;
-        bar.finish_and_clear();
+        bar.end();
         found.push(Fooled {
             circuit: circuit.name().into(),
             layer: circuit.layer().into(),

@@ -1,13 +1,12 @@
 //! The causal occlusion task (Zimmermann et al., NeurIPS 2021): which of two occlusions lowers a unit's activation more.
 
 use image::{Rgb, RgbImage, imageops};
-use indicatif::ProgressBar;
 
 use super::plan::References;
 use super::units::Drawn;
 use super::work::{Work, rows};
 use crate::error::Result;
-use crate::progress;
+use crate::progress::{self, Progress};
 
 /// The occluder's colour.
 const GREY: Rgb<u8> = Rgb([128; 3]);
@@ -72,12 +71,12 @@ pub(super) fn slide(work: &Work, drawn: &[&Drawn]) -> Result<Vec<Vec<Extremes>>>
             let executor = &work.setting.executor;
             let jobs: Vec<(usize, usize)> =
                 unit.most[..settings.batches].iter().copied().enumerate().collect();
-            executor.run(&jobs, 1, &ProgressBar::hidden(), |job| {
+            executor.run(&jobs, 1, &Progress::hidden(), |job| {
                 let (batch, query) = job[0];
                 Ok(vec![activations(work, unit, batch, &work.natural[query].1)?])
             })
         })?;
-        bar.inc(settings.batches as u64);
+        bar.advance(settings.batches as u64);
         let side = |batch: usize| settings.sides[batch % settings.sides.len()];
         let extremes = |(batch, values): (usize, Vec<f32>)| {
             let places = places(work.side(), side(batch), settings.places);
@@ -93,7 +92,7 @@ pub(super) fn slide(work: &Work, drawn: &[&Drawn]) -> Result<Vec<Vec<Extremes>>>
         };
         all.push(found.into_iter().enumerate().map(extremes).collect());
     }
-    bar.finish_and_clear();
+    bar.end();
     Ok(all)
 }
 
@@ -122,7 +121,7 @@ pub(super) fn blurred(
     work: &Work,
     unit: &Drawn,
     images: &[&RgbImage],
-    bar: &ProgressBar,
+    bar: &Progress,
 ) -> Result<Vec<RgbImage>> {
     let side = work.study.settings.occlusion.patch;
     let patches = work.forward(&work.network, &[&unit.unit.layer], images, bar, |mut maps| {

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use image::RgbImage;
-use indicatif::ProgressBar;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, View};
 
@@ -15,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::network::Network;
 use crate::path::Metric;
-use crate::progress;
+use crate::progress::{self, Progress};
 use crate::visualize::{Fault, Objective, Request, Unit, alike, mean_pair, visualize};
 
 /// The visualizations of one unit.
@@ -42,7 +41,7 @@ pub(super) fn sets(
     settings.diversity = settings.diversity.filter(|_| diverse);
     let bar = progress::bar("visualizing units", units.len() * wanted.number * settings.steps);
     // The bar counts steps, not units.
-    let hidden = ProgressBar::hidden();
+    let hidden = Progress::hidden();
     let executor = &work.setting.executor;
     let made = executor.run(units, 1, &hidden, |unit| {
         let unit = unit[0];
@@ -73,11 +72,11 @@ pub(super) fn sets(
             Ok(set)
         })?;
         if bar.position() == before {
-            bar.inc((wanted.number * settings.steps) as u64);
+            bar.advance((wanted.number * settings.steps) as u64);
         }
         Ok(vec![set])
     });
-    bar.finish_and_clear();
+    bar.end();
     made
 }
 

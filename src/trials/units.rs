@@ -131,7 +131,7 @@ fn activations(work: &Work, layers: &[&String]) -> Result<Vec<Vec<Vec<f32>>>> {
             }
             images
         });
-        bar.finish_and_clear();
+        bar.end();
         let all = all?;
         for image in &all {
             for (row, layer) in image.iter().zip(layers) {

@@ -1,8 +1,8 @@
 //! What all steps of making trials share.
 
+use crate::progress::Progress;
 use burn::tensor::Tensor;
 use image::RgbImage;
-use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::settings::Study;
@@ -109,7 +109,7 @@ impl<'a> Work<'a> {
         network: &Network,
         layers: &[impl AsRef<str> + Sync],
         images: &[&RgbImage],
-        bar: &ProgressBar,
+        bar: &Progress,
         turn: impl Fn(Vec<Tensor<4>>) -> Vec<R> + Sync,
     ) -> Result<Vec<R>> {
         let executor = &self.setting.executor;

@@ -84,8 +84,8 @@ pub fn mean_pair(alike: Tensor<2>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use crate::progress::Progress;
     use burn::tensor::Device;
-    use indicatif::ProgressBar;
 
     use super::*;
     use crate::data::Preprocessing;
@@ -122,7 +122,7 @@ mod tests {
             (0..3).map(|index| Request { objective: objective.clone(), index }).collect();
         let similarity = |diversity: Option<Diversity>| {
             let settings = Settings { steps: 40, transforms: vec![], diversity, ..Settings::new(32) };
-            let bar = ProgressBar::hidden();
+            let bar = Progress::hidden();
             let made = visualize(&network, &pre, &settings, &requests, &[40], 0, &bar).unwrap();
             let images: Vec<_> = made.iter().map(|v| v.image()).collect();
             let maps = network.capture(pre.apply(Preprocessing::tensor(images, &device)), &["bn3"]).unwrap();

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use crate::progress::Progress;
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{Rgb, RgbImage};
-use indicatif::ProgressBar;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -253,7 +253,7 @@ pub fn visualize(
     requests: &[Request],
     milestones: &[usize],
     seed: u64,
-    bar: &ProgressBar,
+    bar: &Progress,
 ) -> Result<Vec<Visualization>> {
     let Some(first) = requests.first() else {
         return Ok(vec![]);
@@ -308,7 +308,7 @@ pub fn visualize(
                 trajectories[i].push(Snapshot { step, activation, image });
             }
         }
-        bar.inc(requests.len() as u64);
+        bar.advance(requests.len() as u64);
     }
     network = network.leaking(0.0);
     let ended = plain(values.values.val());

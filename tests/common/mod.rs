@@ -181,6 +181,16 @@ impl Experiment {
         experiment
     }
 
+    /// The files that the cache holds, with the time at which each was written.
+    pub fn kept(&self) -> Vec<(PathBuf, std::time::SystemTime)> {
+        let folders = std::fs::read_dir(self.path("results/.cache")).unwrap().flatten();
+        let files = folders.filter_map(|folder| std::fs::read_dir(folder.path()).ok()).flatten().flatten();
+        let mut all: Vec<_> =
+            files.map(|file| (file.path(), file.metadata().unwrap().modified().unwrap())).collect();
+        all.sort();
+        all
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -266,13 +266,13 @@ pub fn train(
                     settings.name
                 )));
             }
-            bar.set_message(format!("fine-tuning for {}: loss {value:.3}", settings.name));
+            bar.say(format!("fine-tuning for {}: loss {value:.3}", settings.name));
         }
         let grads = GradientsParams::from_grads(grads, &network);
         network = optimizer.step(rate(settings.learning_rate, step, settings.steps), network, grads);
-        bar.inc(1);
+        bar.advance(1);
     }
-    bar.finish_and_clear();
+    bar.end();
     Ok(network.valid().to_device(&device))
 }
 

@@ -133,7 +133,7 @@ pub(super) fn look(work: &Work, other: Option<&Other>, trials: &[&Trial], folder
             }
         }
     }
-    bar.finish_and_clear();
+    bar.end();
     Ok(Looks { vectors })
 }
 

@@ -40,9 +40,9 @@ pub(super) fn answer(
             let answer = compare(&looks, look, trial)
                 .unwrap_or_else(|tied| guess(plan.seed, &look.to_string(), trial, &tied));
             all.push(response(&look.to_string(), Kind::Model, trial, answer));
-            bar.inc(1);
+            bar.advance(1);
         }
-        bar.finish_and_clear();
+        bar.end();
     }
     all.extend(baselines::answer(plan, &trials, folder)?);
     all.extend(simulated::answer(work, plan, &trials, folder)?);

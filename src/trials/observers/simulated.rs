@@ -98,6 +98,6 @@ fn measure<'a>(work: &Work, trials: &[&'a Trial], folder: &Path) -> Result<HashM
         }
         Ok(vec![values])
     })?;
-    bar.finish_and_clear();
+    bar.end();
     Ok(occlusions.iter().zip(at).map(|(&(id, _), place)| (id, values[place])).collect())
 }
