@@ -104,7 +104,7 @@ impl Task for Line {
     fn ended(&self) {
         let state = self.state();
         if state.written {
-            note!("{} {}: took {}", clock(), state.what, duration(self.began.elapsed()));
+            note!("{} {}: over after {}", clock(), state.what, duration(self.began.elapsed()));
         }
     }
 }

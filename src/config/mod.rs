@@ -1,5 +1,6 @@
 //! The experiment file.
 
+mod base;
 pub mod detect;
 
 use std::path::{Path, PathBuf};
@@ -10,7 +11,6 @@ use crate::bounds::{MANY, PICTURES, STEPS, distinct, plain_name, within};
 use crate::circuit;
 use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::path;
 use crate::training;
 use crate::visualize::{self, Direction, Focus};
@@ -199,7 +199,7 @@ impl Experiment {
     /// # Errors
     /// Usage, naming the file and the key.
     pub fn read(path: &Path) -> Result<Self> {
-        let experiment: Self = files::toml(path)?;
+        let experiment = base::read(path)?;
         experiment.check().map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
         Ok(experiment)
     }
