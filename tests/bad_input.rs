@@ -47,8 +47,18 @@ fn mistakes_in_a_circuit() {
     let experiment = Experiment::new();
     experiment.edit("circuits/gate.toml", "offset = 1", "offset = 1\nk = 0.5");
     experiment.sanity_check().expect_error(1, &["k = 0.5", "classifier:", "exceeds it by", "at least"]);
+    let experiment = Experiment::new();
+    experiment.edit("circuits/gate.toml", "steps = 10", "steps = 10\narchitecture = \"paper\"");
+    experiment.edit("configs/fool.toml", "    { kind = \"crop\" },\n", "");
+    experiment.sanity_check().expect_error(2, &["gate", "architecture", "crop"]);
     for (file, from, to, words) in [
         ("gate", "offset = 1", "", &["gate.toml", "offset", "pictures"][..]),
+        (
+            "gate",
+            "steps = 10",
+            "steps = 10\narchitecture = \"paper\"\nsize = 48",
+            &["gate.toml", "classifier.size"],
+        ),
         ("gate", "layer = \"classifier\"", "layer = \"relu4\"", &["gate", "relu4", "convolution"]),
         ("gate", "offset = 1", "offset = 1\nunits = [12]", &["gate", "classifier:12", "channels 0 to 11"]),
         ("gate", "name = \"gate\"", "name = \"none\"", &["circuits", "\"none\""]),

@@ -110,6 +110,20 @@ fn threshold() -> f32 {
 }
 
 impl Architecture {
+    /// Refuses pictures of `side` pixels where some of the images have only `least`.
+    ///
+    /// # Errors
+    /// A message that starts with the key.
+    pub fn takes(self, side: usize, least: usize) -> Result<(), String> {
+        match self == Self::Paper && least < side {
+            true => Err(format!(
+                "classifier.architecture = \"paper\" takes images of one size, {side} pixels here, and some have {least}: end \
+                 the transforms with {{ kind = \"crop\" }}, and take natural images that are no smaller than the pictures"
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// The graph for images of `side` pixels: convolutions, one of them to two scores, and the mean over what is left of the map.
     fn graph(self, side: usize) -> Graph {
         let mut g = Graph::new("natural-vs-synthetic", 3);
@@ -174,17 +188,9 @@ pub fn train(
 ) -> Result<Network> {
     let device = executor.device();
     let side = synthetic.iter().flatten().map(|image| image.width()).min().unwrap_or(0);
-    if settings.architecture == Architecture::Paper {
-        let natural = natural.iter().map(|i| i.width().min(i.height())).min().unwrap_or(side);
-        let transformed = smallest(transforms, side as usize);
-        let least = transformed.min(natural as usize);
-        if least < side as usize {
-            return Err(Error::usage(format!(
-                "classifier.architecture = \"paper\" takes images of one size, {side} pixels here, and some have {least}: end \
-                 the transforms with {{ kind = \"crop\" }}, and take natural images that are no smaller than the pictures"
-            )));
-        }
-    }
+    let natural_side = natural.iter().map(|i| i.width().min(i.height())).min().unwrap_or(side);
+    let least = smallest(transforms, side as usize).min(natural_side as usize);
+    settings.architecture.takes(side as usize, least).map_err(Error::usage)?;
     let graph = settings.architecture.graph(side as usize);
     let network = Network::new(graph, &mut seed::rng(seed, &"gate weights"), device)?;
     let groups: Vec<&[&RgbImage]> = std::iter::once(natural)

@@ -212,6 +212,11 @@ impl<'a> Session<'a> {
                 unit(circuit.layer(), channel).map_err(named)?;
             }
             if let Circuit::Gate(gate) = circuit {
+                let Experiment { visualization, .. } = self.experiment;
+                let size = visualization.optimization.size;
+                let least = visualize::smallest(&visualization.optimization.transforms, size);
+                let fits = gate.classifier.architecture.takes(size, least);
+                fits.map_err(|what| named(Error::usage(what)))?;
                 for layer in &gate.classifier.hidden_layers {
                     network.channels(layer).map_err(named)?;
                 }
