@@ -15,6 +15,7 @@ use crate::files;
 use crate::network::Network;
 use crate::path::Metric;
 use crate::progress::{self, Progress};
+use crate::statistics;
 use crate::visualize::{Fault, Objective, Request, Unit, alike, mean_pair, visualize};
 
 /// The visualizations of one unit.
@@ -166,10 +167,9 @@ fn features(work: &Work, unit: &Unit, set: &Set) -> Result<Option<f64>> {
 fn pixels(set: &Set) -> Option<f64> {
     let values: Vec<Vec<f32>> =
         set.images.iter().map(|i| i.as_raw().iter().map(|&v| f32::from(v)).collect()).collect();
-    let pairs: Vec<f64> = values
+    let pairs = values
         .iter()
         .enumerate()
-        .flat_map(|(i, a)| values[..i].iter().filter_map(|b| Metric::Pearson.similarity(a, b)))
-        .collect();
-    (!pairs.is_empty()).then(|| pairs.iter().sum::<f64>() / pairs.len() as f64)
+        .flat_map(|(i, a)| values[..i].iter().filter_map(|b| Metric::Pearson.similarity(a, b)));
+    statistics::mean(pairs)
 }

@@ -13,6 +13,7 @@ use super::score;
 use super::tables::{Accuracy, Diversity, Fooled, Trust};
 use crate::error::{Context, Error, Result};
 use crate::files;
+use crate::statistics;
 use crate::tables::{self, CLEAN};
 
 /// Scores responses, and writes tables, figures and `report.html` into the study's folder.
@@ -245,11 +246,8 @@ fn diversity_rows(plan: &Plan, rows: &[Diversity]) -> Vec<Vec<String>> {
         for kind in ["visualizations", "without the term", "natural"] {
             let of: Vec<&Diversity> = rows.iter().filter(|r| r.depth == *depth && r.kind == kind).collect();
             let mean = |value: &dyn Fn(&Diversity) -> Option<f64>, digits: usize| {
-                let values: Vec<f64> = of.iter().filter_map(|r| value(r)).collect();
-                match values.is_empty() {
-                    true => "undefined".into(),
-                    false => format!("{:.digits$}", values.iter().sum::<f64>() / values.len() as f64),
-                }
+                let mean = statistics::mean(of.iter().filter_map(|r| value(r)));
+                mean.map_or("undefined".into(), |mean| format!("{mean:.digits$}"))
             };
             if !of.is_empty() {
                 all.push(vec![

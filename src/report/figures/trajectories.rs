@@ -10,6 +10,7 @@ use super::canvas::{
 };
 use super::{Data, Figure, Topic, label};
 use crate::error::Result;
+use crate::statistics;
 use crate::tables::{CLEAN, Trajectory};
 
 /// Steps and values along one trajectory.
@@ -58,9 +59,8 @@ impl Draw for Trajectories {
                 .steps
                 .iter()
                 .filter_map(|&s| {
-                    let values: Vec<f64> =
-                        lines.iter().flatten().filter(|p| p.0 == s as f64).map(|p| p.1).collect();
-                    (!values.is_empty()).then(|| (log(s), values.iter().sum::<f64>() / values.len() as f64))
+                    let values = lines.iter().flatten().filter(|p| p.0 == s as f64).map(|p| p.1);
+                    Some((log(s), statistics::mean(values)?))
                 })
                 .collect();
             series(&mut chart, &mean, &[], entry, 3)?;
