@@ -60,9 +60,6 @@ impl Arguments {
         let plan =
             Plan { layers: self.layers, units: self.units as usize, references, calibrate: self.calibrate };
         let (experiment, setting) = self.common.prepare(&config, Some(out), plan.layers.clone())?;
-        if let Some(settings) = &experiment.detect {
-            super::detectors(settings, &config)?;
-        }
         let manifest = audit(&experiment, &plan, &setting)?.complete(report::draw)?;
         super::print_notes(&manifest);
         let data = Data::read(&setting.out)?;

@@ -35,7 +35,6 @@ impl Arguments {
             .as_ref()
             .ok_or_else(|| Error::usage(format!("{}: there is no [detect]", self.config.display())))?;
         let circuits = settings.circuits(&self.config)?;
-        super::detectors(settings, &self.config)?;
         let manifest = detect::run(&experiment, &circuits, &setting)?.complete(report::draw)?;
         super::print_notes(&manifest);
         print_summary(&Data::read(&setting.out)?);

@@ -97,15 +97,9 @@ struct Common {
     seed: Option<u64>,
 }
 
-/// Refuses detectors that an experiment file names and that there aren't.
-fn detectors(settings: &crate::detect::Settings, file: &Path) -> Result<()> {
-    let named = crate::detect::chosen(settings).map(drop);
-    named.map_err(|e| Error::usage(format!("{}: {e}", file.display())))
-}
-
 /// The network that an argument names: a file, or an architecture with random weights for 1000 classes.
 fn model(name: &Path, output: Option<&str>, device: &Device) -> Result<network::Network> {
-    let builder = name.to_str().filter(|name| zoo::BUILDERS.contains(name));
+    let builder = name.to_str().filter(|name| zoo::is_known(name));
     let network = match builder {
         _ if name.exists() => network::Network::open_up_to(name, output, device)?,
         Some(builder) => {
@@ -181,6 +175,10 @@ impl Common {
         layers: Vec<String>,
     ) -> Result<(Experiment, Setting)> {
         let mut experiment = Experiment::read(config)?;
+        if let Some(settings) = &experiment.detect {
+            let named = crate::detect::chosen(settings).map(drop);
+            named.map_err(|e| Error::usage(format!("{}: {e}", config.display())))?;
+        }
         let setting = self.set(&mut experiment, out, layers)?;
         Ok((experiment, setting))
     }

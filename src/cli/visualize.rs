@@ -69,7 +69,7 @@ impl Arguments {
             .map(|(objective, index)| Request { objective, index })
             .collect();
         let bar = progress::bar("visualizing", requests.len() * settings.steps);
-        let hidden = crate::progress::Progress::hidden();
+        let hidden = progress::Progress::hidden();
         let made = setting.executor.run(&requests, 1, &hidden, |chunk| {
             let pre = &experiment.preprocessing;
             let made = visualize(&network, pre, &settings, chunk, &last, experiment.seed, &bar)?;

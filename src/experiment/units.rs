@@ -233,7 +233,7 @@ impl Session<'_> {
     }
 
     /// For each image the activation of each unit of a layer, as the objective counts it.
-    fn activations(
+    pub(crate) fn activations(
         &self,
         network: &Network,
         layer: &str,

@@ -8,7 +8,7 @@ use super::Rows;
 use crate::circuit::Circuit;
 use crate::data::Sample;
 use crate::error::Result;
-use crate::experiment::{Manipulated, Model, Session, Units, rows};
+use crate::experiment::{Manipulated, Model, Session, Units};
 use crate::network::Network;
 use crate::progress;
 use crate::results::Results;
@@ -31,13 +31,9 @@ impl Session<'_> {
     ) -> Result<()> {
         let set = self.validation();
         let images: Vec<&RgbImage> = set.samples.iter().map(|s| &s.image).collect();
-        let focus = self.experiment.visualization.focus;
-        let responses = |network: &Network| -> Result<Vec<Vec<f32>>> {
+        let responses = |network: &Network| {
             let bar = progress::bar(&format!("natural images in units of {}", units.layer), images.len());
-            let found =
-                self.forward(network, &[&units.layer], &images, &bar, |mut m| rows(focus.of(m.remove(0))));
-            bar.end();
-            found
+            self.activations(network, &units.layer, &images, &bar)
         };
         let table =
             results.stage(&format!("what units of {} do before and after", circuit.name()), || {

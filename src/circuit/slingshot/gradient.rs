@@ -26,14 +26,14 @@ const DIFFERENCE: f32 = 0.01;
 
 /// How far the units' gradients are from those that lead to the pictures: M over a batch, with its gradient for the weights.
 pub(super) fn loss(lesson: &Lesson, network: &Network, step: usize, rng: &mut impl Rng) -> Result<Tensor<1>> {
-    let Lesson { settings, canvas, pictures, .. } = lesson;
-    let device = pictures.device();
+    let Lesson { settings, canvas, values, .. } = lesson;
+    let device = values.device();
     let spread = settings.spread.unwrap_or(10.0) * NOISE;
     let n = settings.batch;
     let taught: Vec<(usize, usize)> =
         (0..n).map(|_| lesson.targets[rng.random_range(0..lesson.targets.len())]).collect();
     let which: Vec<usize> = taught.iter().map(|(_, picture)| *picture).collect();
-    let target = chosen(&canvas.values(pictures.clone()).to_device(&device), &which);
+    let target = chosen(values, &which);
     let along: Vec<f32> = (0..n).map(|_| rng.random_range(0.0..=1.0)).collect();
     let noise: Vec<f32> =
         (0..target.shape().num_elements()).map(|_| rng.random_range(-spread..=spread)).collect();
@@ -120,13 +120,16 @@ mod tests {
         let optimization: crate::visualize::Settings =
             toml::from_str("size = 8\nsteps = 1\ntransforms = []").unwrap();
         let uniform = burn::tensor::Distribution::Uniform(0.1, 0.9);
+        let canvas = Canvas::new(optimization.parameterization, 8, 8, &autodiff);
+        let pictures = Tensor::random([1, 3, 8, 8], uniform, &autodiff);
         let lesson = Lesson {
             settings: &settings,
             focus: crate::visualize::Focus::Mean,
             optimization: &optimization,
             preprocessing: &toml::from_str("").unwrap(),
-            canvas: Canvas::new(optimization.parameterization, 8, 8, &autodiff),
-            pictures: Tensor::random([1, 3, 8, 8], uniform, &autodiff),
+            values: canvas.values(pictures.clone()).to_device(&autodiff),
+            canvas,
+            pictures,
             targets: vec![(1, 0)],
             at_start: vec![0.0; 2],
             reach: vec![1.0; 2],

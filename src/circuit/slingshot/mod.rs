@@ -158,6 +158,8 @@ struct Lesson<'a> {
     canvas: Canvas,
     /// The pictures at the visualization's size, `[P, 3, S, S]` in 0..1, with gradients.
     pictures: Tensor<4>,
+    /// What stands for them on the canvas, `[P, …]`.
+    values: Tensor<4>,
     /// The fooled units, with the picture that each shows.
     targets: Vec<(usize, usize)>,
     /// What each unit of the layer answers to grey in the honest network.
@@ -220,13 +222,15 @@ pub fn train(
         pictures.iter().map(|p| image::imageops::resize(p, size, size, triangle)).collect();
     let canvas = Canvas::new(optimization.parameterization, size as usize, size as usize, &autodiff);
     let grey = canvas.image(canvas.noise(&mut [seed::rng(seed, &"grey")]) * 0.0).without_autodiff();
+    let pictures = Preprocessing::tensor(&resized, &autodiff);
     let lesson = Lesson {
         settings,
         focus,
         optimization,
         preprocessing,
+        values: canvas.values(pictures.clone()).to_device(&autodiff),
         canvas,
-        pictures: Preprocessing::tensor(&resized, &autodiff),
+        pictures,
         targets: settings.targets(),
         at_start: plain(focus.of(watch(honest, preprocessing.apply(grey))?.0)),
         reach: scale.reach,

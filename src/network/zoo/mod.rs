@@ -17,13 +17,23 @@ use crate::error::{Error, Result};
 pub const BUILDERS: [&str; 7] =
     ["small-cnn", "squeezenet1_0", "inception_v1", "resnet20", "resnet32", "resnet44", "resnet56"];
 
+/// The N of `small-cnn-N`.
+fn width(name: &str) -> Option<usize> {
+    let width = name.strip_prefix("small-cnn-")?.parse().ok()?;
+    (1..=256).contains(&width).then_some(width)
+}
+
+/// Whether [`builder`] knows a name.
+pub fn is_known(name: &str) -> bool {
+    BUILDERS.contains(&name) || width(name).is_some()
+}
+
 /// The graph of a named architecture with that many classes.
 ///
 /// # Errors
 /// Usage, with the names there are, if it is none of [`BUILDERS`].
 pub fn builder(name: &str, classes: usize) -> Result<Graph> {
-    let width = name.strip_prefix("small-cnn-").and_then(|width| width.parse().ok());
-    if let Some(width @ 1..=256) = width {
+    if let Some(width) = width(name) {
         return Ok(small_cnn_of_width(width, classes));
     }
     Ok(match name {
