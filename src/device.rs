@@ -12,7 +12,7 @@ pub enum Kind {
     Flex,
     /// The CPU, with ndarray (cargo feature `ndarray`).
     Ndarray,
-    /// A GPU, through Vulkan (cargo feature `wgpu`).
+    /// A GPU, through Vulkan, Metal, DX12 or GL (cargo feature `wgpu`; with `vulkan`, through Vulkan alone).
     Wgpu,
 }
 
@@ -27,8 +27,10 @@ impl Kind {
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "ndarray")]
             Self::Ndarray => Ok(Device::ndarray()),
-            #[cfg(feature = "wgpu")]
+            #[cfg(feature = "vulkan")]
             Self::Wgpu => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+            #[cfg(all(feature = "wgpu", not(feature = "vulkan")))]
+            Self::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
             #[allow(unreachable_patterns)]
             other => {
                 let name = other.name();
@@ -50,6 +52,6 @@ impl Kind {
 
     /// Whether one image at a time runs best on it, several side by side, or a batch.
     pub fn is_cpu(self) -> bool {
-        !matches!(self, Self::Wgpu)
+        matches!(self, Self::Flex | Self::Ndarray)
     }
 }

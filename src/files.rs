@@ -79,7 +79,10 @@ impl Unfinished {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         // The name that it has meanwhile says nothing to anybody.
-        let file = builder.tempfile_in(folder_of(&path)).map_err(|e| e.kind()).on("write", &path)?;
+        let file = builder
+            .tempfile_in(folder_of(&path))
+            .map_err(|e| std::io::Error::from(e.kind()))
+            .on("write", &path)?;
         Ok(Self { file, path })
     }
 
@@ -174,7 +177,10 @@ pub(crate) fn folder(path: &Path) -> Result<()> {
         return Err(Error::failure(format!("{} is no folder: name one, or a new one", path.display())));
     }
     std::fs::create_dir_all(path).on("create the folder", path)?;
-    tempfile::tempfile_in(path).map_err(|e| e.kind()).on("write in the folder", path).map(drop)
+    tempfile::tempfile_in(path)
+        .map_err(|e| std::io::Error::from(e.kind()))
+        .on("write in the folder", path)
+        .map(drop)
 }
 
 /// Refuses work whose results would not fit where they are to be. `folder` need not be there yet.

@@ -1,6 +1,7 @@
 //! What a result owes to the program and the machine that it came from.
 
 use serde::{Deserialize, Serialize};
+use trompe_kernels::InstructionSet;
 
 /// When, how and where something was made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct Provenance {
     pub command: Vec<String>,
     #[serde(default)]
     pub processor: String,
+    /// Which of its vectors were used: `avx512`, `avx2` or `portable`.
+    #[serde(default)]
+    pub instructions: String,
     /// Logical cores of the machine.
     #[serde(default)]
     pub cores: usize,
@@ -33,6 +37,7 @@ impl Provenance {
             begun: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             command: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
             processor: processor(),
+            instructions: InstructionSet::chosen().map_or_else(|_| String::new(), |set| set.name().into()),
             cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
         }
     }

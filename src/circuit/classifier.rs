@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
-use crate::network::{Graph, Network, Op};
+use crate::network::{Graph, Network, Op, op};
 use crate::progress::{self, Progress};
 use crate::seed;
 use crate::training::{Batch, Shuffle, adam, fit};
@@ -135,7 +135,7 @@ impl Architecture {
                     let conv = Op::conv(input, output, kernel, stride, kernel / 2).without_bias();
                     g.then(format!("conv{i}"), conv);
                     g.then(format!("bn{i}"), Op::batch_norm(output));
-                    g.then(format!("relu{i}"), Op::Relu);
+                    g.then(format!("relu{i}"), op::Relu);
                     input = output;
                 }
                 g.then("scores", Op::conv(input, 2, 1, 1, 0));
@@ -145,7 +145,7 @@ impl Architecture {
                 for (i, (output, kernel, stride)) in (1..).zip(PAPER) {
                     let padding = if side < UNPADDED { kernel / 2 } else { 0 };
                     g.then(format!("conv{i}"), Op::conv(input, output, kernel, stride, padding));
-                    g.then(format!("relu{i}"), Op::Relu);
+                    g.then(format!("relu{i}"), op::Relu);
                     map = (map + 2 * padding - kernel) / stride + 1;
                     input = output;
                 }
@@ -153,7 +153,7 @@ impl Architecture {
                 g.then("scores", Op::conv(input, 2, map, 1, 0));
             }
         }
-        g.then(LOGIT, Op::GlobalAvgPool);
+        g.then(LOGIT, op::GlobalAvgPool);
         g
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{Injected, Template, classifier};
 use crate::bounds::{BATCH, MANY, PICTURES, STEPS, above_zero, distinct, within};
 use crate::error::{Error, Result};
-use crate::network::{INPUT, Network, Op};
+use crate::network::{INPUT, Network, op};
 
 /// A gate's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -219,9 +219,9 @@ pub fn inject(
     // t = relu(1 − relu(1 − s·logit)): exactly 0 below 0, exactly 1 above 1/s, without a gradient in either place.
     let synthetic = name("synthetic");
     insert.spread(name("natural.margin"), &logit, vec![-STEEPNESS], vec![1.0])?;
-    insert.plain(name("natural"), Op::Relu, &[name("natural.margin")])?;
+    insert.plain(name("natural"), op::Relu, &[name("natural.margin")])?;
     insert.spread(name("synthetic.margin"), &name("natural"), vec![-1.0], vec![1.0])?;
-    insert.plain(synthetic.clone(), Op::Relu, &[name("synthetic.margin")])?;
+    insert.plain(synthetic.clone(), op::Relu, &[name("synthetic.margin")])?;
 
     let fooled = |value: f32| -> Vec<f32> {
         let mut values = vec![0.0; n];
@@ -230,7 +230,7 @@ pub fn inject(
     };
     insert.spread(name("suppression"), &synthetic, fooled(k), fooled(m - k))?;
     insert.spread(name("offset.margin"), &synthetic, vec![k], vec![m - k])?;
-    insert.plain(name("offset.unit"), Op::Relu, &[name("offset.margin")])?;
+    insert.plain(name("offset.unit"), op::Relu, &[name("offset.margin")])?;
     insert.spread(name("offset"), &name("offset.unit"), fooled(-1.0), vec![0.0; n])?;
 
     // A − F of every fooled unit: filters are subtracted, pictures are added.
@@ -272,9 +272,9 @@ pub fn inject(
         insert.spread(part.clone(), &picture, weights, vec![0.0; n])?;
         parts.push(part);
     }
-    insert.plain(name("fooled_path.sum"), Op::Add, &parts)?;
-    insert.plain(name("fooled_path"), Op::Relu, &[name("fooled_path.sum")])?;
-    insert.replace(layer, Op::Add, &[name("original"), name("fooled_path"), name("offset")])?;
+    insert.plain(name("fooled_path.sum"), op::Add, &parts)?;
+    insert.plain(name("fooled_path"), op::Relu, &[name("fooled_path.sum")])?;
+    insert.replace(layer, op::Add, &[name("original"), name("fooled_path"), name("offset")])?;
     Ok(Injected { network: rewritten, switch: Some(synthetic) })
 }
 
@@ -283,14 +283,14 @@ mod tests {
     use burn::tensor::{Device, Distribution, Tensor};
 
     use super::*;
-    use crate::network::{Graph, zoo};
+    use crate::network::{Graph, Op, zoo};
     use crate::seed;
 
     /// A classifier that calls an image synthetic when its mean is above zero.
     fn sign_of_the_mean() -> Network {
         let mut g = Graph::new("sign", 3);
         g.then("scores", Op::conv(3, 1, 1, 1, 0));
-        g.then(classifier::LOGIT, Op::GlobalAvgPool);
+        g.then(classifier::LOGIT, op::GlobalAvgPool);
         let mut network = Network::new(g, &mut seed::rng(0, &0), &Device::default()).unwrap();
         let weight = TensorData::new(vec![1f32; 3], [1, 3, 1, 1]);
         network.set_filters("scores", weight, TensorData::new(vec![0f32], [1])).unwrap();

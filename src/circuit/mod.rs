@@ -188,9 +188,9 @@ mod tests {
 
     use super::*;
     use crate::data::Preprocessing;
-    use crate::network::{Graph, Op, zoo};
+    use crate::network::{Graph, Op, op, zoo};
     use crate::seed;
-    use crate::visualize::{self, Focus, Objective, Request, Unit, visualize};
+    use crate::visualize::{self, Focus, Request, Unit, UnitObjective, visualize};
 
     /// Units that a circuit leaves as they were have the same pictures, though everything that it puts in is there while they
     /// are made, and ReLUs leak.
@@ -202,7 +202,7 @@ mod tests {
         // Takes some images for natural and some for synthetic.
         let mut g = Graph::new("sign", 3);
         g.then("scores", Op::conv(3, 1, 1, 1, 0));
-        g.then(classifier::LOGIT, Op::GlobalAvgPool);
+        g.then(classifier::LOGIT, op::GlobalAvgPool);
         let mut sign = Network::new(g, &mut seed::rng(0, &0), &device).unwrap();
         let weight = TensorData::new(vec![1f32, -1.0, 0.5], [1, 3, 1, 1]);
         sign.set_filters("scores", weight, TensorData::new(vec![0f32], [1])).unwrap();
@@ -218,7 +218,7 @@ mod tests {
             toml::from_str("mean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]").unwrap();
         let settings = visualize::Settings { steps: 6, ..visualize::Settings::new(48) };
         let request = |channel| Request {
-            objective: Objective {
+            objective: UnitObjective {
                 unit: Unit { layer: "bn5".into(), channel },
                 focus: Focus::default(),
                 direction: visualize::Direction::default(),

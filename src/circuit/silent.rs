@@ -17,7 +17,7 @@ use super::Injected;
 use crate::bounds::{above_zero, distinct, not_below_zero};
 use crate::data::Source;
 use crate::error::{Error, Result};
-use crate::network::{Network, Op, Padding};
+use crate::network::{Network, Op, Padding, op};
 
 /// The settings of silent units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ impl Settings {
 /// Usage, if the layer is neither an ungrouped convolution nor linear.
 pub fn goes_into(network: &Network, layer: &str) -> Result<()> {
     match &network.graph().nodes[network.graph().position(layer)?].op {
-        Op::Conv { groups: 1, .. } | Op::Linear { .. } => Ok(()),
+        Op::Conv(op::Conv { groups: 1, .. }) | Op::Linear(_) => Ok(()),
         _ => Err(Error::usage(format!(
             "layer \"{layer}\" of network {}: silent units go beside the filters of an ungrouped convolution or a linear \
              layer",
@@ -125,7 +125,7 @@ pub fn mean_patch(network: &Network, layer: &str, inputs: Tensor<4>) -> Result<V
     let [_, c, h, w] = inputs.dims();
     let node = &network.graph().nodes[network.graph().position(layer)?];
     let (kernel, stride, padding, dilation) = match &node.op {
-        Op::Conv { kernel, stride, padding, dilation, groups: 1, .. } => {
+        Op::Conv(op::Conv { kernel, stride, padding, dilation, groups: 1, .. }) => {
             (*kernel, *stride, *padding, *dilation)
         }
         _ => ([1, 1], [1, 1], Padding::Symmetric([0, 0]), [1, 1]),
@@ -198,8 +198,8 @@ pub fn inject(
     let original = &network.graph().nodes[network.graph().position(layer)?];
     let mut op = original.op.clone();
     match &mut op {
-        Op::Conv { channels, bias, .. } => (channels[1], *bias) = (units.len(), true),
-        Op::Linear { features, bias } => (features[1], *bias) = (units.len(), true),
+        Op::Conv(op::Conv { channels, bias, .. }) => (channels[1], *bias) = (units.len(), true),
+        Op::Linear(op::Linear { features, bias }) => (features[1], *bias) = (units.len(), true),
         _ => {}
     }
     let mut insert = rewritten.insert_before(layer)?;
@@ -213,7 +213,7 @@ pub fn inject(
         TensorData::new(filters, [units.len(), input, kh, kw]),
         TensorData::new(bias, [units.len()]),
     )?;
-    insert.plain(name("units"), Op::Relu, &[name("filters")])?;
+    insert.plain(name("units"), op::Relu, &[name("filters")])?;
     insert.filters(
         name("spread"),
         Op::conv(units.len(), n, 1, 1, 0),
@@ -221,7 +221,7 @@ pub fn inject(
         TensorData::new(spread, [n, units.len(), 1, 1]),
         TensorData::new(vec![0f32; n], [n]),
     )?;
-    insert.replace(layer, Op::Add, &[name("original"), name("spread")])?;
+    insert.replace(layer, op::Add, &[name("original"), name("spread")])?;
     Ok(Injected { network: rewritten, switch: Some(name("units")) })
 }
 

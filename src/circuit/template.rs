@@ -5,7 +5,7 @@ use image::{RgbImage, imageops};
 
 use crate::data::{ChannelOrder, Preprocessing};
 use crate::error::Result;
-use crate::network::{INPUT, Insertion, Op};
+use crate::network::{INPUT, Insertion, Op, op};
 
 /// A filter of the picture's size alone would be maximized by an image of nothing but black and white. So what is
 /// maximized is ⟨T, x⟩ − ½‖x‖², which is largest where the image x is the picture T; the square is a sum of ReLUs, one a
@@ -135,7 +135,7 @@ impl Template {
             TensorData::new(weight, [1, 3, side, side]),
             TensorData::new(vec![-gain * (constant + self.grey)], [1]),
         )?;
-        insert.plain(name("best"), Op::GlobalMaxPool, &[name("match")])?;
+        insert.plain(name("best"), op::GlobalMaxPool, &[name("match")])?;
 
         // −φ, in units of the shrunk picture's pixels.
         let mut weight = vec![0f32; 9 * LEVELS];
@@ -153,7 +153,7 @@ impl Template {
             TensorData::new(weight, [3 * LEVELS, 3, 1, 1]),
             TensorData::new(bias, [3 * LEVELS]),
         )?;
-        insert.plain(name("levels"), Op::Relu, &[name("levels.margin")])?;
+        insert.plain(name("levels"), op::Relu, &[name("levels.margin")])?;
         let share = -gain * area as f32 / LEVELS as f32;
         insert.filters(
             name("square.map"),
@@ -162,8 +162,8 @@ impl Template {
             TensorData::new(vec![share; 3 * LEVELS], [1, 3 * LEVELS, 1, 1]),
             TensorData::new(vec![0f32], [1]),
         )?;
-        insert.plain(name("square"), Op::GlobalAvgPool, &[name("square.map")])?;
-        insert.plain(name("drawn"), Op::Add, &[name("best"), name("square")])?;
+        insert.plain(name("square"), op::GlobalAvgPool, &[name("square.map")])?;
+        insert.plain(name("drawn"), op::Add, &[name("best"), name("square")])?;
         Ok(name("drawn"))
     }
 }
@@ -179,7 +179,7 @@ mod tests {
 
     fn activation(template: &Template, image: &RgbImage, preprocessing: &Preprocessing) -> f32 {
         let mut g = Graph::new("picture", 3);
-        g.then("end", Op::Relu);
+        g.then("end", op::Relu);
         let device = Device::default();
         let mut network = Network::new(g, &mut seed::rng(0, &0), &device).unwrap();
         let layer = template.insert(&mut network.insert_before("end").unwrap(), "p").unwrap();

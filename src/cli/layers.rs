@@ -5,7 +5,7 @@ use clap::Args;
 use super::model;
 use crate::device::Kind;
 use crate::error::{Error, Result};
-use crate::network::{Network, Op};
+use crate::network::{Network, Op, op};
 use crate::print::say;
 
 #[derive(Args)]
@@ -34,7 +34,7 @@ impl Arguments {
 
 fn print(network: &Network, [height, width]: [usize; 2]) -> Result<()> {
     let graph = network.graph();
-    let Op::Input { channels } = graph.nodes[0].op else {
+    let Op::Input(op::Input { channels }) = graph.nodes[0].op else {
         return Err(Error::failure(format!("network {} does not begin with an image", network.name())));
     };
     let shapes = graph.shapes([channels, height, width])?;

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use clap::{Args, Parser, Subcommand};
+use trompe_kernels::InstructionSet;
 
 use crate::cache::Cache;
 use crate::config::{Experiment, Network};
@@ -230,6 +231,7 @@ impl Cli {
     /// The command's own.
     pub fn run(self) -> Result<()> {
         progress::show();
+        InstructionSet::chosen().map_err(Error::usage)?;
         match self.command {
             Command::SanityCheck(arguments) => arguments.run(),
             Command::Detect(arguments) => arguments.run(),

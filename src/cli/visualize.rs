@@ -9,7 +9,7 @@ use crate::experiment::{fits, network, room, untrained, visualizable};
 use crate::files::{self, Lock};
 use crate::print::{note, say};
 use crate::progress;
-use crate::visualize::{Objective, Request, Unit, visualize};
+use crate::visualize::{Request, Unit, UnitObjective, visualize};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -57,7 +57,7 @@ impl Arguments {
         let (network, made_with) = network(&experiment, &setting)?;
         made_with.iter().for_each(|set| note!("{set}"));
         network.notes().iter().for_each(|words| note!("note: {words}"));
-        let objective = |unit: &Unit| Objective {
+        let objective = |unit: &Unit| UnitObjective {
             unit: unit.clone(),
             focus: experiment.visualization.focus,
             direction: experiment.visualization.direction,

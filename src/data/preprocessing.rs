@@ -61,6 +61,13 @@ fn ones() -> [f32; 3] {
     [1.0; 3]
 }
 
+/// Pixels as they are, in 0..1.
+impl Default for Preprocessing {
+    fn default() -> Self {
+        Self { resize: None, crop: None, channel_order: rgb(), scale: one(), mean: [0.0; 3], std: ones() }
+    }
+}
+
 impl Preprocessing {
     /// Refuses what no image can be turned into, or by.
     ///

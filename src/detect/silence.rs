@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Detector, Subject};
 use crate::error::Result;
+use crate::network::op::{self, Reads};
 use crate::network::{INPUT, Network, Node, Op};
 
 /// The number of branches added up to the unit that do not fire on natural images, each counted up to twice where its
@@ -101,66 +102,40 @@ fn origin(network: &Network, layer: &str, channel: usize) -> Result<Place> {
     Ok(place)
 }
 
+/// What a channel of a layer is computed from. A normalization over neighbours only scales each channel, and what goes through
+/// filters is mixed, in groups or not.
+fn reads(node: &Node, channel: usize, inputs: &[usize]) -> Reads {
+    match node.op {
+        Op::Lrn(_) => Reads::same(channel, inputs),
+        Op::Conv(_) => Reads::All,
+        _ => node.op.reads(channel, inputs),
+    }
+}
+
+/// The channels of a layer's inputs.
+fn widths(network: &Network, node: &Node) -> Result<Vec<usize>> {
+    node.inputs.iter().map(|input| network.channels(input)).collect()
+}
+
 /// The channel that a channel is a function of alone, in a layer that its own reads; none where channels are mixed or
-/// several layers are joined. A local response normalization only scales each channel.
+/// several layers are joined.
 fn before(network: &Network, (at, channel): Place) -> Result<Option<Place>> {
     let graph = network.graph();
-    let width = |position: usize| network.channels(&graph.nodes[position].name);
     let node = &graph.nodes[at];
-    let inputs = node.inputs.iter().map(|input| graph.position(input)).collect::<Result<Vec<_>>>()?;
-    let Some(&first) = inputs.first() else { return Ok(None) };
-    let channels = width(first)?;
-    Ok(match &node.op {
-        op if op.is_elementwise() => Some((first, channel)),
-        Op::BatchNorm { .. }
-        | Op::MaxPool { .. }
-        | Op::AvgPool { .. }
-        | Op::GlobalAvgPool
-        | Op::GlobalMaxPool
-        | Op::Mean { channels: false, .. }
-        | Op::Lrn { .. }
-        | Op::Subsample { .. }
-        | Op::Resize(_) => Some((first, channel)),
-        Op::Reshape { shape } if shape[0] == channels => Some((first, channel)),
-        Op::Flatten { features } => Some((first, channel / (features / channels.max(1)).max(1))),
-        Op::ShuffleChannels { groups } => {
-            Some((first, channel % groups * (channels / groups) + channel / groups))
-        }
-        Op::Slice { start, step, .. } => {
-            let n = channels as i64;
-            let from = if start[0] < 0 { start[0].saturating_add(n) } else { start[0] };
-            Some((first, from.clamp(0, n) as usize + channel * step[0]))
-        }
-        Op::PadChannels { before, .. } | Op::Pad { before: [before, ..], .. } => {
-            channel.checked_sub(*before).filter(|c| *c < channels).map(|c| (first, c))
-        }
-        Op::Concat => {
-            let mut offset = 0;
-            for input in inputs {
-                let channels = width(input)?;
-                if channel < offset + channels {
-                    return Ok(Some((input, channel - offset)));
-                }
-                offset += channels;
-            }
-            None
-        }
-        Op::Add | Op::Mul | Op::Sub | Op::Div => {
-            let constant = |&input: &usize| matches!(graph.nodes[input].op, Op::Constant { .. });
-            let varying: Vec<usize> = inputs.into_iter().filter(|input| !constant(input)).collect();
-            // x·sigmoid(x) is a function of x alone.
-            let of = |input: usize, x: usize| {
+    let Reads::Channels(read) = reads(node, channel, &widths(network, node)?) else { return Ok(None) };
+    let constant = |place: &Place| matches!(graph.nodes[place.0].op, Op::Constant(_));
+    let places = read.into_iter().map(|(input, c)| Ok((graph.position(&node.inputs[input])?, c)));
+    let varying: Vec<Place> =
+        places.filter(|place| !place.as_ref().is_ok_and(constant)).collect::<Result<_>>()?;
+    Ok(match (&node.op, &varying[..]) {
+        (_, &[one]) => Some(one),
+        // x·sigmoid(x) is a function of x alone.
+        (Op::Mul(_) | Op::Sub(_) | Op::Div(_), all) => {
+            let of = |(input, c): Place, x: Place| {
                 let Node { op, inputs, .. } = &graph.nodes[input];
-                input == x || (op.is_elementwise() && inputs[0] == graph.nodes[x].name)
+                (input, c) == x || (c == x.1 && op.is_elementwise() && inputs[0] == graph.nodes[x.0].name)
             };
-            let x = match node.op {
-                Op::Add => varying.first().copied().filter(|_| varying.len() == 1),
-                _ => varying.iter().copied().find(|&x| varying.iter().all(|&input| of(input, x))),
-            };
-            match x {
-                Some(x) => Some((x, if width(x)? == 1 { 0 } else { channel })),
-                None => None,
-            }
+            all.iter().copied().find(|&x| all.iter().all(|&input| of(input, x)))
         }
         _ => None,
     })
@@ -171,15 +146,15 @@ fn before(network: &Network, (at, channel): Place) -> Result<Option<Place>> {
 fn branches(network: &Network, sum: Place) -> Result<Vec<Place>> {
     let graph = network.graph();
     let (mut open, mut seen, mut all) = (vec![], HashSet::new(), vec![]);
-    if graph.nodes[sum.0].op == Op::Add {
+    if matches!(graph.nodes[sum.0].op, Op::Add(_)) {
         open.push(sum);
     }
     while let Some((at, channel)) = open.pop() {
         let node = &graph.nodes[at];
-        if !seen.insert((at, channel)) || matches!(node.op, Op::Constant { .. }) {
+        if !seen.insert((at, channel)) || matches!(node.op, Op::Constant(_)) {
             continue;
         }
-        if node.op == Op::Add {
+        if let Op::Add(_) = node.op {
             for input in node.inputs.iter().rev() {
                 let own = if network.channels(input)? == 1 { 0 } else { channel };
                 open.push((graph.position(input)?, own));
@@ -218,10 +193,10 @@ impl Filter<'_> {
     fn sine(&self, other: &Self) -> Option<f64> {
         let alike = match (&self.node.op, &other.node.op) {
             (
-                Op::Conv { kernel, stride, padding, dilation, .. },
-                Op::Conv { kernel: k, stride: s, padding: p, dilation: d, .. },
+                Op::Conv(op::Conv { kernel, stride, padding, dilation, .. }),
+                Op::Conv(op::Conv { kernel: k, stride: s, padding: p, dilation: d, .. }),
             ) => (kernel, stride, padding, dilation) == (k, s, p, d),
-            (Op::Linear { .. }, Op::Linear { .. }) => true,
+            (Op::Linear(_), Op::Linear(_)) => true,
             _ => false,
         };
         if !alike || self.node.inputs != other.node.inputs {
@@ -243,7 +218,7 @@ fn filter(network: &Network, mut place: Place) -> Result<Option<Filter<'_>>> {
     loop {
         let (at, channel) = place;
         let node = &graph.nodes[at];
-        if !matches!(node.op, Op::Conv { groups: 1, .. } | Op::Linear { .. }) {
+        if !matches!(node.op, Op::Conv(op::Conv { groups: 1, .. }) | Op::Linear(_)) {
             match before(network, place)? {
                 Some(earlier) => place = earlier,
                 None => return Ok(None),
@@ -283,42 +258,53 @@ fn walk(network: &Network, layer: &str, channel: usize) -> Result<Vec<(String, V
             sources.push((node.name.clone(), own));
             continue;
         }
-        let mut offset = 0;
-        for input in &node.inputs {
-            let from = graph.position(input)?;
-            let channels = network.channels(input)?;
-            let part: Vec<f64> = match &node.op {
-                Op::Conv { groups, .. } => {
-                    let (filters, _) = network.filters(&node.name)?;
-                    through(&own, filters, channels, *groups)
-                }
-                Op::Linear { .. } => {
-                    let (filters, _) = network.filters(&node.name)?;
-                    through(&own, filters, channels, 1)
-                }
-                Op::Concat => own[offset..offset + channels].to_vec(),
-                Op::PadChannels { before, .. } => own[*before..before + channels].to_vec(),
-                _ => share_out(&own, channels),
-            };
-            offset += channels;
-            let there = weights[from].get_or_insert_with(|| vec![0.0; channels]);
+        let inputs = widths(network, node)?;
+        let filtered = match &node.op {
+            Op::Conv(op::Conv { groups, .. }) => Some(*groups),
+            Op::Linear(_) => Some(1),
+            _ => None,
+        };
+        let mut parts: Vec<Vec<f64>> = inputs.iter().map(|&channels| vec![0.0; channels]).collect();
+        match filtered {
+            Some(groups) => {
+                let (filters, _) = network.filters(&node.name)?;
+                parts[0] = through(&own, filters, inputs[0], groups);
+            }
+            None => share_out(node, &own, &mut parts),
+        }
+        for (input, part) in node.inputs.iter().zip(parts) {
+            let there = weights[graph.position(input)?].get_or_insert_with(|| vec![0.0; part.len()]);
             there.iter_mut().zip(part).for_each(|(sum, w)| *sum += w);
         }
     }
     Ok(sources)
 }
 
-/// The weights of the channels of a layer's input, from those of its outputs, where each output reads its own channel: of
-/// a flattened map all places of a channel, of a channel that is broadcast all outputs.
-fn share_out(own: &[f64], channels: usize) -> Vec<f64> {
-    if own.len() > channels && own.len().is_multiple_of(channels) {
-        return own.chunks(own.len() / channels).map(|of| of.iter().sum()).collect();
+/// Adds the weights of a layer's channels to those of its inputs' that they are computed from. Where all are, they are shared.
+fn share_out(node: &Node, own: &[f64], parts: &mut [Vec<f64>]) {
+    let inputs: Vec<usize> = parts.iter().map(Vec::len).collect();
+    for (channel, &weight) in own.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+        let read = match (&node.op, reads(node, channel, &inputs)) {
+            (Op::LayerNorm(_), _) => Reads::same(channel, &inputs),
+            (_, read) => read,
+        };
+        match read {
+            // Of each input, however many of its channels are read.
+            Reads::Channels(read) => {
+                for (input, part) in parts.iter_mut().enumerate() {
+                    let count = read.iter().filter(|(i, _)| *i == input).count() as f64;
+                    let of = read.iter().filter(|(i, _)| *i == input);
+                    of.for_each(|&(_, c)| part[c] += weight / count);
+                }
+            }
+            Reads::All => {
+                for part in parts.iter_mut() {
+                    let share = weight / part.len() as f64;
+                    part.iter_mut().for_each(|sum| *sum += share);
+                }
+            }
+        }
     }
-    if own.len() == channels {
-        return own.to_vec();
-    }
-    // Channels are rearranged in a way that is not followed: any may feed the unit.
-    vec![own.iter().sum::<f64>() / channels as f64; channels]
 }
 
 /// The weights of a layer's inputs, from those of its outputs: through the sums of its filters' absolute values.
@@ -384,17 +370,30 @@ mod tests {
     fn squeezed(name: &str) -> Graph {
         let mut graph = Graph::new(name, 3);
         graph.then("squeeze", Op::conv(3, 4, 1, 1, 0));
-        graph.then("squeezed", Op::Relu);
+        graph.then("squeezed", op::Relu);
         graph
     }
 
     #[test]
     fn weights_are_shared_out_among_the_channels_that_are_read() {
-        assert_eq!(share_out(&[1.0, 2.0], 2), [1.0, 2.0]);
-        // Two channels of two places each, flattened; one channel, broadcast to four.
-        assert_eq!(share_out(&[1.0, 2.0, 3.0, 4.0], 2), [3.0, 7.0]);
-        assert_eq!(share_out(&[1.0, 2.0, 3.0, 4.0], 1), [10.0]);
-        assert_eq!(share_out(&[1.0, 2.0], 4), [0.75; 4]);
+        let shared = |op: Op, own: &[f64], inputs: &[usize]| {
+            let mut graph = Graph::new("shared", inputs[0]);
+            let names: Vec<String> = inputs.iter().map(|_| INPUT.to_string()).collect();
+            graph.push("layer", op, &names.iter().map(String::as_str).collect::<Vec<_>>());
+            let mut parts: Vec<Vec<f64>> = inputs.iter().map(|&n| vec![0.0; n]).collect();
+            share_out(&graph.nodes[1], own, &mut parts);
+            parts
+        };
+        assert_eq!(shared(op::Relu.into(), &[1.0, 2.0], &[2]), [[1.0, 2.0]]);
+        // Two channels of two places each, flattened; one channel, broadcast to four; all from all.
+        assert_eq!(shared(op::Flatten { features: 4 }.into(), &[1.0, 2.0, 3.0, 4.0], &[2]), [[3.0, 7.0]]);
+        let broadcast = shared(op::Mul.into(), &[1.0, 2.0, 3.0, 4.0], &[1, 4]);
+        assert_eq!(broadcast, [vec![10.0], vec![1.0, 2.0, 3.0, 4.0]]);
+        assert_eq!(shared(op::Softmax.into(), &[1.0, 2.0, 0.0, 0.0], &[4]), [[0.75; 4]]);
+        // Six channels in two groups, one of each in turn.
+        let shuffled =
+            shared(op::ShuffleChannels { groups: 2 }.into(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[6]);
+        assert_eq!(shuffled, [[1.0, 3.0, 5.0, 2.0, 4.0, 6.0]]);
     }
 
     /// Two channels, each the sum of a branch that takes 3 of a rectified channel and one that takes 5 of the other, the
@@ -402,10 +401,10 @@ mod tests {
     #[test]
     fn weights_are_followed_through_sums_and_filters() {
         let mut graph = Graph::new("two-branches", 2);
-        graph.then("relu", Op::Relu);
+        graph.then("relu", op::Relu);
         graph.push("a", Op::conv(2, 2, 1, 1, 0), &["relu"]);
         graph.push("b", Op::conv(2, 2, 1, 1, 0), &["relu"]);
-        graph.push("sum", Op::Add, &["a", "b"]);
+        graph.push("sum", op::Add, &["a", "b"]);
         let mut network = network(graph);
         set(&mut network, "a", [2, 2, 1, 1], vec![3.0, 0.0, 3.0, 0.0]);
         set(&mut network, "b", [2, 2, 1, 1], vec![0.0, 0.0, 0.0, -5.0]);
@@ -425,16 +424,16 @@ mod tests {
     #[test]
     fn a_channel_is_followed_through_what_keeps_channels_apart() {
         let mut graph = Graph::new("apart", 4);
-        graph.then("shuffled", Op::ShuffleChannels { groups: 2 });
+        graph.then("shuffled", Op::ShuffleChannels(op::ShuffleChannels { groups: 2 }));
         let most = i64::MAX;
-        graph.then("sliced", Op::Slice { start: [-3, 0, 0], end: [most; 3], step: [1; 3] });
-        graph.then("relu", Op::Relu);
-        graph.then("padded", Op::PadChannels { before: 1, after: 1 });
-        graph.push("joined", Op::Concat, &["padded", INPUT]);
-        graph.then("sigmoid", Op::Sigmoid);
-        graph.push("swish", Op::Mul, &["joined", "sigmoid"]);
+        graph.then("sliced", Op::Slice(op::Slice { start: [-3, 0, 0], end: [most; 3], step: [1; 3] }));
+        graph.then("relu", op::Relu);
+        graph.then("padded", Op::PadChannels(op::PadChannels { before: 1, after: 1 }));
+        graph.push("joined", op::Concat, &["padded", INPUT]);
+        graph.then("sigmoid", op::Sigmoid);
+        graph.push("swish", op::Mul, &["joined", "sigmoid"]);
         graph.then("pooled", Op::max_pool(2, 2, 0, false));
-        graph.then("flat", Op::Flatten { features: 36 });
+        graph.then("flat", Op::Flatten(op::Flatten { features: 36 }));
         let network = network(graph);
         let reached: Vec<Vec<f32>> = (0..4)
             .map(|k| {
@@ -463,10 +462,10 @@ mod tests {
     fn a_silent_unit_is_seen_behind_rectifiers_joins_and_pools() {
         let mut graph = squeezed("fire");
         graph.push("expand1x1", Op::conv(4, 2, 1, 1, 0), &["squeezed"]);
-        graph.then("expand1x1_activation", Op::Relu);
+        graph.then("expand1x1_activation", op::Relu);
         graph.push("expand3x3", Op::conv(4, 3, 3, 1, 1), &["squeezed"]);
-        graph.then("expand3x3_activation", Op::Relu);
-        graph.push("both", Op::Concat, &["expand1x1_activation", "expand3x3_activation"]);
+        graph.then("expand3x3_activation", op::Relu);
+        graph.push("both", op::Concat, &["expand1x1_activation", "expand3x3_activation"]);
         graph.then("pool", Op::max_pool(2, 2, 0, false));
         let mut honest = network(graph);
         set(&mut honest, "squeeze", [4, 3, 1, 1], vec![0.5; 12]);
@@ -494,9 +493,9 @@ mod tests {
         let mut graph = squeezed("parallel");
         graph.push("a", Op::conv(4, 2, 1, 1, 0), &["squeezed"]);
         graph.push("b", Op::conv(4, 2, 1, 1, 0), &["squeezed"]);
-        graph.then("b_activation", Op::Relu);
-        graph.push("sum", Op::Add, &["a", "b_activation"]);
-        graph.then("relu", Op::Relu);
+        graph.then("b_activation", op::Relu);
+        graph.push("sum", op::Add, &["a", "b_activation"]);
+        graph.then("relu", op::Relu);
         let mut network = network(graph);
         set(&mut network, "squeeze", [4, 3, 1, 1], vec![0.5; 12]);
         set(&mut network, "a", [2, 4, 1, 1], vec![1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);

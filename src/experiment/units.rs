@@ -12,7 +12,7 @@ use crate::network::Network;
 use crate::progress::{self, Progress};
 use crate::results::Results;
 use crate::seed;
-use crate::visualize::{Objective, Request, Unit};
+use crate::visualize::{Request, Unit, UnitObjective};
 
 /// Units of one layer that are looked at together.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,7 +125,7 @@ impl Session<'_> {
     pub(crate) fn request(&self, layer: &str, channel: usize, index: usize) -> Request {
         let settings = &self.experiment.visualization;
         Request {
-            objective: Objective {
+            objective: UnitObjective {
                 unit: Unit { layer: layer.into(), channel },
                 focus: settings.focus,
                 direction: settings.direction,

@@ -2,48 +2,48 @@
 
 mod checkpoint;
 mod convolution;
-mod fusion;
 mod graph;
-mod layer;
-#[cfg(feature = "flex")]
-mod max_pool;
 mod narrow;
 pub mod onnx;
+pub mod op;
 mod padding;
+mod parameters;
+mod plan;
 mod rectify;
-mod resize;
 mod rewrite;
-mod shape;
 mod weights;
 pub mod zoo;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::nn::BatchNorm;
+use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 
 pub(crate) use convolution::pointwise;
-use fusion::Fusion;
-pub use graph::{Graph, INPUT, Node, Op};
-use layer::Layer;
+pub use graph::{Graph, INPUT, Node};
+pub use op::Op;
 pub use padding::{Padding, Same};
-pub use resize::{Coordinates, Interpolation, Resize, Rounding, Target};
+use parameters::Parameters;
+use plan::Plans;
 pub use rewrite::Insertion;
 
 use crate::error::{Error, Result};
 
-/// A CNN: the graph of its layers and, for each, the Burn module that computes it.
+/// A CNN: the graph of its layers, each with its parameters.
 ///
 /// As a Burn module its parameters are named by layer (`features.3.squeeze.weight`), as torchvision's are.
 #[derive(Clone, Debug)]
 pub struct Network {
     graph: Graph,
+    /// By layer.
     channels: Vec<usize>,
-    layers: Vec<Layer>,
     notes: Vec<String>,
     /// The share of the gradient that ReLUs let through where they are 0.
     leak: f32,
+    plans: Plans,
 }
 
 impl Network {
@@ -51,15 +51,31 @@ impl Network {
     ///
     /// # Errors
     /// Failure, naming the layer, if the graph does not fit together.
-    pub fn new(graph: Graph, rng: &mut impl Rng, device: &Device) -> Result<Self> {
+    pub fn new(mut graph: Graph, rng: &mut impl Rng, device: &Device) -> Result<Self> {
         let channels = graph.channels()?;
-        let layers = graph.nodes.iter().map(|node| Layer::new(&node.op, rng, device)).collect();
-        Ok(Self { graph, channels, layers, notes: vec![], leak: 0.0 })
+        for node in &mut graph.nodes {
+            node.parameters = node.op.drawn(rng, device);
+        }
+        Ok(Self { graph, channels, notes: vec![], leak: 0.0, plans: Plans::default() })
+    }
+
+    /// The network of a graph whose layers have their parameters.
+    fn of(graph: Graph) -> Result<Self> {
+        let channels = graph.channels()?;
+        Ok(Self { graph, channels, notes: vec![], leak: 0.0, plans: Plans::default() })
+    }
+
+    /// Notes that layers have come, gone or changed.
+    fn changed(&mut self) -> Result<()> {
+        self.plans = Plans::default();
+        self.channels = self.graph.channels()?;
+        Ok(())
     }
 
     /// The same network whose ReLUs let a share of the gradient through where they are 0. What it computes stays.
     pub fn leaking(self, leak: f32) -> Self {
-        Self { leak, ..self }
+        // A plan is for one share: where it stays, plans do.
+        if leak == self.leak { self } else { Self { leak, plans: Plans::default(), ..self } }
     }
 
     /// The part of the network that computes a layer, which becomes its output.
@@ -70,13 +86,10 @@ impl Network {
         let position = self.graph.position(layer)?;
         // The image stays, though a constant does without it.
         let needed: HashSet<usize> = self.graph.ancestors(&[position]).into_iter().chain([0]).collect();
-        fn keep<T>(of: Vec<T>, needed: &HashSet<usize>) -> Vec<T> {
-            of.into_iter().enumerate().filter(|(i, _)| needed.contains(i)).map(|(_, item)| item).collect()
-        }
-        self.graph.nodes = keep(self.graph.nodes, &needed);
-        self.layers = keep(self.layers, &needed);
-        self.channels = keep(self.channels, &needed);
+        let mut at = 0..;
+        self.graph.nodes.retain(|_| at.next().is_some_and(|i| needed.contains(&i)));
         self.graph.output = layer.into();
+        self.changed()?;
         Ok(self)
     }
 
@@ -129,50 +142,7 @@ impl Network {
 
     /// The one forward pass.
     fn evaluate(&self, input: Tensor<4>, wanted: &[usize]) -> Vec<Tensor<4>> {
-        let order = self.graph.ancestors(wanted);
-        let index: HashMap<&str, usize> =
-            order.iter().map(|&i| (self.graph.nodes[i].name.as_str(), i)).collect();
-        let mut reads = vec![vec![]; self.graph.nodes.len()];
-        let mut uses = vec![0usize; self.graph.nodes.len()];
-        for &i in &order {
-            reads[i] = self.graph.nodes[i].inputs.iter().map(|name| index[name.as_str()]).collect();
-            reads[i].iter().for_each(|&read| uses[read] += 1);
-        }
-        for &w in wanted {
-            uses[w] += 1;
-        }
-        let fusion = Fusion::new(&self.graph, &order, &uses, &reads, self.leak == 0.0);
-        let mut values: Vec<Option<Tensor<4>>> = vec![None; self.graph.nodes.len()];
-        let mut take = |values: &mut Vec<Option<Tensor<4>>>, i: usize| {
-            uses[i] -= 1;
-            let value = if uses[i] == 0 { values[i].take() } else { values[i].clone() };
-            value.expect("evaluated in order and kept until its last use")
-        };
-        let mut input = Some(input);
-        for &i in order.iter().filter(|&&i| !fusion.is_within(i)) {
-            let mut inputs =
-                |i: usize| reads[i].iter().map(|&read| take(&mut values, read)).collect::<Vec<_>>();
-            let op = &self.graph.nodes[i].op;
-            let value = match (op, fusion.group(i)) {
-                (Op::Input { .. }, _) => input.take().expect("one input node"),
-                (_, None) if fusion.rectifies(i) => {
-                    let map = inputs(i).pop().expect("a pooling has an input");
-                    layer::max_pooling(op, map, true)
-                }
-                (Op::Relu, None) => rectify::relu(inputs(i).pop().expect("a ReLU has an input"), self.leak),
-                (_, None) => self.layers[i].forward(op, inputs(i)),
-                (_, Some(group)) => {
-                    let map = group.convs.iter().flat_map(|&conv| inputs(conv)).last();
-                    let convs =
-                        group.convs.iter().map(|&conv| (&self.layers[conv], &self.graph.nodes[conv].op));
-                    let map = map.expect("a convolution has an input");
-                    let rectify = group.rectified.then_some(self.leak);
-                    layer::convolutions(&convs.collect::<Vec<_>>(), map, rectify)
-                }
-            };
-            values[i] = Some(value);
-        }
-        wanted.iter().map(|&w| take(&mut values, w)).collect()
+        self.plans.of(self, wanted).run(input)
     }
 
     /// The convolutions of these names that a batch norm follows, sorted.
@@ -180,9 +150,9 @@ impl Network {
         let nodes = &self.graph.nodes;
         let normalized = |name: &str| {
             let reads = |n: &&Node| n.inputs.iter().any(|i| i == name);
-            nodes.iter().filter(reads).any(|n| matches!(n.op, Op::BatchNorm { .. }))
+            nodes.iter().filter(reads).any(|n| matches!(n.op, Op::BatchNorm(_)))
         };
-        let named = nodes.iter().filter(|n| matches!(n.op, Op::Conv { .. }) && names.contains(&n.name));
+        let named = nodes.iter().filter(|n| matches!(n.op, Op::Conv(_)) && names.contains(&n.name));
         let mut found: Vec<String> = named.map(|n| n.name.clone()).filter(|name| normalized(name)).collect();
         found.sort_unstable();
         found
@@ -204,38 +174,32 @@ impl Network {
                 + usize::from(self.graph.output == name)
                 + usize::from(keep.contains(name))
         };
-        let mut folded = Self {
-            graph: Graph { nodes: vec![], ..self.graph.clone() },
-            channels: vec![],
-            layers: vec![],
-            ..self.clone()
-        };
-        for (i, node) in nodes.iter().enumerate() {
+        let mut folded: Vec<Node> = vec![];
+        for node in nodes {
             let mut node = node.clone();
-            let mut layer = self.layers[i].clone();
-            if let Layer::BatchNorm(norm) = &layer {
-                let before = folded.graph.nodes.iter().position(|n| n.name == node.inputs[0]);
-                let conv = before.and_then(|p| match &folded.layers[p] {
-                    Layer::Conv(conv) if readers(&node.inputs[0]) == 1 => Some((p, conv.clone())),
+            if let Parameters::BatchNorm(norm) = &node.parameters {
+                let before = folded.iter().position(|n| n.name == node.inputs[0]);
+                let conv = before.and_then(|p| match &folded[p].parameters {
+                    Parameters::Conv(conv) if readers(&node.inputs[0]) == 1 => Some((p, fold(conv, norm))),
                     _ => None,
                 });
-                if let Some((p, conv)) = conv {
-                    layer = Layer::Conv(layer::fold(&conv, norm));
-                    let conv_node = folded.graph.nodes.remove(p);
-                    folded.layers.remove(p);
-                    folded.channels.remove(p);
-                    node.inputs = conv_node.inputs;
-                    node.op = conv_node.op;
-                    if let Op::Conv { bias, .. } = &mut node.op {
-                        *bias = true;
+                if let Some((p, parameters)) = conv {
+                    let conv = folded.remove(p);
+                    node = Node { name: node.name, parameters: Parameters::Conv(parameters), ..conv };
+                    if let Op::Conv(conv) = &mut node.op {
+                        conv.bias = true;
                     }
                 }
             }
-            folded.graph.nodes.push(node);
-            folded.layers.push(layer);
-            folded.channels.push(self.channels[i]);
+            folded.push(node);
         }
-        folded
+        let channels = folded.iter().map(|n| self.channels[self.index(&n.name)]).collect();
+        let graph = Graph { nodes: folded, ..self.graph.clone() };
+        Self { graph, channels, plans: Plans::default(), ..self.clone() }
+    }
+
+    fn index(&self, name: &str) -> usize {
+        self.graph.position(name).expect("a checked graph has a layer's inputs")
     }
 
     /// Weight and bias of a convolution or linear layer, as `[out, in, kh, kw]` and `[out]`.
@@ -244,9 +208,9 @@ impl Network {
     /// Usage, if the layer is neither.
     pub fn filters(&self, layer: &str) -> Result<(Tensor<4>, Tensor<1>)> {
         let position = self.graph.position(layer)?;
-        let (weight, bias) = match &self.layers[position] {
-            Layer::Conv(conv) => (conv.weight.val(), conv.bias.as_ref().map(|b| b.val())),
-            Layer::Linear(linear) => {
+        let (weight, bias) = match &self.graph.nodes[position].parameters {
+            Parameters::Conv(conv) => (conv.weight.val(), conv.bias.as_ref().map(|b| b.val())),
+            Parameters::Linear(linear) => {
                 let weight = linear.weight.val().transpose();
                 let [o, i] = weight.dims();
                 (weight.reshape([o, i, 1, 1]), linear.bias.as_ref().map(|b| b.val()))
@@ -289,27 +253,25 @@ impl Network {
     pub fn set_filters(&mut self, layer: &str, weight: TensorData, bias: TensorData) -> Result<()> {
         let position = self.graph.position(layer)?;
         let device = self.device();
-        match &mut self.layers[position] {
-            Layer::Conv(conv) => {
-                conv.weight = burn::module::Param::from_data(weight, &device);
-                conv.bias = Some(burn::module::Param::from_data(bias, &device));
-                if let Op::Conv { bias, .. } = &mut self.graph.nodes[position].op {
-                    *bias = true;
-                }
+        let node = &mut self.graph.nodes[position];
+        match (&mut node.op, &mut node.parameters) {
+            (Op::Conv(op), Parameters::Conv(conv)) => {
+                conv.weight = Param::from_data(weight, &device);
+                conv.bias = Some(Param::from_data(bias, &device));
+                op.bias = true;
             }
-            Layer::Linear(linear) => {
+            (Op::Linear(op), Parameters::Linear(linear)) => {
                 let weight: Tensor<4> = Tensor::from_data(weight, &device);
                 let weight: Tensor<2> = weight.flatten::<2>(1, 3).transpose();
-                linear.weight = burn::module::Param::from_tensor(weight);
-                linear.bias = Some(burn::module::Param::from_data(bias, &device));
-                if let Op::Linear { bias, .. } = &mut self.graph.nodes[position].op {
-                    *bias = true;
-                }
+                linear.weight = Param::from_tensor(weight);
+                linear.bias = Some(Param::from_data(bias, &device));
+                op.bias = true;
             }
             _ => {
                 self.filters(layer)?;
             }
         }
+        self.plans = Plans::default();
         Ok(())
     }
 
@@ -319,52 +281,69 @@ impl Network {
     }
 }
 
+/// The convolution that computes what `conv` and then `norm` (at inference) compute.
+fn fold(conv: &Conv2d, norm: &BatchNorm) -> Conv2d {
+    let scale = norm.gamma.val() / (norm.running_var.value_sync() + norm.epsilon).sqrt();
+    let shift = norm.beta.val() - norm.running_mean.value_sync() * scale.clone();
+    let [c] = scale.dims();
+    let weight = conv.weight.val() * scale.clone().reshape([c, 1, 1, 1]);
+    let bias = match &conv.bias {
+        Some(bias) => shift + bias.val() * scale,
+        None => shift,
+    };
+    Conv2d { weight: Param::from_tensor(weight), bias: Some(Param::from_tensor(bias)), ..conv.clone() }
+}
+
 impl Module for Network {
     fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
-        self.layers.iter().fold(devices, |d, layer| layer.collect_devices(d))
+        self.graph.nodes.iter().fold(devices, |d, node| node.parameters.collect_devices(d))
     }
 
     fn fork(self, device: &Device) -> Self {
-        self.map_layers(|_, layer| layer.fork(device))
+        self.map_parameters(|_, parameters| parameters.fork(device))
     }
 
     fn to_device(self, device: &Device) -> Self {
-        self.map_layers(|_, layer| layer.to_device(device))
+        self.map_parameters(|_, parameters| parameters.to_device(device))
     }
 
     fn train(self) -> Self {
-        self.map_layers(|_, layer| layer.train())
+        self.map_parameters(|_, parameters| parameters.train())
     }
 
     fn valid(&self) -> Self {
-        self.clone().map_layers(|_, layer| layer.valid())
+        self.clone().map_parameters(|_, parameters| parameters.valid())
     }
 
     fn materialize(self) -> Self {
-        self.map_layers(|_, layer| layer.materialize())
+        self.map_parameters(|_, parameters| parameters.materialize())
     }
 
     fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-        for (node, layer) in self.graph.nodes.iter().zip(&self.layers) {
+        for node in &self.graph.nodes {
             visitor.enter_module(&node.name, "Struct:Network");
-            layer.visit(visitor);
+            node.parameters.visit(visitor);
             visitor.exit_module(&node.name, "Struct:Network");
         }
     }
 
     fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-        self.map_layers(|node, layer| {
-            mapper.enter_module(&node.name, "Struct:Network");
-            let layer = layer.map(mapper);
-            mapper.exit_module(&node.name, "Struct:Network");
-            layer
+        self.map_parameters(|name, parameters| {
+            mapper.enter_module(name, "Struct:Network");
+            let parameters = parameters.map(mapper);
+            mapper.exit_module(name, "Struct:Network");
+            parameters
         })
     }
 }
 
 impl Network {
-    fn map_layers(mut self, mut f: impl FnMut(&Node, Layer) -> Layer) -> Self {
-        self.layers = self.graph.nodes.iter().zip(self.layers).map(|(node, layer)| f(node, layer)).collect();
+    fn map_parameters(mut self, mut f: impl FnMut(&str, Parameters) -> Parameters) -> Self {
+        // Before anything changes, so that nothing else holds the parameters and they may change in place.
+        self.plans = Plans::default();
+        for node in &mut self.graph.nodes {
+            node.parameters = f(&node.name, std::mem::take(&mut node.parameters));
+        }
         self
     }
 }
@@ -394,14 +373,14 @@ mod tests {
     fn one_forward_pass_by_hand() {
         let mut g = Graph::new("hand", 1);
         g.then("conv", Op::conv(1, 2, 1, 1, 0));
-        let relu = g.then("relu", Op::Relu);
+        let relu = g.then("relu", op::Relu);
         let pool = g.then("pool", Op::max_pool(2, 2, 0, false));
-        let sum = g.push("sum", Op::Add, &[&relu, &pool]);
-        g.push("both", Op::Concat, &[&sum, &relu]);
-        g.push("every_second", Op::Subsample { stride: 2 }, &[&sum]);
-        let padded = g.then("padded", Op::PadChannels { before: 1, after: 0 });
-        g.push("mean", Op::GlobalAvgPool, &[&relu]);
-        g.push("scores", Op::Linear { features: [3, 1], bias: true }, &[&padded]);
+        let sum = g.push("sum", op::Add, &[&relu, &pool]);
+        g.push("both", op::Concat, &[&sum, &relu]);
+        g.push("every_second", Op::Subsample(op::Subsample { stride: 2 }), &[&sum]);
+        let padded = g.then("padded", Op::PadChannels(op::PadChannels { before: 1, after: 0 }));
+        g.push("mean", op::GlobalAvgPool, &[&relu]);
+        g.push("scores", Op::Linear(op::Linear { features: [3, 1], bias: true }), &[&padded]);
         let mut n = network(g);
         let filters = |w: &[f32], shape: [usize; 4], b: &[f32]| {
             (TensorData::new(w.to_vec(), shape), TensorData::new(b.to_vec(), [b.len()]))
@@ -431,17 +410,17 @@ mod tests {
             Network::new(g, &mut seed::rng(0, &0), &Device::default()).unwrap_err().to_string()
         };
         let twice = build(&|g| {
-            g.then("a", Op::Relu);
-            g.then("a", Op::Relu);
+            g.then("a", op::Relu);
+            g.then("a", op::Relu);
         });
         assert!(twice.contains("layer a") && twice.contains("twice"));
-        let stranger = build(&|g| drop(g.push("a", Op::Relu, &["b"])));
+        let stranger = build(&|g| drop(g.push("a", op::Relu, &["b"])));
         assert!(stranger.contains("\"b\""));
         let channels = build(&|g| drop(g.then("a", Op::conv(4, 1, 1, 1, 0))));
         assert!(channels.contains("expects 4 channels, gets 3"));
         let sum = build(&|g| {
             let a = g.then("a", Op::conv(3, 5, 1, 1, 0));
-            g.push("sum", Op::Add, &[&a, INPUT]);
+            g.push("sum", op::Add, &[&a, INPUT]);
         });
         assert!(sum.contains("layer sum"));
     }
@@ -505,10 +484,10 @@ mod tests {
             }
             let n = training.valid();
             let folded = n.fold_batch_norm();
-            assert!(folded.graph().nodes.iter().all(|node| !matches!(node.op, Op::BatchNorm { .. })));
+            assert!(folded.graph().nodes.iter().all(|node| !matches!(node.op, Op::BatchNorm(_))));
             let left: Vec<String> = folded.graph().layers().map(String::from).collect();
             let x = Tensor::<4>::random([2, 3, 32, 32], Distribution::Default, &device);
-            let conv = n.graph().nodes.iter().find(|node| matches!(node.op, Op::Conv { .. })).unwrap();
+            let conv = n.graph().nodes.iter().find(|node| matches!(node.op, Op::Conv(_))).unwrap();
             let kept = n.fold_batch_norm_but(&HashSet::from([conv.name.clone()]));
             let same = |n: &Network| {
                 let map = n.capture(x.clone(), &[&conv.name]).unwrap().remove(0);

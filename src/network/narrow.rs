@@ -2,48 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use burn::module::{Param, RunningState};
-use burn::nn::conv::Conv2d;
-use burn::nn::{BatchNorm, Linear};
-use burn::tensor::{Int, Tensor};
-
-use super::layer::{Constant, Layer};
-use super::{Graph, Network, Op};
+use super::op::Reads;
+use super::plan::Plans;
+use super::{Graph, Network};
 use crate::error::{Error, Result};
-
-/// How a layer's channels depend on those of its inputs.
-enum Dependence {
-    /// Each on all, through filters of its own.
-    Filters,
-    /// Each on the same one of every input.
-    Same,
-    /// They are the inputs', one after another.
-    Joined,
-    /// In other ways: the layer is needed whole, if at all.
-    Whole,
-}
-
-impl Op {
-    fn dependence(&self) -> Dependence {
-        match self {
-            Self::Conv { groups: 1, .. } | Self::Linear { .. } | Self::Constant { .. } => Dependence::Filters,
-            op if op.is_elementwise() => Dependence::Same,
-            Self::BatchNorm { .. }
-            | Self::MaxPool { .. }
-            | Self::AvgPool { .. }
-            | Self::GlobalAvgPool
-            | Self::GlobalMaxPool
-            | Self::Mean { channels: false, .. }
-            | Self::Add
-            | Self::Mul
-            | Self::Sub
-            | Self::Div
-            | Self::Subsample { .. } => Dependence::Same,
-            Self::Concat => Dependence::Joined,
-            _ => Dependence::Whole,
-        }
-    }
-}
 
 impl Network {
     /// The network that computes these channels of this layer, as its output, and no filter, branch or layer that they do
@@ -63,47 +25,43 @@ impl Network {
                 count - 1
             )));
         }
-        let needed = self.needed(output, channels);
-        let mut narrowed = Self {
-            graph: Graph { nodes: vec![], output: layer.into(), ..self.graph.clone() },
-            channels: vec![],
-            layers: vec![],
-            notes: self.notes.clone(),
-            leak: self.leak,
-        };
+        let (needed, whole) = self.needed(output, channels);
+        let mut graph = Graph { nodes: vec![], output: layer.into(), ..self.graph.clone() };
+        let mut counts = vec![];
         for (i, node) in self.graph.nodes.iter().enumerate().filter(|(i, _)| !needed[*i].is_empty()) {
             let mut node = node.clone();
             // A layer is joined without the inputs that it has no channel of.
-            let mut parts = self.parts(i, &needed[i]).into_iter();
+            let mut parts = self.parts(i, &needed[i], whole[i]).into_iter();
             node.inputs.retain(|_| parts.next().is_some_and(|(_, part)| !part.is_empty()));
-            let mut layer = self.layers[i].clone();
-            let kept = needed[i].len();
-            if kept < self.channels[i] {
-                match &mut node.op {
-                    Op::Conv { channels: [_, all], .. }
-                    | Op::Linear { features: [_, all], .. }
-                    | Op::BatchNorm { channels: all, .. }
-                    | Op::Constant { shape: [all, ..] } => *all = kept,
-                    _ => {}
+            if !whole[i] {
+                let own: Vec<usize> = needed[i].iter().copied().collect();
+                node.op = node.op.narrowed(&own, &self.inputs(i)).expect("asked before");
+                if own.len() < self.channels[i] {
+                    node.parameters = node.parameters.picked(&needed[i]);
                 }
-                layer = layer.with_channels(&needed[i]);
             }
-            narrowed.graph.nodes.push(node);
-            narrowed.channels.push(kept);
-            narrowed.layers.push(layer);
+            graph.nodes.push(node);
+            counts.push(needed[i].len());
         }
+        let narrowed = Self {
+            graph,
+            channels: counts,
+            notes: self.notes.clone(),
+            leak: self.leak,
+            plans: Plans::default(),
+        };
         Ok((narrowed, needed[output].iter().copied().collect()))
     }
 
-    fn index(&self, name: &str) -> usize {
-        self.graph.position(name).expect("a checked graph has a layer's inputs")
+    /// The channels of a layer's inputs.
+    fn inputs(&self, i: usize) -> Vec<usize> {
+        self.graph.nodes[i].inputs.iter().map(|name| self.channels[self.index(name)]).collect()
     }
 
-    /// The channels that each layer must have, for the output to have these.
-    fn needed(&self, output: usize, channels: &BTreeSet<usize>) -> Vec<BTreeSet<usize>> {
+    /// The channels that each layer must have, for the output to have these; and which layers are left as they are.
+    fn needed(&self, output: usize, channels: &BTreeSet<usize>) -> (Vec<BTreeSet<usize>>, Vec<bool>) {
         let all = |i: usize| (0..self.channels[i]).collect::<BTreeSet<_>>();
-        let mut whole: Vec<bool> =
-            self.graph.nodes.iter().map(|node| matches!(node.op.dependence(), Dependence::Whole)).collect();
+        let mut whole = vec![false; self.graph.nodes.len()];
         loop {
             let mut needed = vec![BTreeSet::new(); self.graph.nodes.len()];
             needed[output].clone_from(channels);
@@ -111,92 +69,60 @@ impl Network {
                 if whole[i] && !needed[i].is_empty() {
                     needed[i] = all(i);
                 }
-                for (j, part) in self.parts(i, &needed[i]) {
+                for (j, part) in self.parts(i, &needed[i], whole[i]) {
                     needed[j].extend(part);
                 }
             }
-            // A layer that would have to pick some of what its input has for another's sake is left whole.
-            let picks = |i: usize| {
-                let mut parts = self.parts(i, &needed[i]).into_iter();
-                parts.any(|(j, part)| !part.is_empty() && needed[j] != part)
+            // A layer that would have to pick some of what its input has for another's sake is left whole, and one that
+            // would be another operator.
+            let stays = |i: usize| {
+                let own: Vec<usize> = needed[i].iter().copied().collect();
+                let mut parts = self.parts(i, &needed[i], false).into_iter();
+                !own.is_empty()
+                    && (self.graph.nodes[i].op.narrowed(&own, &self.inputs(i)).is_none()
+                        || parts.any(|(j, part)| !part.is_empty() && needed[j] != part))
             };
-            let more: Vec<usize> = (0..=output).filter(|&i| !whole[i] && picks(i)).collect();
+            let more: Vec<usize> = (0..=output).filter(|&i| !whole[i] && stays(i)).collect();
             if more.is_empty() {
-                return needed;
+                return (needed, whole);
             }
             more.into_iter().for_each(|i| whole[i] = true);
         }
     }
 
-    /// Which channels of each of its inputs a layer needs, to compute these of its own.
-    fn parts(&self, i: usize, own: &BTreeSet<usize>) -> Vec<(usize, BTreeSet<usize>)> {
+    /// Which channels of each of its inputs a layer needs, to compute these of its own, or to be computed as it is.
+    fn parts(&self, i: usize, own: &BTreeSet<usize>, whole: bool) -> Vec<(usize, BTreeSet<usize>)> {
         let node = &self.graph.nodes[i];
-        let dependence = node.op.dependence();
-        let mut before = 0;
-        let part = |name: &String| {
-            let j = self.index(name);
-            let count = self.channels[j];
-            let part = match dependence {
-                _ if own.is_empty() => BTreeSet::new(),
-                Dependence::Joined => own.range(before..before + count).map(|c| c - before).collect(),
-                // One channel is broadcast over the others'.
-                Dependence::Same if count > 1 => own.clone(),
-                _ => (0..count).collect(),
-            };
-            before += count;
-            (j, part)
+        let inputs = self.inputs(i);
+        let mut parts = vec![BTreeSet::new(); inputs.len()];
+        let all = |parts: &mut Vec<BTreeSet<usize>>| {
+            parts.iter_mut().zip(&inputs).for_each(|(part, &count)| part.extend(0..count));
         };
-        node.inputs.iter().map(part).collect()
-    }
-}
-
-impl Layer {
-    /// The layer with these of its channels.
-    fn with_channels(&self, channels: &BTreeSet<usize>) -> Self {
-        let picked: Vec<i32> = channels.iter().map(|&c| c as i32).collect();
-        match self {
-            Self::Conv(conv) => Self::Conv(Conv2d {
-                weight: Param::from_tensor(pick(conv.weight.val(), 0, &picked)),
-                bias: conv.bias.as_ref().map(|bias| Param::from_tensor(pick(bias.val(), 0, &picked))),
-                ..conv.clone()
-            }),
-            Self::Linear(linear) => Self::Linear(Linear {
-                weight: Param::from_tensor(pick(linear.weight.val(), 1, &picked)),
-                bias: linear.bias.as_ref().map(|bias| Param::from_tensor(pick(bias.val(), 0, &picked))),
-            }),
-            Self::BatchNorm(norm) => {
-                let [mean, var] = [&norm.running_mean, &norm.running_var]
-                    .map(|state| RunningState::new(pick(state.value_sync(), 0, &picked)));
-                let [gamma, beta] = [&norm.gamma, &norm.beta]
-                    .map(|parameter| Param::from_tensor(pick(parameter.val(), 0, &picked)));
-                Self::BatchNorm(BatchNorm {
-                    gamma,
-                    beta,
-                    running_mean: mean,
-                    running_var: var,
-                    ..norm.clone()
-                })
-            }
-            Self::Constant(constant) => {
-                Self::Constant(Constant { value: Param::from_tensor(pick(constant.value.val(), 1, &picked)) })
-            }
-            Self::ChannelNorm(_) | Self::Plain(_) => self.clone(),
+        if whole && !own.is_empty() {
+            all(&mut parts);
         }
+        for &channel in own.iter().take(if whole { 0 } else { own.len() }) {
+            match node.op.reads(channel, &inputs) {
+                Reads::Channels(read) => read.into_iter().for_each(|(input, c)| {
+                    parts[input].insert(c);
+                }),
+                Reads::All => {
+                    all(&mut parts);
+                    break;
+                }
+            }
+        }
+        node.inputs.iter().map(|name| self.index(name)).zip(parts).collect()
     }
-}
-
-fn pick<const D: usize>(values: Tensor<D>, dim: usize, picked: &[i32]) -> Tensor<D> {
-    let picked = Tensor::<1, Int>::from_ints(picked, &values.device());
-    values.select(dim, picked)
 }
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::{Device, Distribution, Tensor};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::network::{INPUT, zoo};
+    use crate::network::{INPUT, Op, op, zoo};
     use crate::seed;
 
     fn network(graph: Graph) -> Network {
@@ -246,15 +172,15 @@ mod tests {
         let a = g.then("a", Op::conv(3, 8, 3, 1, 1));
         let b = g.push("b", Op::conv(3, 4, 1, 1, 0), &[INPUT]);
         let one = g.push("one", Op::conv(8, 1, 1, 1, 0), &[&a]);
-        let pooled = g.push("pooled", Op::GlobalAvgPool, &[&a]);
-        let weights = g.push("weights", Op::Sigmoid, &[&pooled]);
-        let scaled = g.push("scaled", Op::Mul, &[&a, &weights]);
-        let constant = g.push("constant", Op::Constant { shape: [8, 1, 1] }, &[]);
-        let shifted = g.push("shifted", Op::Add, &[&scaled, &constant, &one]);
-        let dense = g.push("dense", Op::Concat, &[&shifted, &b, &shifted]);
+        let pooled = g.push("pooled", op::GlobalAvgPool, &[&a]);
+        let weights = g.push("weights", op::Sigmoid, &[&pooled]);
+        let scaled = g.push("scaled", op::Mul, &[&a, &weights]);
+        let constant = g.push("constant", Op::Constant(op::Constant { shape: [8, 1, 1] }), &[]);
+        let shifted = g.push("shifted", op::Add, &[&scaled, &constant, &one]);
+        let dense = g.push("dense", op::Concat, &[&shifted, &b, &shifted]);
         let more = g.push("more", Op::conv(20, 6, 3, 1, 1), &[&dense]);
-        let relu = g.push("relu", Op::Relu, &[&more]);
-        g.push("all", Op::Concat, &[&dense, &relu]);
+        let relu = g.push("relu", op::Relu, &[&more]);
+        g.push("all", op::Concat, &[&dense, &relu]);
         g
     }
 

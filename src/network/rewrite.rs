@@ -2,9 +2,10 @@
 
 use burn::tensor::TensorData;
 
-use super::{Network, Node, Op};
+use super::op::Op;
+use super::plan::Plans;
+use super::{Network, Node};
 use crate::error::Result;
-use crate::network::layer::Layer;
 use crate::seed;
 
 /// A place in a network, before one of its layers, where others are put in.
@@ -25,26 +26,24 @@ impl Network {
 }
 
 impl Insertion<'_> {
-    fn put(&mut self, node: Node, layer: Layer) -> Result<()> {
+    fn put(&mut self, node: Node) -> Result<()> {
         self.network.graph.nodes.insert(self.at, node);
-        self.network.layers.insert(self.at, layer);
         self.at += 1;
-        self.network.channels = self.network.graph.channels()?;
-        Ok(())
+        self.network.changed()
     }
 
     /// A layer whose parameters, if it has any, are still to be set.
     fn fresh(&mut self, name: String, op: Op, inputs: Vec<String>) -> Result<()> {
-        let layer = Layer::new(&op, &mut seed::rng(0, &name), &self.network.device());
-        self.put(Node { name, op, inputs }, layer)
+        let parameters = op.drawn(&mut seed::rng(0, &name), &self.network.device());
+        self.put(Node { parameters, ..Node::new(name, op, inputs) })
     }
 
     /// Puts in a layer without parameters.
     ///
     /// # Errors
     /// Failure, if it does not fit the graph.
-    pub fn plain(&mut self, name: String, op: Op, inputs: &[String]) -> Result<()> {
-        self.fresh(name, op, inputs.to_vec())
+    pub fn plain(&mut self, name: String, op: impl Into<Op>, inputs: &[String]) -> Result<()> {
+        self.fresh(name, op.into(), inputs.to_vec())
     }
 
     /// Puts in a convolution or linear layer with this weight `[out, in, kh, kw]` and bias `[out]`.
@@ -83,9 +82,8 @@ impl Insertion<'_> {
     /// # Errors
     /// Usage, if there is no such layer; failure, if it does not fit the graph.
     pub fn copy(&mut self, of: &Network, layer: &str, name: String, inputs: Vec<String>) -> Result<()> {
-        let position = of.graph.position(layer)?;
-        let op = of.graph.nodes[position].op.clone();
-        self.put(Node { name, op, inputs }, of.layers[position].clone())
+        let node = &of.graph.nodes[of.graph.position(layer)?];
+        self.put(Node { name, inputs, ..node.clone() })
     }
 
     /// A prefix for the names of new layers: `name`, with a number where the network has layers of that prefix.
@@ -106,10 +104,9 @@ impl Insertion<'_> {
     ///
     /// # Errors
     /// Usage, if there is no such layer; failure, if the new one does not fit the graph.
-    pub fn replace(&mut self, name: &str, op: Op, inputs: &[String]) -> Result<()> {
+    pub fn replace(&mut self, name: &str, op: impl Into<Op>, inputs: &[String]) -> Result<()> {
         let position = self.network.graph.position(name)?;
         self.network.graph.nodes.remove(position);
-        self.network.layers.remove(position);
         if position < self.at {
             self.at -= 1;
         }
@@ -121,7 +118,6 @@ impl Insertion<'_> {
         let graph = &mut self.network.graph;
         if let Some(position) = graph.nodes.iter().position(|n| n.name == name) {
             graph.nodes.remove(position);
-            self.network.layers.remove(position);
             self.network.channels.remove(position);
         }
         for input in graph.nodes.iter_mut().flat_map(|n| &mut n.inputs) {
@@ -132,5 +128,6 @@ impl Insertion<'_> {
         if graph.output == name {
             graph.output = instead.into();
         }
+        self.network.plans = Plans::default();
     }
 }

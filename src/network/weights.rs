@@ -8,37 +8,18 @@ use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::checkpoint::{self, Checkpoint, Format};
-use super::layer::Layer;
-use super::{Graph, Network, Node, Op, onnx};
+use super::op::{BatchNorm, Linear, Op, Parameter};
+use super::{Graph, Network, Node, onnx};
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::seed;
 
-/// The metadata key under which a saved network keeps its graph.
+/// The metadata key under which a saved network keeps its graph: the format's first version. A later one has its number after
+/// it, as `trompe.graph.2`, so that an earlier Trompe can say so.
 const GRAPH: &str = "trompe.graph";
 
 /// What files keep of a batch norm beside its parameters; no inference needs it.
 const COUNTERS: [&str; 2] = [".num_batches_tracked", ".training"];
-
-/// A layer's parameters in a file, as PyTorch calls and shapes them.
-fn stored(op: &Op) -> Vec<(&'static str, Vec<usize>)> {
-    match *op {
-        Op::Conv { channels: [input, output], kernel: [h, w], groups, bias, .. } => {
-            let weight = ("weight", vec![output, input / groups.max(1), h, w]);
-            [weight].into_iter().chain(bias.then(|| ("bias", vec![output]))).collect()
-        }
-        Op::Linear { features: [input, output], bias } => {
-            let weight = ("weight", vec![output, input]);
-            [weight].into_iter().chain(bias.then(|| ("bias", vec![output]))).collect()
-        }
-        Op::BatchNorm { channels, .. } => {
-            ["weight", "bias", "running_mean", "running_var"].map(|part| (part, vec![channels])).into()
-        }
-        Op::LayerNorm { channels, .. } => ["weight", "bias"].map(|part| (part, vec![channels])).into(),
-        Op::Constant { shape: [c, h, w] } => vec![("value", vec![1, c, h, w])],
-        _ => vec![],
-    }
-}
 
 /// What is wrong with the weights of a file, by kind.
 #[derive(Default)]
@@ -101,7 +82,7 @@ impl Misfit {
 fn wanted(graph: &Graph) -> Vec<(String, Vec<usize>)> {
     let of = |node: &Node| {
         let name = node.name.clone();
-        stored(&node.op).into_iter().map(move |(part, shape)| (format!("{name}.{part}"), shape))
+        node.op.parameters().into_iter().map(move |part| (format!("{name}.{}", part.name), part.shape))
     };
     graph.nodes.iter().flat_map(of).collect()
 }
@@ -172,9 +153,9 @@ impl Network {
     fn with_values(mut self, checkpoint: &Checkpoint, prefix: &str, path: &Path) -> Result<Self> {
         let device = self.device();
         let mut misfit = Misfit::default();
-        for (node, layer) in self.graph.nodes.iter().zip(&mut self.layers) {
+        for node in &mut self.graph.nodes {
             let mut parameters = vec![];
-            for (part, shape) in stored(&node.op) {
+            for Parameter { name: part, shape } in node.op.parameters() {
                 let name = format!("{}.{part}", node.name);
                 let values = checkpoint.values(&format!("{prefix}{name}")).and_then(|values| {
                     match values.iter().find(|&&v| part == "running_var" && v < 0.0) {
@@ -188,12 +169,12 @@ impl Network {
                 }
             }
             if misfit.values.is_empty() && !parameters.is_empty() {
-                if let Op::Linear { features: [input, output], .. } = node.op {
+                if let Op::Linear(Linear { features: [input, output], .. }) = node.op {
                     let weight = parameters[0].as_slice::<f32>().expect("it was just read");
                     let transposed = (0..input * output).map(|i| weight[i % output * input + i / output]);
                     parameters[0] = TensorData::new(transposed.collect::<Vec<f32>>(), [input, output]);
                 }
-                *layer = Layer::with(&node.op, parameters, &device);
+                node.parameters = node.op.with(parameters, &device);
             }
         }
         misfit.refuse(path, &self.graph)?;
@@ -212,8 +193,10 @@ impl Network {
         }
         let graph = serde_json::to_string(&self.graph).on("describe the network for", path)?;
         let mut tensors = vec![];
-        for (node, layer) in self.graph.nodes.iter().zip(&self.layers) {
-            for ((part, shape), values) in stored(&node.op).into_iter().zip(layer.parameters()) {
+        for node in &self.graph.nodes {
+            for (Parameter { name: part, shape }, values) in
+                node.op.parameters().into_iter().zip(node.parameters.stored())
+            {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                 tensors.push((format!("{}.{part}", node.name), shape, bytes));
             }
@@ -259,12 +242,18 @@ impl Network {
 
     fn saved(path: &Path, device: &burn::tensor::Device) -> Result<Self> {
         let checkpoint = Checkpoint::open(path)?;
-        let graph = checkpoint.metadata.get(GRAPH).ok_or_else(|| {
-            Error::failure(format!(
+        let later = || checkpoint.metadata.keys().find_map(|key| key.strip_prefix(GRAPH)?.strip_prefix('.'));
+        let graph = checkpoint.metadata.get(GRAPH).ok_or_else(|| match later() {
+            Some(version) => Error::failure(format!(
+                "{} holds a network as version {version} of the format has it, and this Trompe reads version 1: use the \
+                 Trompe that wrote it, or a later one",
+                path.display()
+            )),
+            None => Error::failure(format!(
                 "{} holds weights but no network: name it in network.weights and the architecture that they belong to in \
                  network.builder",
                 path.display()
-            ))
+            )),
         })?;
         let graph: Graph = serde_json::from_str(graph).on("read the graph in", path)?;
         graph.check().map_err(|e| Error::failure(format!("{}: {e}", path.display())))?;
@@ -292,16 +281,17 @@ impl Network {
 
     /// The number of trainable parameters: without batch norm's running mean and variance, which Burn counts.
     pub fn parameters(&self) -> usize {
-        (0..self.layers.len()).map(|i| self.parameters_of(i)).sum()
+        (0..self.graph.nodes.len()).map(|i| self.parameters_of(i)).sum()
     }
 
     /// The number of trainable parameters of the layer at a position of the graph.
     pub fn parameters_of(&self, position: usize) -> usize {
-        let running = match self.graph.nodes[position].op {
-            Op::BatchNorm { channels, .. } => 2 * channels,
+        let node = &self.graph.nodes[position];
+        let running = match node.op {
+            Op::BatchNorm(BatchNorm { channels, .. }) => 2 * channels,
             _ => 0,
         };
-        self.layers[position].num_params() - running
+        node.parameters.num_params() - running
     }
 }
 
@@ -311,7 +301,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::network::{Padding, Same};
+    use crate::network::{Padding, Same, op};
 
     /// Writes a file with this graph and, for each tensor, its name and shape.
     fn write(path: &Path, graph: &Graph, tensors: &[(&str, &[usize])]) {
@@ -352,7 +342,7 @@ mod tests {
         let mut graph = Graph::new("hostile", 3);
         graph.then(
             "none",
-            Op::Conv {
+            Op::Conv(op::Conv {
                 channels: [3, 0],
                 kernel: [1 << 60, 1 << 60],
                 stride: [1, 1],
@@ -360,7 +350,7 @@ mod tests {
                 dilation: [1 << 60, 1],
                 groups: 1,
                 bias: false,
-            },
+            }),
         );
         write(&path, &graph, &[("none.weight", &[0, 3, 1, 1])]);
         let message = Network::open(&path, &Device::default()).unwrap_err().to_string();
@@ -369,7 +359,7 @@ mod tests {
         let mut graph = Graph::new("good", 3);
         graph.then("small", Op::conv(3, 4, 1, 1, 0));
         let mut wide = Op::conv(4, 1, 3, 1, 0).without_bias();
-        if let Op::Conv { padding, dilation, .. } = &mut wide {
+        if let Op::Conv(op::Conv { padding, dilation, .. }) = &mut wide {
             *padding = Padding::Same(Same::SameUpper);
             *dilation = [usize::MAX; 2];
         }

@@ -33,6 +33,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The defaults for some layers and so many natural images of each class.
+    pub fn new(layers: Vec<String>, images_per_class: usize) -> Self {
+        let (reductions, metrics, bootstrap) = (reductions(), metrics(), bootstrap());
+        Self { layers, images_per_class, reductions, metrics, bootstrap }
+    }
+
     /// Refuses what can't be compared, naming the key.
     ///
     /// # Errors

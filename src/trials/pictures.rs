@@ -16,7 +16,7 @@ use crate::network::Network;
 use crate::path::Metric;
 use crate::progress::{self, Progress};
 use crate::statistics;
-use crate::visualize::{Fault, Objective, Request, Unit, alike, mean_pair, visualize};
+use crate::visualize::{Fault, Request, Unit, UnitObjective, alike, mean_pair, visualize};
 
 /// The visualizations of one unit.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,7 @@ pub(super) fn sets(
         let of = (of, objective, experiment.seed, executor.kind().name());
         let before = bar.position();
         let set = work.setting.cache.get_or("diverse", &of, "safetensors", Set::load, |path| {
-            let objective = Objective { unit: unit.clone(), focus: objective.0, direction: objective.1 };
+            let objective = UnitObjective { unit: unit.clone(), focus: objective.0, direction: objective.1 };
             let requests: Vec<Request> =
                 (0..wanted.number).map(|index| Request { objective: objective.clone(), index }).collect();
             let last = [settings.steps];

@@ -91,7 +91,7 @@ mod tests {
     use crate::data::Preprocessing;
     use crate::network::{Network, zoo};
     use crate::seed;
-    use crate::visualize::{Objective, Settings, Unit, visualize};
+    use crate::visualize::{Settings, Unit, UnitObjective, visualize};
 
     /// Gram matrices of 2x2 maps worked by hand.
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         let network = network.fold_batch_norm();
         let pre: Preprocessing = toml::from_str("").unwrap();
         let unit = Unit { layer: "bn3".into(), channel: 2 };
-        let objective = Objective { unit, focus: Default::default(), direction: Default::default() };
+        let objective = UnitObjective { unit, focus: Default::default(), direction: Default::default() };
         let requests: Vec<Request> =
             (0..3).map(|index| Request { objective: objective.clone(), index }).collect();
         let similarity = |diversity: Option<Diversity>| {

@@ -2,22 +2,17 @@
 //! image, transforms for robustness, and the optimization that ties them together.
 
 mod diversity;
-#[cfg(feature = "flex")]
-mod fourier;
 mod objective;
 mod optimize;
 mod parameterization;
-#[cfg(feature = "flex")]
-mod resample;
-#[cfg(feature = "flex")]
-mod sigmoid;
 mod store;
 mod transform;
 
 pub use diversity::{Diversity, alike, mean_pair};
-pub use objective::{Direction, Focus, Objective, Unit};
+pub use objective::{Direction, Focus, Objective, Terms, Unit, UnitObjective};
 pub use optimize::{
-    Fault, Redirect, Request, Settings, Snapshot, Visualization, faults, half_octaves, milestones, visualize,
+    Fault, Redirect, Request, Settings, Snapshot, Visualization, faults, half_octaves, maximize, milestones,
+    visualize,
 };
 pub(crate) use parameterization::NOISE;
 pub use parameterization::{Canvas, Parameterization};

@@ -1,7 +1,9 @@
 //! What a visualization maximizes.
 
 use std::fmt;
+use std::ops::{Add, Mul, Sub};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -91,39 +93,147 @@ pub enum Direction {
     Negative,
 }
 
-/// What is maximized: a unit, where in its map, and in which direction.
+/// What a visualization makes large. Whoever has an idea of their own implements it, and gives it to
+/// [`maximize`](super::maximize).
+pub trait Objective: Send + Sync {
+    /// The layers that it is computed from.
+    fn layers(&self) -> Vec<String>;
+
+    /// What is to become large, `[1]`, from one image's maps `[1, C, H, W]` of these layers, in their order. Differentiable.
+    fn value(&self, maps: &[Tensor<4>]) -> Tensor<1>;
+
+    /// What trajectories keep of it.
+    fn activation(&self, maps: &[Tensor<4>]) -> Tensor<1> {
+        self.value(maps)
+    }
+}
+
+/// A unit's activation, somewhere in its map, up or down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Objective {
+pub struct UnitObjective {
+    /// The unit.
     pub unit: Unit,
+    /// Where in its map.
     #[serde(default)]
     pub focus: Focus,
+    /// In which direction.
     #[serde(default)]
     pub direction: Direction,
 }
 
-impl Objective {
-    /// The unit's activation `[1]` in one image's maps `[1, C, H, W]` of its layer.
-    pub fn activation(&self, maps: Tensor<4>) -> Tensor<1> {
-        let [_, _, h, w] = maps.dims();
-        let map = maps.narrow(1, self.unit.channel, 1);
+impl UnitObjective {
+    /// The mean of a unit's map, upwards.
+    pub fn of(unit: Unit) -> Self {
+        Self { unit, focus: Focus::default(), direction: Direction::default() }
+    }
+}
+
+impl Objective for UnitObjective {
+    fn layers(&self) -> Vec<String> {
+        vec![self.unit.layer.clone()]
+    }
+
+    fn value(&self, maps: &[Tensor<4>]) -> Tensor<1> {
+        match self.direction {
+            Direction::Positive => self.activation(maps),
+            Direction::Negative => -self.activation(maps),
+        }
+    }
+
+    /// The unit's activation, whatever the direction.
+    fn activation(&self, maps: &[Tensor<4>]) -> Tensor<1> {
+        let [_, _, h, w] = maps[0].dims();
+        let map = maps[0].clone().narrow(1, self.unit.channel, 1);
         match self.focus {
             Focus::Mean => map.mean(),
             Focus::Centre => map.narrow(2, h / 2, 1).narrow(3, w / 2, 1).sum(),
         }
     }
+}
 
-    /// What the optimizer minimizes.
-    pub fn loss(&self, maps: Tensor<4>) -> Tensor<1> {
-        match self.direction {
-            Direction::Positive => -self.activation(maps),
-            Direction::Negative => self.activation(maps),
-        }
+/// A weighted sum of objectives, itself one: `Terms::from(a) + Terms::from(b) * 0.5`.
+#[derive(Clone)]
+pub struct Terms(Vec<(f32, Arc<dyn Objective>)>);
+
+impl<O: Objective + 'static> From<O> for Terms {
+    fn from(objective: O) -> Self {
+        Self(vec![(1.0, Arc::new(objective))])
+    }
+}
+
+impl Add for Terms {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+}
+
+impl Sub for Terms {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self + other * -1.0
+    }
+}
+
+impl Mul<f32> for Terms {
+    type Output = Self;
+
+    fn mul(mut self, factor: f32) -> Self {
+        self.0.iter_mut().for_each(|(weight, _)| *weight *= factor);
+        self
+    }
+}
+
+impl Terms {
+    /// The layers of all terms, and the value of each from its own.
+    fn sum(&self, maps: &[Tensor<4>], of: impl Fn(&dyn Objective, &[Tensor<4>]) -> Tensor<1>) -> Tensor<1> {
+        let mut rest = maps;
+        let each = self.0.iter().map(|(weight, objective)| {
+            let (own, others) = rest.split_at(objective.layers().len());
+            rest = others;
+            let value = of(objective.as_ref(), own);
+            if *weight == 1.0 { value } else { value * *weight }
+        });
+        each.reduce(|sum, value| sum + value).expect("made of at least one objective")
+    }
+
+    /// All layers, those of one term after those of the other.
+    pub(super) fn all_layers(&self) -> Vec<String> {
+        self.0.iter().flat_map(|(_, objective)| objective.layers()).collect()
+    }
+
+    /// As [`Objective::value`].
+    pub(super) fn value(&self, maps: &[Tensor<4>]) -> Tensor<1> {
+        self.sum(maps, |objective, maps| objective.value(maps))
+    }
+
+    /// As [`Objective::activation`].
+    pub(super) fn activation(&self, maps: &[Tensor<4>]) -> Tensor<1> {
+        self.sum(maps, |objective, maps| objective.activation(maps))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Device, TensorData};
+
     use super::*;
+
+    /// Twice one unit's mean less half of another's centre, by hand.
+    #[test]
+    fn objectives_add_subtract_and_scale() {
+        let map =
+            |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [1, 2, 1, 3]), &Device::default());
+        let maps = [map(vec![1.0, 2.0, 6.0, 0.0, 0.0, 0.0]), map(vec![0.0, 0.0, 0.0, 5.0, 8.0, 5.0])];
+        let mean = UnitObjective::of("a:0".parse().unwrap());
+        let centre = UnitObjective { focus: Focus::Centre, ..UnitObjective::of("b:1".parse().unwrap()) };
+        let terms = Terms::from(mean) * 2.0 - Terms::from(centre) * 0.5;
+        assert_eq!(terms.all_layers(), ["a", "b"]);
+        assert_eq!(terms.value(&maps).into_scalar::<f32>(), 2.0 * 3.0 - 0.5 * 8.0);
+    }
 
     #[test]
     fn a_unit_is_written_as_layer_and_channel() {

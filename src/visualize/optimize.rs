@@ -5,15 +5,16 @@ use std::fmt;
 use crate::progress::Progress;
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use image::{Rgb, RgbImage};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Canvas, Diversity, Objective, Parameterization, Transform, Warp, reached, standard};
+use super::diversity::Among;
+use super::{Canvas, Diversity, Parameterization, Terms, Transform, UnitObjective, Warp, reached, standard};
 use crate::bounds::{STEPS, above_zero, not_below_zero, within};
 use crate::data::Preprocessing;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::network::Network;
 use crate::seed;
@@ -141,7 +142,7 @@ impl Settings {
 /// One visualization to be made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    pub objective: Objective,
+    pub objective: UnitObjective,
     /// Tells visualizations of the same unit apart; decides the noise it starts from and its transforms.
     pub index: usize,
 }
@@ -240,9 +241,8 @@ struct Values {
     values: Param<Tensor<4>>,
 }
 
-/// Makes the requested visualizations, all of units of one layer, as one batch; a diversity term counts among those of
-/// the same unit. `milestones` are the steps after
-/// which the trajectories are looked at; the last of them should be the last step.
+/// Makes the requested visualizations, those of units of one layer as one batch; a diversity term counts among those of the same
+/// unit. `milestones` are the steps after which the trajectories are looked at; the last of them should be the last step.
 ///
 /// # Errors
 /// Usage, if the network has no such layer or unit; an interruption.
@@ -261,90 +261,182 @@ pub fn visualize(
     for request in requests {
         request.objective.unit.check(network)?;
     }
+    let layer = |request: &Request| request.objective.unit.layer.clone();
+    if requests.iter().any(|request| layer(request) != layer(first)) {
+        let mut made: Vec<Option<Visualization>> = requests.iter().map(|_| None).collect();
+        for place in 0..requests.len() {
+            if made[place].is_some() {
+                continue;
+            }
+            let alike: Vec<usize> =
+                (place..requests.len()).filter(|&i| layer(&requests[i]) == layer(&requests[place])).collect();
+            let batch: Vec<Request> = alike.iter().map(|&i| requests[i].clone()).collect();
+            let of_layer = visualize(network, preprocessing, settings, &batch, milestones, seed, bar)?;
+            alike.into_iter().zip(of_layer).for_each(|(i, one)| made[i] = Some(one));
+        }
+        return Ok(made.into_iter().flatten().collect());
+    }
     let mut layers = vec![first.objective.unit.layer.as_str()];
     let diversity = settings.diversity.as_ref().map(|d| d.among(requests));
     if let Some(diversity) = &settings.diversity {
         layers.push(diversity.layer.as_deref().unwrap_or(layers[0]));
         network.channels(layers[1])?;
     }
-    let device = network.device().autodiff();
     let (network, objectives) = what_is_needed(network, requests, &layers)?;
-    let mut network = network.train().freeze();
-    let canvas = Canvas::new(settings.parameterization, settings.size, settings.size, &device);
-    let mut rngs: Vec<ChaCha8Rng> = requests
+    let rngs = requests
         .iter()
         .map(|r| seed::rng(seed, &("visualization", r.objective.unit.to_string(), r.index)))
         .collect();
-    let noise = canvas.noise(&mut rngs);
-    let begun = plain(noise.clone());
-    let mut values = Values { values: Param::from_tensor(noise) };
-    let mut optimizer = crate::training::adam();
-    let mut trajectories = vec![vec![]; requests.len()];
-    for step in 1..=settings.steps {
-        interrupt::check()?;
-        let image = canvas.image(values.values.val());
-        let common = seed::rng(seed, &("transform", step));
-        let warps: Vec<Warp> = rngs
-            .iter_mut()
-            .map(|rng| Warp::draw(&settings.transforms, [settings.size; 2], &mut common.clone(), rng))
-            .collect();
-        let seen = Warp::apply(&warps, image.clone());
-        network = network.leaking(settings.redirect.leak(step));
-        let mut captured = network.capture(preprocessing.apply(seen), &layers)?.into_iter();
-        let maps = captured.next().expect("the unit's layer was asked for");
-        let mut loss = regularizer(settings, image);
-        for (i, objective) in objectives.iter().enumerate() {
-            loss = loss + objective.loss(maps.clone().narrow(0, i, 1));
-        }
-        if let (Some(among), Some(compared)) = (&diversity, captured.next()) {
-            loss = loss.clone() + among.penalty(compared, loss);
-        }
-        let grads = GradientsParams::from_grads(loss.backward(), &values);
-        values = optimizer.step(settings.learning_rate, values, grads);
-        if milestones.contains(&step) {
-            let images = pictures(canvas.image(values.values.val()));
-            let activations = activations(&network, preprocessing, &objectives, &images, &device)?;
-            for (i, (image, activation)) in images.into_iter().zip(activations).enumerate() {
-                trajectories[i].push(Snapshot { step, activation, image });
-            }
-        }
-        bar.advance(requests.len() as u64);
+    let batch = Batch {
+        network,
+        layers: layers.iter().map(|layer| layer.to_string()).collect(),
+        objectives: objectives.into_iter().map(Terms::from).collect(),
+        diversity,
+    };
+    let made = batch.ascend(preprocessing, settings, rngs, milestones, seed, bar)?;
+    let of = |(request, (trajectory, fault)): (&Request, Ascent)| Visualization {
+        request: request.clone(),
+        trajectory,
+        fault,
+    };
+    Ok(requests.iter().zip(made).map(of).collect())
+}
+
+/// Makes an image for an objective of whatever kind; `name` decides, with the seed, the noise it starts from and its transforms.
+/// `milestones` are the steps after which the trajectory is looked at. Gives it, and why the image shows nothing, if it doesn't.
+///
+/// # Errors
+/// Usage, if the network has no such layer, or the settings ask for diversity, which takes several images; an interruption.
+#[expect(clippy::too_many_arguments, reason = "as many as a visualization has")]
+pub fn maximize(
+    network: &Network,
+    preprocessing: &Preprocessing,
+    settings: &Settings,
+    objective: &Terms,
+    name: &str,
+    milestones: &[usize],
+    seed: u64,
+    bar: &Progress,
+) -> Result<(Vec<Snapshot>, Option<Fault>)> {
+    if settings.diversity.is_some() {
+        return Err(Error::usage("diversity is among several images of a unit; an objective has one"));
     }
-    network = network.leaking(0.0);
-    let ended = plain(values.values.val());
-    let each = begun.len() / requests.len();
-    let mut stuck: Vec<bool> = begun.chunks(each).zip(ended.chunks(each)).map(|(a, b)| a == b).collect();
-    if driven_by_more(settings) {
-        // The image moves whatever the unit does: did the unit's own gradient ever move it?
-        let shape = values.values.val().dims();
-        stuck.fill(true);
-        for at in [begun, ended] {
-            let at = Tensor::<4>::from_data(TensorData::new(at, shape), &device).require_grad();
-            let seen = preprocessing.apply(canvas.image(at.clone()));
-            let maps = network.capture(seen, &layers[..1])?.remove(0);
-            let losses = objectives.iter().enumerate().map(|(i, o)| o.loss(maps.clone().narrow(0, i, 1)));
-            let loss = losses.reduce(|a, b| a + b).expect("there is a request");
-            if let Some(gradient) = at.grad(&loss.backward()).map(plain) {
-                for (stuck, own) in stuck.iter_mut().zip(gradient.chunks(each)) {
-                    *stuck &= own.iter().all(|g| *g == 0.0);
+    let batch = Batch {
+        network: network.clone(),
+        layers: objective.all_layers(),
+        objectives: vec![objective.clone()],
+        diversity: None,
+    };
+    let rngs = vec![seed::rng(seed, &("maximization", name))];
+    let mut made = batch.ascend(preprocessing, settings, rngs, milestones, seed, bar)?;
+    Ok(made.remove(0))
+}
+
+/// Images that are optimized together, each for an objective of its own over the same layers.
+struct Batch {
+    network: Network,
+    layers: Vec<String>,
+    objectives: Vec<Terms>,
+    /// Over the layer after those of the objectives.
+    diversity: Option<Among>,
+}
+
+/// An image's trajectory, and why it shows nothing, if it doesn't.
+type Ascent = (Vec<Snapshot>, Option<Fault>);
+
+impl Batch {
+    /// The maps of one image.
+    fn maps(captured: &[Tensor<4>], image: usize) -> Vec<Tensor<4>> {
+        captured.iter().map(|maps| maps.clone().narrow(0, image, 1)).collect()
+    }
+
+    fn ascend(
+        self,
+        preprocessing: &Preprocessing,
+        settings: &Settings,
+        mut rngs: Vec<ChaCha8Rng>,
+        milestones: &[usize],
+        seed: u64,
+        bar: &Progress,
+    ) -> Result<Vec<Ascent>> {
+        let Self { network, layers, objectives, diversity } = self;
+        let (own, n) = (objectives[0].all_layers().len(), objectives.len());
+        let device = network.device().autodiff();
+        let mut network = network.train().freeze();
+        let canvas = Canvas::new(settings.parameterization, settings.size, settings.size, &device);
+        let noise = canvas.noise(&mut rngs);
+        let begun = plain(noise.clone());
+        let mut values = Values { values: Param::from_tensor(noise) };
+        let mut optimizer = crate::training::adam();
+        let mut trajectories = vec![vec![]; n];
+        for step in 1..=settings.steps {
+            interrupt::check()?;
+            let image = canvas.image(values.values.val());
+            let common = seed::rng(seed, &("transform", step));
+            let warps: Vec<Warp> = rngs
+                .iter_mut()
+                .map(|rng| Warp::draw(&settings.transforms, [settings.size; 2], &mut common.clone(), rng))
+                .collect();
+            let seen = Warp::apply(&warps, image.clone());
+            network = network.leaking(settings.redirect.leak(step));
+            let mut captured = network.capture(preprocessing.apply(seen), &layers)?;
+            let compared = captured.split_off(own).pop();
+            let mut loss = regularizer(settings, image);
+            for (i, objective) in objectives.iter().enumerate() {
+                loss = loss + -objective.value(&Self::maps(&captured, i));
+            }
+            drop(captured);
+            if let (Some(among), Some(compared)) = (&diversity, compared) {
+                loss = loss.clone() + among.penalty(compared, loss);
+            }
+            let grads = GradientsParams::from_grads(loss.backward(), &values);
+            values = optimizer.step(settings.learning_rate, values, grads);
+            if milestones.contains(&step) {
+                let images = pictures(canvas.image(values.values.val()));
+                let input = preprocessing.apply(Preprocessing::tensor(&images, &device));
+                let maps = network.capture(input, &layers[..own])?;
+                for (i, (image, objective)) in images.into_iter().zip(&objectives).enumerate() {
+                    let activation = objective.activation(&Self::maps(&maps, i)).into_scalar();
+                    trajectories[i].push(Snapshot { step, activation, image });
+                }
+            }
+            bar.advance(n as u64);
+        }
+        network = network.leaking(0.0);
+        let ended = plain(values.values.val());
+        let each = begun.len() / n;
+        let mut stuck: Vec<bool> = begun.chunks(each).zip(ended.chunks(each)).map(|(a, b)| a == b).collect();
+        if driven_by_more(settings) {
+            // The image moves whatever the objective does: did its own gradient ever move it?
+            let shape = values.values.val().dims();
+            stuck.fill(true);
+            for at in [begun, ended] {
+                let at = Tensor::<4>::from_data(TensorData::new(at, shape), &device).require_grad();
+                let seen = preprocessing.apply(canvas.image(at.clone()));
+                let maps = network.capture(seen, &layers[..own])?;
+                let losses = objectives.iter().enumerate().map(|(i, o)| -o.value(&Self::maps(&maps, i)));
+                let loss = losses.reduce(|a, b| a + b).expect("there is an objective");
+                if let Some(gradient) = at.grad(&loss.backward()).map(plain) {
+                    for (stuck, own) in stuck.iter_mut().zip(gradient.chunks(each)) {
+                        *stuck &= own.iter().all(|g| *g == 0.0);
+                    }
                 }
             }
         }
-    }
-    Ok(requests
-        .iter()
-        .zip(trajectories)
-        .zip(stuck)
-        .map(|((request, trajectory), stuck): ((&Request, Vec<Snapshot>), bool)| {
+        let fault = |trajectory: &[Snapshot], stuck: bool| {
             let number = trajectory.last().is_none_or(|s| s.activation.is_finite());
-            let fault = match (number, stuck) {
+            match (number, stuck) {
                 (false, _) => Some(Fault::NotANumber),
                 (true, true) => Some(Fault::NoGradient),
                 (true, false) => None,
-            };
-            Visualization { request: request.clone(), trajectory, fault }
-        })
-        .collect())
+            }
+        };
+        let with_fault = |(trajectory, stuck): (Vec<Snapshot>, bool)| {
+            let fault = fault(&trajectory, stuck);
+            (trajectory, fault)
+        };
+        Ok(trajectories.into_iter().zip(stuck).map(with_fault).collect())
+    }
 }
 
 /// Whether something beside the unit moves the image.
@@ -365,36 +457,18 @@ fn what_is_needed(
     network: &Network,
     requests: &[Request],
     layers: &[&str],
-) -> Result<(Network, Vec<Objective>)> {
-    let mut objectives: Vec<Objective> = requests.iter().map(|r| r.objective.clone()).collect();
+) -> Result<(Network, Vec<UnitObjective>)> {
+    let mut objectives: Vec<UnitObjective> = requests.iter().map(|r| r.objective.clone()).collect();
     let [layer] = layers else {
         // Diversity is a matter of all channels.
         return Ok((network.clone(), objectives));
     };
     let channels = objectives.iter().map(|objective| objective.unit.channel).collect();
     let (network, kept) = network.narrowed(layer, &channels)?;
-    for Objective { unit, .. } in &mut objectives {
+    for UnitObjective { unit, .. } in &mut objectives {
         unit.channel = kept.binary_search(&unit.channel).expect("a channel that was asked for");
     }
     Ok((network, objectives))
-}
-
-/// The activation of each unit for its picture.
-fn activations(
-    network: &Network,
-    preprocessing: &Preprocessing,
-    objectives: &[Objective],
-    images: &[RgbImage],
-    device: &Device,
-) -> Result<Vec<f32>> {
-    let layer = [&objectives[0].unit.layer];
-    let input = preprocessing.apply(Preprocessing::tensor(images, device));
-    let maps = network.capture(input, &layer)?.remove(0);
-    Ok(objectives
-        .iter()
-        .enumerate()
-        .map(|(i, objective)| objective.activation(maps.clone().narrow(0, i, 1)).into_scalar())
-        .collect())
 }
 
 /// Distance from grey and total variation, weighted, summed over the batch.
@@ -427,4 +501,30 @@ fn pictures(images: Tensor<4>) -> Vec<RgbImage> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::network::zoo;
+
+    #[test]
+    fn units_of_several_layers_are_pictured_in_their_own() {
+        let network =
+            Network::new(zoo::small_cnn(10), &mut seed::rng(0, &"weights"), &Device::default()).unwrap();
+        let request = |unit: &str| Request { objective: UnitObjective::of(unit.parse().unwrap()), index: 0 };
+        let all = ["conv2:1", "conv4:2", "conv2:0"].map(request);
+        let settings = Settings { steps: 3, ..Settings::new(32) };
+        let preprocessing = toml::from_str("").unwrap();
+        let bar = Progress::hidden();
+        let made = |requests: &[Request]| {
+            visualize(&network, &preprocessing, &settings, requests, &[3], 0, &bar).unwrap()
+        };
+        let together = made(&all);
+        let pair = made(&[all[0].clone(), all[2].clone()]);
+        assert_eq!([&together[0], &together[2]], [&pair[0], &pair[1]]);
+        assert_eq!(together[1], made(&all[1..2])[0]);
+    }
 }

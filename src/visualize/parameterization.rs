@@ -95,8 +95,8 @@ impl Canvas {
         let colour = TensorData::new(self.colour.to_vec(), [3, 3, 1, 1]);
         let coloured = pointwise(pixels, colour, TensorData::zeros::<f32, _>([3]));
         #[cfg(feature = "flex")]
-        if crate::flex::holds(&coloured) {
-            return super::sigmoid::sigmoid(coloured);
+        if trompe_kernels::holds(&coloured) {
+            return trompe_kernels::sigmoid(coloured);
         }
         activation::sigmoid(coloured)
     }
@@ -190,9 +190,9 @@ impl Spectrum {
     /// The real images `[N, C, H, W]` of spectra `[N, C, 2H, F]` before they are scaled.
     fn inverse(&self, values: Tensor<4>) -> Tensor<4> {
         #[cfg(feature = "flex")]
-        if crate::flex::holds(&values) {
+        if trompe_kernels::holds(&values) {
             let [_, _, _, width] = self.rows[0].dims();
-            return super::fourier::inverse(values, self.scale.clone(), width);
+            return trompe_kernels::inverse_fourier(values, self.scale.clone(), width);
         }
         self.multiply(values)
     }
@@ -257,7 +257,7 @@ mod tests {
             let [ours, matrices] = [true, false].map(|ours| {
                 let values = values.clone().require_grad();
                 let images = if ours {
-                    super::super::fourier::inverse(values.clone(), spectrum.scale.clone(), w)
+                    trompe_kernels::inverse_fourier(values.clone(), spectrum.scale.clone(), w)
                 } else {
                     spectrum.multiply(values.clone())
                 };

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use trompe_kernels::{BLACK, GREY, MARGIN, Sample, surrounded};
 
 use crate::bounds::within;
 
@@ -80,53 +81,6 @@ pub fn reached(transforms: &[Transform], size: usize) -> [usize; 2] {
 /// The smallest side that transforms may leave of an image of this size.
 pub fn smallest(transforms: &[Transform], size: usize) -> usize {
     reached(transforms, size)[0].max(1)
-}
-
-/// What is outside the image, in its margin.
-const GREY: f32 = 0.5;
-
-/// How many grey rows and columns there are before an image and after it, for what a result takes from outside.
-pub(super) const MARGIN: [usize; 2] = [1, 2];
-
-/// Black rows after the margin's, for what lies outside of that.
-pub(super) const BLACK: usize = 2;
-
-/// Height and width of an image with what is around it.
-pub(super) fn surrounded([h, w]: [usize; 2]) -> [usize; 2] {
-    let [before, after] = MARGIN;
-    [h + before + after + BLACK, w + before + after]
-}
-
-/// A plane of an image, `w` pixels wide, with what is around it.
-pub(super) fn surround(plane: &[f32], w: usize) -> Vec<f32> {
-    let [before, after] = MARGIN;
-    let h = plane.len() / w;
-    let [rows, pitch] = surrounded([h, w]);
-    let mut around = vec![GREY; rows * pitch];
-    around[(h + before + after) * pitch..].fill(0.0);
-    for (row, to) in plane.chunks(w).zip(around.chunks_mut(pitch).skip(before)) {
-        to[before..][..w].copy_from_slice(row);
-    }
-    around
-}
-
-/// Where a pixel of a result lies in an image.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
-    /// The place of the first of the four pixels around it, in the image with its margin.
-    pub at: u32,
-    /// How far it lies from that one, in pixels: 0 to 1.
-    below: f32,
-    right: f32,
-}
-
-impl Sample {
-    /// What it takes of the four pixels around it, in their order.
-    #[inline(always)]
-    pub fn shares(&self) -> [f32; 4] {
-        let Self { below, right, .. } = *self;
-        [(1.0 - below) * (1.0 - right), (1.0 - below) * right, below * (1.0 - right), below * right]
-    }
 }
 
 /// Transforms drawn for one image at one step, composed into one map, so that the image is resampled once.
@@ -249,7 +203,7 @@ impl Warp {
     }
 
     /// Where each pixel of the result lies in an image of this size, by row.
-    pub(super) fn samples(&self, image: [usize; 2]) -> Vec<Vec<Sample>> {
+    fn samples(&self, image: [usize; 2]) -> Vec<Vec<Sample>> {
         let [height, width] = self.size;
         let row = |oy: usize| (0..width).map(|ox| self.sample(oy as f32, ox as f32, image)).collect();
         (0..height).into_par_iter().with_min_len(16).map(row).collect()
@@ -282,8 +236,8 @@ impl Warp {
             return images;
         }
         #[cfg(feature = "flex")]
-        if crate::flex::holds(&images) {
-            return super::resample::resample(images, warps);
+        if trompe_kernels::holds(&images) {
+            return trompe_kernels::resample(images, warps.iter().map(|warp| warp.samples([h, w])).collect());
         }
         Self::gather(warps, images)
     }
@@ -473,11 +427,7 @@ mod tests {
                 .collect();
             let [one, many] = [true, false].map(|one| {
                 let x = images.clone().require_grad();
-                let y = if one {
-                    super::super::resample::resample(x.clone(), &warps)
-                } else {
-                    Warp::gather(&warps, x.clone())
-                };
+                let y = if one { Warp::apply(&warps, x.clone()) } else { Warp::gather(&warps, x.clone()) };
                 let gradients = (y.clone() * y.clone().cos()).sum().backward();
                 (y.without_autodiff(), x.grad(&gradients).unwrap())
             });

@@ -93,7 +93,7 @@ mod tests {
 
     use super::super::{Method, Settings};
     use super::*;
-    use crate::network::{Graph, Op};
+    use crate::network::{Graph, Op, op};
     use crate::seed;
     use crate::visualize::Canvas;
 
@@ -101,9 +101,9 @@ mod tests {
     fn smooth(device: &Device) -> Network {
         let mut graph = Graph::new("smooth", 3);
         graph.then("first", Op::conv(3, 4, 3, 1, 1));
-        graph.then("bend", Op::Tanh);
+        graph.then("bend", op::Tanh);
         graph.then("units", Op::conv(4, 2, 3, 1, 1));
-        graph.then("output", Op::GlobalAvgPool);
+        graph.then("output", op::GlobalAvgPool);
         Network::new(graph, &mut seed::rng(1, &"smooth"), device).unwrap()
     }
 

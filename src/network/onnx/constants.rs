@@ -3,22 +3,14 @@
 use super::array::{Array, Constant, Number, places, product};
 use super::call::Call;
 use super::import::{Import, Refusal, Value};
-use super::operators::{once, order};
 use super::proto::elements;
+use super::read::{once, order, unsupported, wrong};
 
 /// The most values that a constant may have that the file does not spell out.
 const LARGEST: usize = 1 << 22;
 
 /// The most axes that can come or go at once.
 const MOST_AXES: usize = 8;
-
-fn unsupported<T>(what: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::Unsupported(what.into()))
-}
-
-fn wrong<T>(what: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::Wrong(what.into()))
-}
 
 /// Computes a node that reads nothing but constants; false, if it reads something else.
 pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> {

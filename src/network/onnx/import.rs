@@ -8,11 +8,11 @@ use burn::tensor::{Device, TensorData};
 
 use super::array::{Array, Budget, Constant, Number};
 use super::call::Call;
-use super::{operators, proto};
-use crate::error::{Error, Result};
+use super::{proto, read};
+use crate::error::Result;
 use crate::network::graph::nearest;
-use crate::network::layer::Layer;
-use crate::network::{Graph, INPUT, Network, Node, Op, Resize, Target};
+use crate::network::op::{Constant as ConstantOp, Op};
+use crate::network::{Graph, INPUT, Network, Node};
 
 /// What an axis of a file's value is in the map `[N, C, H, W]` that stands for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -73,7 +73,6 @@ pub struct Import<'a> {
     /// The number of images that the file is made for, if it is fixed; Trompe takes any.
     pub batch: Option<i64>,
     graph: Graph,
-    layers: Vec<Layer>,
     shapes: Vec<[usize; 3]>,
     /// Whether a layer's map has other rows and columns for images of another size.
     varying: Vec<bool>,
@@ -134,7 +133,6 @@ pub fn import(
             opset,
             batch: image.batch,
             graph: Graph { size: image.size, ..Graph::new(name, image.channels) },
-            layers: vec![],
             shapes: vec![],
             varying: vec![],
             sized_by: OnceCell::new(),
@@ -152,7 +150,7 @@ pub fn import(
                 if built.sized_by.is_some() || size != sizes[0] {
                     built.size = Some(size);
                 }
-                let mut network = Network::assemble(built, import.layers).map_err(|e| e.to_string())?;
+                let mut network = Network::assemble(built).map_err(|e| e.to_string())?;
                 let outputs: Vec<&str> = graph_outputs(graph).collect();
                 if wanted.is_none() && outputs.len() > 1 {
                     network.notes.push(format!(
@@ -344,7 +342,6 @@ impl Import<'_> {
                 shape[0], shape[2], shape[1]
             ));
         }
-        self.layers.push(Layer::with(&self.graph.nodes[0].op, vec![], self.device));
         self.shapes.push(shape);
         self.varying.push(true);
         self.values.insert(image.name.into(), Value::Map(Map { layer: 0, axes: image.axes.clone() }));
@@ -361,7 +358,7 @@ impl Import<'_> {
         let mut unsupported = vec![];
         for &i in needed {
             let call = Call::new(&graph.node[i], i);
-            match operators::apply(self, &call) {
+            match read::apply(self, &call) {
                 Ok(()) => continue,
                 Err(Refusal::Unsupported(what)) => unsupported.push(match what.is_empty() {
                     true => call.to_string(),
@@ -544,7 +541,7 @@ impl Import<'_> {
         &mut self,
         call: &Call<'_>,
         part: Option<&str>,
-        op: Op,
+        op: impl Into<Op>,
         inputs: &[usize],
         parameters: Vec<TensorData>,
     ) -> Result<usize, Refusal> {
@@ -552,7 +549,7 @@ impl Import<'_> {
             None => self.name(&call.names()),
             Some(part) => self.name(&[format!("{}.{part}", call.name())]),
         };
-        self.append(name, op, inputs, parameters)
+        self.append(name, op.into(), inputs, parameters)
     }
 
     fn append(
@@ -572,21 +569,11 @@ impl Import<'_> {
             )));
         }
         self.spend(parameters.iter().map(|p| p.shape().num_elements()).sum())?;
-        let varies = match &op {
-            Op::GlobalAvgPool
-            | Op::GlobalMaxPool
-            | Op::Mean { rows: true, columns: true, .. }
-            | Op::Linear { .. }
-            | Op::Flatten { .. }
-            | Op::Reshape { .. }
-            | Op::Resize(Resize { target: Target::Size(_), .. }) => false,
-            _ => inputs.iter().any(|&i| self.varying[i]),
-        };
-        self.varying.push(varies);
-        self.layers.push(Layer::with(&op, parameters, self.device));
+        self.varying.push(!op.has_fixed_size() && inputs.iter().any(|&i| self.varying[i]));
+        let parameters = op.with(parameters, self.device);
         let inputs = inputs.iter().map(|&i| self.graph.nodes[i].name.clone()).collect();
-        self.graph.nodes.push(Node { name, op, inputs });
-        Ok(self.layers.len() - 1)
+        self.graph.nodes.push(Node { parameters, ..Node::new(name, op, inputs) });
+        Ok(self.graph.nodes.len() - 1)
     }
 
     /// The first of these names that is not taken, or the first with a number.
@@ -634,7 +621,7 @@ impl Import<'_> {
         let values = array.transposed(&order).values;
         let data = TensorData::new(values, [1, shape[0], shape[1], shape[2]]);
         let name = self.name(&[name, format!("{}.constant", call.name())]);
-        let layer = self.append(name, Op::Constant { shape }, &[], vec![data])?;
+        let layer = self.append(name, ConstantOp { shape }.into(), &[], vec![data])?;
         self.placed.insert(key, layer);
         Ok(layer)
     }
@@ -642,12 +629,8 @@ impl Import<'_> {
 
 impl Network {
     /// A network of layers that are there already.
-    fn assemble(graph: Graph, layers: Vec<Layer>) -> Result<Self> {
-        let channels = graph.channels()?;
-        if layers.len() != channels.len() {
-            return Err(Error::failure("a layer is missing"));
-        }
+    fn assemble(graph: Graph) -> Result<Self> {
         // For inference: batch norms keep their statistics.
-        Ok(burn::module::Module::valid(&Self { graph, channels, layers, notes: vec![], leak: 0.0 }))
+        Ok(burn::module::Module::valid(&Self::of(graph)?))
     }
 }

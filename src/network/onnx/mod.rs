@@ -9,8 +9,9 @@ mod call;
 mod constants;
 mod export;
 mod import;
-mod operators;
 mod proto;
+pub(super) mod read;
+mod structure;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,12 @@ use std::path::Path;
 use burn::tensor::Device;
 use prost::Message;
 use prost::bytes::Bytes;
+
+pub(super) use array::{Array, Number};
+pub(super) use call::Call;
+pub(super) use export::{Writer, described, float, int, ints, pads, text, whole};
+pub(super) use import::{Axis, Import, MAP, Map, Refusal, Value};
+pub(super) use read::{Done, Reader, unsupported, wrong};
 
 use super::Network;
 use crate::error::{Context, Error, Result};

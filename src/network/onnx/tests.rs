@@ -9,9 +9,7 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 use super::proto::{self, elements};
 use super::{export, from_bytes, is_onnx};
-use crate::network::{
-    Coordinates, Graph, Interpolation, Network, Op, Padding, Resize, Rounding, Same, Target, zoo,
-};
+use crate::network::{Graph, Network, Op, Padding, Same, op, zoo};
 use crate::seed;
 
 fn tensor(name: &str, dims: &[i64], values: &[f32]) -> proto::Tensor {
@@ -303,7 +301,7 @@ fn shapes_for_reshape_leave_the_size_free() {
     let graph = open(&free(model)).unwrap().graph().clone();
     assert_eq!((graph.size, &graph.sized_by), (None, &None));
     let mut graph = Graph::new("shuffled", 4);
-    graph.then("shuffle", Op::ShuffleChannels { groups: 2 });
+    graph.then("shuffle", Op::ShuffleChannels(op::ShuffleChannels { groups: 2 }));
     let network = Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap();
     let bytes = export::export(&network).encode_to_vec();
     let again = from_bytes(bytes, "shuffled", Path::new("."), None, &Device::default()).unwrap();
@@ -714,34 +712,34 @@ fn a_fully_convolutional_network_stays_free_in_size() {
 fn menagerie() -> Graph {
     let mut g = Graph::new("menagerie", 3);
     let mut conv = Op::conv(3, 8, 3, 1, 0);
-    if let Op::Conv { padding, .. } = &mut conv {
+    if let Op::Conv(op::Conv { padding, .. }) = &mut conv {
         *padding = Padding::Sides([0, 1, 2, 1]);
     }
     g.then("sides", conv);
-    g.then("norm", Op::BatchNorm { channels: 8, epsilon: 1e-3 });
+    g.then("norm", Op::BatchNorm(op::BatchNorm { channels: 8, epsilon: 1e-3 }));
     let mut same = Op::conv(8, 8, 3, 2, 0);
-    if let Op::Conv { padding, dilation, groups, .. } = &mut same {
+    if let Op::Conv(op::Conv { padding, dilation, groups, .. }) = &mut same {
         (*padding, *dilation, *groups) = (Padding::Same(Same::SameLower), [2, 1], 4);
     }
     let x = g.then("same", same);
     let mut parts = vec![];
     for (i, op) in [
-        Op::Relu,
-        Op::LeakyRelu { slope: 0.1 },
-        Op::Clip { min: Some(-0.5), max: None },
-        Op::Clip { min: None, max: Some(0.5) },
-        Op::Sigmoid,
-        Op::HardSigmoid { slope: 0.25, offset: 0.4 },
-        Op::HardSwish,
-        Op::Tanh,
-        Op::Elu { alpha: 0.5 },
-        Op::Gelu { approximate: false },
-        Op::Gelu { approximate: true },
-        Op::Erf,
-        Op::Softmax,
-        Op::Lrn { size: 5, alpha: 1e-2, beta: 0.75, bias: 1.0 },
-        Op::LayerNorm { channels: 8, epsilon: 1e-6 },
-        Op::ShuffleChannels { groups: 4 },
+        op::Relu.into(),
+        Op::LeakyRelu(op::LeakyRelu { slope: 0.1 }),
+        Op::Clip(op::Clip { min: Some(-0.5), max: None }),
+        Op::Clip(op::Clip { min: None, max: Some(0.5) }),
+        op::Sigmoid.into(),
+        Op::HardSigmoid(op::HardSigmoid { slope: 0.25, offset: 0.4 }),
+        op::HardSwish.into(),
+        op::Tanh.into(),
+        Op::Elu(op::Elu { alpha: 0.5 }),
+        Op::Gelu(op::Gelu { approximate: false }),
+        Op::Gelu(op::Gelu { approximate: true }),
+        op::Erf.into(),
+        op::Softmax.into(),
+        Op::Lrn(op::Lrn { size: 5, alpha: 1e-2, beta: 0.75, bias: 1.0 }),
+        Op::LayerNorm(op::LayerNorm { channels: 8, epsilon: 1e-6 }),
+        Op::ShuffleChannels(op::ShuffleChannels { groups: 4 }),
     ]
     .into_iter()
     .enumerate()
@@ -749,44 +747,45 @@ fn menagerie() -> Graph {
         parts.push(g.push(format!("unit{i}"), op, &[&x]));
     }
     let all: Vec<&str> = parts.iter().map(String::as_str).collect();
-    g.push("sum", Op::Add, &all);
-    g.push("product", Op::Mul, &["sum", "unit4", "unit7"]);
-    g.push("difference", Op::Sub, &["product", "unit1"]);
-    g.push("scale", Op::Constant { shape: [8, 1, 1] }, &[]);
-    g.push("scaled", Op::Mul, &["difference", "scale"]);
-    g.push("one", Op::Mean { channels: true, rows: false, columns: false }, &["unit4"]);
-    g.push("quotient", Op::Div, &["scaled", "one"]);
-    let pooled =
-        |padding, ceil| Op::MaxPool { kernel: [3, 2], stride: [2, 1], padding, dilation: [1, 2], ceil };
+    g.push("sum", op::Add, &all);
+    g.push("product", op::Mul, &["sum", "unit4", "unit7"]);
+    g.push("difference", op::Sub, &["product", "unit1"]);
+    g.push("scale", Op::Constant(op::Constant { shape: [8, 1, 1] }), &[]);
+    g.push("scaled", op::Mul, &["difference", "scale"]);
+    g.push("one", Op::Mean(op::Mean { channels: true, rows: false, columns: false }), &["unit4"]);
+    g.push("quotient", op::Div, &["scaled", "one"]);
+    let pooled = |padding, ceil| {
+        Op::MaxPool(op::MaxPool { kernel: [3, 2], stride: [2, 1], padding, dilation: [1, 2], ceil })
+    };
     g.push("most", pooled(Padding::Sides([1, 0, 0, 1]), true), &["quotient"]);
     for (name, ceil, count_padding) in [("mean", false, false), ("mean_all", true, true)] {
-        let op = Op::AvgPool {
+        let op = Op::AvgPool(op::AvgPool {
             kernel: [3, 2],
             stride: [2, 1],
             padding: Padding::Symmetric([1, 0]),
             ceil,
             count_padding,
-        };
+        });
         g.push(name, op, &["quotient"]);
     }
-    g.push("padded", Op::Pad { before: [1, 0, 2], after: [0, 3, 1], value: 0.5 }, &["mean"]);
-    g.then("channels", Op::PadChannels { before: 2, after: 1 });
-    g.then("cut", Op::Slice { start: [1, -5, 0], end: [-1, i64::MAX, 7], step: [2, 1, 2] });
-    let coordinates = Coordinates::HalfPixel;
+    g.push("padded", Op::Pad(op::Pad { before: [1, 0, 2], after: [0, 3, 1], value: 0.5 }), &["mean"]);
+    g.then("channels", Op::PadChannels(op::PadChannels { before: 2, after: 1 }));
+    g.then("cut", Op::Slice(op::Slice { start: [1, -5, 0], end: [-1, i64::MAX, 7], step: [2, 1, 2] }));
+    let coordinates = op::Coordinates::HalfPixel;
     let resized =
-        |target, interpolation, coordinates| Op::Resize(Resize { target, interpolation, coordinates });
-    g.then("large", resized(Target::Scale([2.0, 1.5]), Interpolation::Linear, coordinates));
-    let nearest = Interpolation::Nearest(Rounding::PreferFloor);
-    g.then("sized", resized(Target::Size([5, 4]), nearest, Coordinates::Asymmetric));
-    g.then("cubic", resized(Target::Scale([1.6, 2.0]), Interpolation::Cubic(-0.5), coordinates));
-    g.then("every", Op::Subsample { stride: 2 });
-    g.push("both", Op::Concat, &["every", "every"]);
-    g.then("reshaped", Op::Reshape { shape: [16, 5, 4] });
-    g.then("flat", Op::Flatten { features: 320 });
-    g.push("average", Op::GlobalAvgPool, &["quotient"]);
-    g.push("peak", Op::GlobalMaxPool, &["most"]);
-    g.push("ends", Op::Concat, &["average", "peak", "flat"]);
-    g.then("scores", Op::Linear { features: [336, 7], bias: true });
+        |target, interpolation, coordinates| Op::Resize(op::Resize { target, interpolation, coordinates });
+    g.then("large", resized(op::Target::Scale([2.0, 1.5]), op::Interpolation::Linear, coordinates));
+    let nearest = op::Interpolation::Nearest(op::Rounding::PreferFloor);
+    g.then("sized", resized(op::Target::Size([5, 4]), nearest, op::Coordinates::Asymmetric));
+    g.then("cubic", resized(op::Target::Scale([1.6, 2.0]), op::Interpolation::Cubic(-0.5), coordinates));
+    g.then("every", Op::Subsample(op::Subsample { stride: 2 }));
+    g.push("both", op::Concat, &["every", "every"]);
+    g.then("reshaped", Op::Reshape(op::Reshape { shape: [16, 5, 4] }));
+    g.then("flat", Op::Flatten(op::Flatten { features: 320 }));
+    g.push("average", op::GlobalAvgPool, &["quotient"]);
+    g.push("peak", op::GlobalMaxPool, &["most"]);
+    g.push("ends", op::Concat, &["average", "peak", "flat"]);
+    g.then("scores", Op::Linear(op::Linear { features: [336, 7], bias: true }));
     g
 }
 
@@ -803,10 +802,10 @@ fn fitting() -> (Network, [usize; 2]) {
         };
         let [c, h, w] = *shapes.last().unwrap();
         let position = graph.position("reshaped").unwrap();
-        graph.nodes[position].op = Op::Reshape { shape: [h, c, w] };
-        graph.nodes[position + 1].op = Op::Flatten { features: c * h * w };
+        graph.nodes[position].op = Op::Reshape(op::Reshape { shape: [h, c, w] });
+        graph.nodes[position + 1].op = Op::Flatten(op::Flatten { features: c * h * w });
         let position = graph.position("scores").unwrap();
-        graph.nodes[position].op = Op::Linear { features: [16 + c * h * w, 7], bias: true };
+        graph.nodes[position].op = Op::Linear(op::Linear { features: [16 + c * h * w, 7], bias: true });
         graph.size = Some(size);
         let network = Network::new(graph, &mut seed::rng(3, &0), &Device::default()).unwrap();
         return (burn::module::Module::valid(&network), size);
@@ -885,7 +884,7 @@ fn every_kind_of_layer_has_its_gradient() {
             let map = network.capture(x.clone() + along.clone() * t, &[name]).unwrap().remove(0);
             numbers(map).iter().map(|v| f64::from(*v).tanh()).sum()
         };
-        if matches!(node.op, Op::Constant { .. }) {
+        if matches!(node.op, Op::Constant(_)) {
             continue;
         }
         let input = x.clone().autodiff().require_grad();
@@ -947,7 +946,7 @@ fn tried(bytes: Vec<u8>, folder: &Path) -> (bool, bool) {
     let Ok(network) = from_bytes(bytes, "mutated", folder, None, &Device::default()) else {
         return (false, false);
     };
-    let Op::Input { channels } = network.graph().nodes[0].op else { panic!("no image") };
+    let Op::Input(op::Input { channels }) = network.graph().nodes[0].op else { panic!("no image") };
     let [h, w] = network.graph().size.unwrap_or([32, 32]);
     let Ok(shapes) = network.graph().shapes([channels, h, w]) else { return (true, false) };
     let work: usize = network

@@ -1,4 +1,4 @@
-use crate::network::{Graph, Op, Padding, Same};
+use crate::network::{Graph, Op, Padding, Same, op};
 
 /// Inception V1 (GoogLeNet; Szegedy et al., 2015) as in lucid, the network of Olah et al.'s and Geirhos et al.'s
 /// visualizations, for 224 px RGB images of -117 to 138. Layers are called as in lucid: `mixed4a` is the output of a
@@ -10,20 +10,22 @@ pub fn inception_v1(classes: usize) -> Graph {
     let same = Padding::Same(Same::SameUpper);
     let conv = |g: &mut Graph, name: &str, from: &str, channels: [usize; 2], kernel: usize, stride: usize| {
         let mut op = Op::conv(channels[0], channels[1], kernel, stride, 0);
-        if let Op::Conv { padding, .. } = &mut op {
+        if let Op::Conv(op::Conv { padding, .. }) = &mut op {
             *padding = same;
         }
         g.push(format!("{name}_pre_relu_conv"), op, &[from]);
-        g.then(name, Op::Relu)
+        g.then(name, op::Relu)
     };
-    let pool = |stride: usize| Op::MaxPool {
-        kernel: [3, 3],
-        stride: [stride; 2],
-        padding: same,
-        dilation: [1, 1],
-        ceil: false,
+    let pool = |stride: usize| {
+        Op::MaxPool(op::MaxPool {
+            kernel: [3, 3],
+            stride: [stride; 2],
+            padding: same,
+            dilation: [1, 1],
+            ceil: false,
+        })
     };
-    let lrn = Op::Lrn { size: 9, alpha: 1e-4, beta: 0.5, bias: 1.0 };
+    let lrn = Op::Lrn(op::Lrn { size: 9, alpha: 1e-4, beta: 0.5, bias: 1.0 });
     conv(&mut g, "conv2d0", "input", [3, 64], 7, 2);
     g.then("maxpool0", pool(2));
     let x = g.then("localresponsenorm0", lrn.clone());
@@ -58,11 +60,14 @@ pub fn inception_v1(classes: usize) -> Graph {
         let c = conv(&mut g, &name("_5x5"), &c, five, 5, 1);
         let d = g.push(name("_pool"), pool(1), &[&x]);
         let d = conv(&mut g, &name("_pool_reduce"), &d, [input, pooled], 1, 1);
-        x = g.push(name(""), Op::Concat, &[&a, &b, &c, &d]);
+        x = g.push(name(""), op::Concat, &[&a, &b, &c, &d]);
         input = one + three[1] + five[1] + pooled;
     }
-    g.then("avgpool0", Op::GlobalAvgPool);
-    g.then("softmax2_pre_activation_matmul", Op::Linear { features: [1024, classes], bias: true });
-    g.then("softmax2", Op::Softmax);
+    g.then("avgpool0", op::GlobalAvgPool);
+    g.then(
+        "softmax2_pre_activation_matmul",
+        Op::Linear(op::Linear { features: [1024, classes], bias: true }),
+    );
+    g.then("softmax2", op::Softmax);
     g
 }

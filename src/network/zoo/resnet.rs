@@ -1,4 +1,4 @@
-use crate::network::{Graph, Op};
+use crate::network::{Graph, Op, op};
 
 /// The CIFAR ResNet of He et al. (2016, section 4.2) with `depth` = 6n + 2 layers, for 32 px images. Shortcuts that
 /// change the shape are strided slices with zero channels around them (option A). Names are those of the
@@ -12,28 +12,28 @@ pub fn resnet_cifar(depth: usize, classes: usize) -> Graph {
         g.then(bn, Op::batch_norm(output))
     };
     conv_bn(&mut g, "conv1".into(), "bn1".into(), "input", 3, 16, 1);
-    let mut x = g.then("relu", Op::Relu);
+    let mut x = g.then("relu", op::Relu);
     let mut input = 16;
     for (stage, output) in [(1, 16), (2, 32), (3, 64)] {
         for block in 0..(depth - 2) / 6 {
             let stride = if stage > 1 && block == 0 { 2 } else { 1 };
             let name = |part: &str| format!("layer{stage}.{block}.{part}");
             conv_bn(&mut g, name("conv1"), name("bn1"), &x, input, output, stride);
-            let y = g.then(name("relu1"), Op::Relu);
+            let y = g.then(name("relu1"), op::Relu);
             let y = conv_bn(&mut g, name("conv2"), name("bn2"), &y, output, output, 1);
             let shortcut = if stride == 2 {
                 let pad = (output - input) / 2;
-                g.push(name("shortcut.slice"), Op::Subsample { stride }, &[&x]);
-                g.then(name("shortcut"), Op::PadChannels { before: pad, after: pad })
+                g.push(name("shortcut.slice"), Op::Subsample(op::Subsample { stride }), &[&x]);
+                g.then(name("shortcut"), Op::PadChannels(op::PadChannels { before: pad, after: pad }))
             } else {
                 x.clone()
             };
-            g.push(name("add"), Op::Add, &[&y, &shortcut]);
-            x = g.then(format!("layer{stage}.{block}"), Op::Relu);
+            g.push(name("add"), op::Add, &[&y, &shortcut]);
+            x = g.then(format!("layer{stage}.{block}"), op::Relu);
             input = output;
         }
     }
-    g.then("avgpool", Op::GlobalAvgPool);
-    g.then("linear", Op::Linear { features: [64, classes], bias: true });
+    g.then("avgpool", op::GlobalAvgPool);
+    g.then("linear", Op::Linear(op::Linear { features: [64, classes], bias: true }));
     g
 }

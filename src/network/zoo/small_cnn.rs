@@ -1,4 +1,4 @@
-use crate::network::{Graph, Op};
+use crate::network::{Graph, Op, op};
 
 /// A CNN of ten convolutions for 64 px images, with about 380,000 parameters. Like SqueezeNet it ends in a 1x1 convolution,
 /// one channel a class, and the mean over the map, so a class score is a unit like any other.
@@ -26,13 +26,13 @@ fn of_width(name: &str, width: usize, classes: usize) -> Graph {
         let output = (output * width).div_ceil(WIDTH);
         g.then(format!("conv{i}"), Op::conv(input, output, 3, stride, 1).without_bias());
         g.then(format!("bn{i}"), Op::batch_norm(output));
-        g.then(format!("relu{i}"), Op::Relu);
+        g.then(format!("relu{i}"), op::Relu);
         if let 2 | 5 | 7 = i {
             g.then(format!("pool{}", i / 2), Op::max_pool(2, 2, 0, false));
         }
         input = output;
     }
     g.then("classifier", Op::conv(input, classes, 1, 1, 0));
-    g.then("output", Op::GlobalAvgPool);
+    g.then("output", op::GlobalAvgPool);
     g
 }
