@@ -35,7 +35,8 @@ fn main() -> Result<()> {
     let picture = |network: &Network| -> Result<RgbImage> {
         let steps = milestones(settings.steps);
         let bar = Progress::hidden();
-        let made = visualize(network, &preprocessing, &settings, &[request.clone()], &steps, 1, &bar)?;
+        let made =
+            visualize(network, &preprocessing, &settings, std::slice::from_ref(&request), &steps, 1, &bar)?;
         let last = made[0].last();
         println!("{unit} reaches {:.3} in {} steps", last.activation, last.step);
         Ok(last.image.clone())

@@ -66,7 +66,7 @@ enum Task {
     /// It is the image.
     Image,
     /// A layer by itself.
-    Layer(Op, Parameters),
+    Layer(Op, Box<Parameters>),
     /// max(x, 0), with this share of the gradient where it is 0.
     Relu(f32),
     /// One or two convolutions of one map, joined.
@@ -155,7 +155,7 @@ impl<'n> Draft<'n> {
             (Op::Conv(op), Parameters::Conv(conv)) => {
                 Task::Convolutions { convs: vec![(*op, conv.clone(), Prepared::default())], rectify: None }
             }
-            (op, parameters) => Task::Layer(op.clone(), parameters.clone()),
+            (op, parameters) => Task::Layer(op.clone(), Box::new(parameters.clone())),
         };
         let tasks = order.iter().map(|&i| (i, task(i))).collect();
         Self { nodes, order, reads, uses, tasks, within: HashSet::new(), leak }

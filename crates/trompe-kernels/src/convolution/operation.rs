@@ -34,6 +34,7 @@ trait Convolution: Backend {
     ) -> FloatTensor<Self>;
 
     /// Two convolutions of the same images, one's channels after the other's. Only the images have a gradient.
+    #[allow(clippy::too_many_arguments, reason = "backends take tensors one by one")]
     fn pair(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,

@@ -615,6 +615,7 @@ fn phase(branches: &[Branch], at: [usize; 2], plane: usize, pitch: usize) -> Pha
 
 /// Writes rows of a map `[h, w]` with so many rows and columns of zeros before it, or without some of its own, and zeros after
 /// it up to `pitch` columns. Where the map was rectified, zeros take the place of what belongs to values that are not above 0.
+#[expect(clippy::too_many_arguments, reason = "a part of a map, and where it goes")]
 fn fill_rows(
     set: InstructionSet,
     map: &[f32],
