@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Changes good ONNX files at random, opens what comes out and runs what opens: nothing may panic, hang, or take memory
-# without bound. Ten seeds of 100,000 files by default; a file that makes it panic is kept in tests/fixtures/onnx/, and from
+# without bound. Ten seeds of 100,000 files by default; a file that makes it panic is kept in crates/trompe-network/tests/onnx/, and from
 # then on every `cargo test` opens it.
 #
 #     scripts/fuzz-onnx.sh [FILES [SEED …]]
@@ -13,5 +13,5 @@ shift || true
 
 for seed in "$@"; do
     TROMPE_FUZZ_FILES="$files" TROMPE_FUZZ_SEED="$seed" \
-        cargo test --quiet --lib mutated_files_are_opened_or_refused -- --nocapture | grep "^seed"
+        cargo test --quiet --workspace --lib mutated_files_are_opened_or_refused -- --nocapture | grep "^seed"
 done

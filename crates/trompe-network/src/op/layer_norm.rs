@@ -1,0 +1,109 @@
+//! Layer normalization.
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
+use crate::Node;
+use crate::onnx::{
+    Axis, Call, Done, Import, Reader, Value, Writer, float, ints, read, unsupported, whole,
+};
+use crate::parameters::{ChannelNorm, Parameters, filled};
+
+/// Normalization of each place's channels to mean 0 and variance 1, then a scale and a shift for each channel (Ba et al., 2016).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerNorm {
+    /// How many channels are normalized.
+    pub channels: usize,
+    /// What is added to the variance.
+    pub epsilon: f64,
+}
+
+impl Operator for LayerNorm {
+    const READERS: &'static [(&'static str, Reader)] = &[("LayerNormalization", from_onnx)];
+
+    fn check(&self) -> Result<(), String> {
+        epsilon_or_more(self.epsilon)
+    }
+
+    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
+        of_channels(inputs, self.channels)?;
+        Ok(self.channels)
+    }
+
+    fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
+        same_size(inputs)
+    }
+
+    fn has_fixed_size(&self) -> bool {
+        false
+    }
+
+    fn reads(&self, _: usize, _: &[usize]) -> Reads {
+        Reads::All
+    }
+
+    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
+        None
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        ["weight", "bias"].map(|part| Parameter::new(part, [self.channels])).into()
+    }
+
+    fn draw(&self, _: &mut impl Rng) -> Vec<TensorData> {
+        [1.0, 0.0].map(|v| filled(v, &[self.channels])).into()
+    }
+
+    fn with(&self, values: Vec<TensorData>, device: &Device) -> Parameters {
+        let values: [TensorData; 2] = values.try_into().expect("scale and shift");
+        let [weight, bias] = values.map(|values| Param::from_data(values, device));
+        Parameters::ChannelNorm(ChannelNorm { weight, bias })
+    }
+
+    fn forward(&self, parameters: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+        let norm = parameters.channel_norm();
+        let x = one(inputs);
+        let centred = x.clone() - x.mean_dim(1);
+        let variance = centred.clone().powi_scalar(2).mean_dim(1);
+        let [scale, shift] = [&norm.weight, &norm.bias].map(|p| p.val().reshape([1, self.channels, 1, 1]));
+        centred / (variance + self.epsilon).sqrt() * scale + shift
+    }
+
+    fn write(&self, writer: &mut Writer, node: &Node) {
+        let norm = node.parameters.channel_norm();
+        let weight = writer.parameter(node.part("weight"), norm.weight.val());
+        let bias = writer.parameter(node.part("bias"), norm.bias.val());
+        let last =
+            writer.aside(node.part("last"), "Transpose", &[node.input()], vec![ints("perm", &[0, 2, 3, 1])]);
+        let normal = writer.free(&node.part("normal"));
+        let attributes = vec![whole("axis", -1), float("epsilon", self.epsilon)];
+        writer.push(&node.name, "LayerNormalization", &[&last, &weight, &bias], &normal, attributes);
+        let back = writer.free(&node.part("map"));
+        writer.push(&back, "Transpose", &[&normal], &node.name, vec![ints("perm", &[0, 3, 1, 2])]);
+    }
+}
+
+fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let map = import.map(call, 0)?;
+    let last = map.axes.len() as i64 - 1;
+    let axis = call.int("axis")?.unwrap_or(-1);
+    if (axis != -1 && axis != last) || map.axes.last() != Some(&Axis::Channels) {
+        return unsupported("over other than the channels");
+    }
+    let channels = import.shape(map.layer)[0];
+    let mut parameters = read::channelwise(import, call, 1..2, channels)?;
+    parameters.push(match import.floats(call, 2)? {
+        Some(_) => read::channelwise(import, call, 2..3, channels)?.remove(0),
+        None => TensorData::new(vec![0f32; channels], [channels]),
+    });
+    let op = LayerNorm { channels, epsilon: call.float("epsilon", 1e-5)? };
+    let layer = import.push(call, None, op, &[map.layer], parameters)?;
+    for at in 1..call.node.output.len() {
+        import.set(call, at, Value::Absent("the statistics of a LayerNormalization"));
+    }
+    read::give(import, call, layer, map.axes)
+}

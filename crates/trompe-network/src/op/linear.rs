@@ -1,0 +1,154 @@
+//! Linear layers.
+
+use burn::module::Param;
+use burn::nn;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Op, Operator, Parameter, Reads, of_values, one, only};
+use crate::Node;
+use crate::onnx::{
+    Array, Axis, Call, Done, Import, Reader, Refusal, Writer, int, read, unsupported, wrong,
+};
+use crate::parameters::{Parameters, filled, he_normal};
+
+/// A matrix product with the flattened input, to `[N, out, 1, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linear {
+    /// Values that are read, and outputs.
+    pub features: [usize; 2],
+    /// Whether there is a bias for each output.
+    pub bias: bool,
+}
+
+impl Operator for Linear {
+    const READERS: &'static [(&'static str, Reader)] = &[("Gemm", gemm), ("MatMul", mat_mul)];
+
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
+        // The map's size is not known here.
+        match only(inputs)? {
+            c if c > 0 && self.features[0].is_multiple_of(c) => Ok(self.features[1]),
+            c => Err(format!("expects {} channels, gets {c}", self.features[0])),
+        }
+    }
+
+    fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
+        of_values(inputs, self.features[0])?;
+        Ok([1, 1])
+    }
+
+    fn has_fixed_size(&self) -> bool {
+        true
+    }
+
+    fn reads(&self, _: usize, _: &[usize]) -> Reads {
+        Reads::All
+    }
+
+    fn narrowed(&self, channels: &[usize], _: &[usize]) -> Option<Self> {
+        Some(Self { features: [self.features[0], channels.len()], ..*self })
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let [input, output] = self.features;
+        let weight = Parameter::new("weight", [output, input]);
+        [weight].into_iter().chain(self.bias.then(|| Parameter::new("bias", [output]))).collect()
+    }
+
+    fn draw(&self, rng: &mut impl Rng) -> Vec<TensorData> {
+        let [input, output] = self.features;
+        let weight = he_normal(&[input, output], input, rng);
+        [weight].into_iter().chain(self.bias.then(|| filled(0.0, &[output]))).collect()
+    }
+
+    fn with(&self, values: Vec<TensorData>, device: &Device) -> Parameters {
+        let mut values = values.into_iter();
+        let weight = values.next().expect("a weight");
+        Parameters::Linear(nn::Linear {
+            weight: Param::from_data(weight, device),
+            bias: values.next().map(|bias| Param::from_data(bias, device)),
+        })
+    }
+
+    fn forward(&self, parameters: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+        let y = parameters.linear().forward(one(inputs).flatten::<2>(1, 3));
+        let [n, c] = y.dims();
+        y.reshape([n, c, 1, 1])
+    }
+
+    fn multiply_adds(&self, _: [usize; 3]) -> usize {
+        self.features[0] * self.features[1]
+    }
+
+    fn write(&self, writer: &mut Writer, node: &Node) {
+        let linear = node.parameters.linear();
+        let weight = writer.parameter(node.part("weight"), linear.weight.val());
+        let bias = linear.bias.as_ref().map(|b| writer.parameter(node.part("bias"), b.val()));
+        let flat = writer.aside(node.part("input"), "Flatten", &[node.input()], vec![int("axis", 1)]);
+        let mut inputs = vec![flat.as_str(), &weight];
+        inputs.extend(bias.as_deref());
+        let product = writer.free(&node.part("flat"));
+        writer.push(&node.name, "Gemm", &inputs, &product, vec![]);
+        writer.map(&node.name, &product);
+    }
+}
+
+/// A matrix of parameters.
+fn matrix<'a>(import: &'a Import<'_>, call: &Call<'_>) -> Result<&'a Array<f32>, Refusal> {
+    match import.floats(call, 1)? {
+        Some(array) if array.dims.len() == 2 && !array.values.is_empty() => Ok(array),
+        Some(array) => unsupported(format!("with parameters of shape {:?}", array.dims)),
+        None => wrong("has no second input"),
+    }
+}
+
+fn gemm(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let x = import.map(call, 0)?;
+    if call.flag("transA")? || x.axes != [Axis::Batch, Axis::Channels] {
+        return unsupported("on other than [N, features]");
+    }
+    let (alpha, beta) = (call.float("alpha", 1.0)? as f32, call.float("beta", 1.0)? as f32);
+    let weight = matrix(import, call)?;
+    let weight = if call.flag("transB")? { weight.transposed(&[1, 0]) } else { weight.clone() };
+    let [input, output] = [weight.dims[0], weight.dims[1]];
+    let mut parameters =
+        vec![TensorData::new(weight.values.iter().map(|w| alpha * w).collect(), weight.dims.clone())];
+    let bias = import.floats(call, 2)?;
+    if let Some(bias) = bias {
+        let per_output = bias.values.len() == output && bias.dims.last() == Some(&output);
+        let values: Vec<f32> = match bias.values[..] {
+            [one] => vec![beta * one; output],
+            ref all if per_output => all.iter().map(|b| beta * b).collect(),
+            _ => return unsupported(format!("with a bias of shape {:?} for {output} outputs", bias.dims)),
+        };
+        parameters.push(TensorData::new(values, [output]));
+    }
+    let op = Linear { features: [input, output], bias: bias.is_some() };
+    let layer = import.push(call, None, op, &[x.layer], parameters)?;
+    read::give(import, call, layer, x.axes)
+}
+
+/// Over features, a linear layer; over the channels of every place, a 1x1 convolution.
+fn mat_mul(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let x = import.map(call, 0)?;
+    if x.axes.first() != Some(&Axis::Batch) || x.axes.last() != Some(&Axis::Channels) {
+        return unsupported("over other than the channels");
+    }
+    let weight = matrix(import, call)?;
+    let [input, output] = [weight.dims[0], weight.dims[1]];
+    let (op, parameters): (Op, _) = if x.axes.len() == 2 {
+        (Linear { features: [input, output], bias: false }.into(), vec![read::data(weight)])
+    } else {
+        let values = weight.transposed(&[1, 0]).values;
+        let weight = TensorData::new(values, [output, input, 1, 1]);
+        (Op::conv(input, output, 1, 1, 0).without_bias(), vec![weight])
+    };
+    let layer = import.push(call, None, op, &[x.layer], parameters)?;
+    read::give(import, call, layer, x.axes)
+}

@@ -1,0 +1,204 @@
+//! Parts of maps.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{Op, Operator, Reads, Subsample, one, only};
+use crate::Node;
+use crate::onnx::{
+    Array, Axis, Call, Done, Import, Map, Number, Reader, Refusal, Value, Writer, read, unsupported, wrong,
+};
+use crate::parameters::Parameters;
+
+/// From `start` to before `end` in steps, by channels, rows and columns. Negative numbers count from the end.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slice {
+    /// The first channel, row and column.
+    pub start: [i64; 3],
+    /// The first that is left out after them.
+    pub end: [i64; 3],
+    /// From one to the next.
+    pub step: [usize; 3],
+}
+
+impl Operator for Slice {
+    const READERS: &'static [(&'static str, Reader)] =
+        &[("Slice", slice), ("Split", split), ("Gather", gather)];
+
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
+        self.count(0, only(inputs)?)
+    }
+
+    fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
+        let [_, h, w] = only(inputs)?;
+        Ok([self.count(1, h)?, self.count(2, w)?])
+    }
+
+    fn has_fixed_size(&self) -> bool {
+        false
+    }
+
+    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
+        let (first, _) = bounds(inputs[0], self.start[0], self.end[0]);
+        Reads::Channels(vec![(0, first + channel * self.step[0])])
+    }
+
+    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
+        let with = |mut numbers: [i64; 3], first: i64| {
+            numbers[0] = first;
+            numbers
+        };
+        let [_, rows, columns] = self.step;
+        Some(Self { start: with(self.start, 0), end: with(self.end, i64::MAX), step: [1, rows, columns] })
+    }
+
+    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+        let x = one(inputs);
+        let [_, c, h, w] = x.dims();
+        let range = |d: usize, n: usize| {
+            let (from, to) = bounds(n, self.start[d], self.end[d]);
+            burn::tensor::Slice::new(from as isize, Some(to as isize), self.step[d].min(n) as isize)
+        };
+        x.slice([burn::tensor::Slice::full(), range(0, c), range(1, h), range(2, w)])
+    }
+
+    fn write(&self, writer: &mut Writer, node: &Node) {
+        writer.slice(node, &[1, 2, 3], [&self.start, &self.end, &self.step.map(|s| s as i64)]);
+    }
+}
+
+impl Slice {
+    /// How many of `n` are left along an axis.
+    fn count(&self, axis: usize, n: usize) -> Result<usize, String> {
+        match self.step[axis] {
+            0 => Err("its step is 0".into()),
+            step => {
+                let (start, end) = bounds(n, self.start[axis], self.end[axis]);
+                Ok(end.saturating_sub(start).div_ceil(step))
+            }
+        }
+    }
+}
+
+/// The first and the last position plus one of a slice along an axis of `n`.
+fn bounds(n: usize, start: i64, end: i64) -> (usize, usize) {
+    let n = n as i64;
+    let place = |at: i64| (if at < 0 { at.saturating_add(n) } else { at }).clamp(0, n) as usize;
+    (place(start), place(end))
+}
+
+fn slice(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let map = import.map(call, 0)?;
+    let (Some(starts), Some(ends)) =
+        (read::listed(import, call, "starts", 1)?, read::listed(import, call, "ends", 2)?)
+    else {
+        return wrong("has no starts or no ends");
+    };
+    let axes = match read::listed(import, call, "axes", 3)? {
+        Some(axes) => axes.iter().map(|&a| read::axis(a, map.axes.len())).collect::<Result<Vec<_>, _>>()?,
+        None => (0..starts.len().min(map.axes.len())).collect(),
+    };
+    let steps = read::listed(import, call, "", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), steps.len(), axes.len()].iter().any(|&n| n != starts.len()) {
+        return wrong("has starts, ends, axes and steps of different numbers");
+    }
+    if steps.iter().any(|&s| s < 1) {
+        return unsupported(format!("with the steps {steps:?}"));
+    }
+    // All images, said in whatever way.
+    let whole = |d: usize, k: usize| {
+        let end = ends[k] >= import.batch.unwrap_or(i64::from(i32::MAX));
+        map.axes[d] == Axis::Batch && starts[k] == 0 && end && steps[k] == 1
+    };
+    let kept: Vec<usize> = (0..axes.len()).filter(|&k| !whole(axes[k], k)).collect();
+    let some = |list: &[i64]| -> Vec<i64> { kept.iter().map(|&k| list[k]).collect() };
+    let axes: Vec<usize> = kept.iter().map(|&k| axes[k]).collect();
+    let start = read::placed(&map, &axes, &some(&starts), 0)?;
+    let end = read::placed(&map, &axes, &some(&ends), i64::MAX)?;
+    let step = read::placed(&map, &axes, &some(&steps), 1)?.map(|s| s as usize);
+    let op: Op = match (start, end, step) {
+        ([0, 0, 0], [i64::MAX, i64::MAX, i64::MAX], [1, y, x]) if y == x => Subsample { stride: y }.into(),
+        _ => Slice { start, end, step }.into(),
+    };
+    let layer = import.push(call, None, op, &[map.layer], vec![])?;
+    read::give(import, call, layer, map.axes)
+}
+
+/// One piece of an axis of a map.
+fn piece(
+    import: &mut Import<'_>,
+    call: &Call<'_>,
+    part: Option<&str>,
+    map: &Map,
+    axis: usize,
+    [from, to]: [i64; 2],
+) -> Result<usize, Refusal> {
+    let start = read::placed(map, &[axis], &[from], 0)?;
+    let end = read::placed(map, &[axis], &[to], i64::MAX)?;
+    import.push(call, part, Slice { start, end, step: [1; 3] }, &[map.layer], vec![])
+}
+
+fn split(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let map = import.map(call, 0)?;
+    let at = read::axis(call.int("axis")?.unwrap_or(0), map.axes.len())?;
+    let Number::Known(size) = import.extent(map.layer, map.axes[at]) else {
+        return unsupported("of the images");
+    };
+    if import.varies(map.layer, map.axes[at]) {
+        import.settle(call);
+    }
+    let count = call.node.output.len() as i64;
+    let parts = match read::listed(import, call, "split", 1)? {
+        Some(parts) => parts,
+        None => {
+            let each = (size + count - 1) / count.max(1);
+            (0..count).map(|i| each.min(size - i * each)).collect()
+        }
+    };
+    if parts.len() as i64 != count
+        || parts.iter().any(|&p| p < 1)
+        || parts.iter().try_fold(0i64, |n, &p| n.checked_add(p)) != Some(size)
+    {
+        return wrong(format!("splits {size} into {parts:?}"));
+    }
+    let mut from = 0;
+    for (i, part) in parts.into_iter().enumerate() {
+        let name = format!("{i}");
+        let layer = piece(import, call, Some(&name), &map, at, [from, from + part])?;
+        from += part;
+        import.set(call, i, Value::Map(Map { layer, axes: map.axes.clone() }));
+    }
+    Ok(())
+}
+
+/// One position of an axis, as for single colour channels.
+fn gather(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let map = import.map(call, 0)?;
+    let at = read::axis(call.int("axis")?.unwrap_or(0), map.axes.len())?;
+    let Some(Array { dims, values }) = import.numbers(call, 1)? else { return wrong("has no indices") };
+    let (single, index) = match import.settled(call, values).as_deref() {
+        Some(&[index]) if dims.len() <= 1 => (dims.is_empty(), index),
+        _ => return unsupported("of more than one position"),
+    };
+    let Number::Known(size) = import.extent(map.layer, map.axes[at]) else {
+        return unsupported("of single images");
+    };
+    if !(-size..size).contains(&index) {
+        return wrong(format!("takes position {index} of {size}"));
+    }
+    if index < 0 && import.varies(map.layer, map.axes[at]) {
+        import.settle(call);
+    }
+    let index = index.rem_euclid(size);
+    let layer = piece(import, call, None, &map, at, [index, index + 1])?;
+    let mut axes = map.axes;
+    if single {
+        axes.remove(at);
+    }
+    read::give(import, call, layer, axes)
+}

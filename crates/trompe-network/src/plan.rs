@@ -1,0 +1,334 @@
+//! What a forward pass does, made ready once for the layers that are wanted: the order, when a value is read for the last time,
+//! and which layers are computed together.
+//!
+//! Passes put in steps that only plans have: a convolution with the ReLU after it, two convolutions of one map with the layer
+//! that joins them, a maximum pooling with the ReLU before it, a ReLU whose gradient leaks.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use burn::nn::conv::Conv2d;
+use burn::tensor::Tensor;
+
+use super::convolution::{self, Prepared};
+use super::op::{Conv, MaxPool, Op};
+use super::padding::Padding;
+use super::parameters::Parameters;
+use super::rectify::relu;
+use super::{Network, Node};
+
+/// The plans of a network, by what is wanted. A network that changes has none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plans(Arc<Mutex<HashMap<Vec<usize>, Arc<Plan>>>>);
+
+impl Plans {
+    /// The plan for these layers of a network, by their positions.
+    pub fn of(&self, network: &Network, wanted: &[usize]) -> Arc<Plan> {
+        let mut plans = self.0.lock().expect("nobody panics while holding it");
+        if let Some(plan) = plans.get(wanted) {
+            return plan.clone();
+        }
+        let plan = Arc::new(Plan::new(network, wanted));
+        plans.insert(wanted.to_vec(), plan.clone());
+        plan
+    }
+}
+
+/// The steps to the wanted layers.
+#[derive(Debug)]
+pub(super) struct Plan {
+    steps: Vec<Step>,
+    /// Where the wanted values are, and whether for the last time.
+    wanted: Vec<Read>,
+    /// How many values there are at most.
+    values: usize,
+}
+
+/// A value that is read.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    value: usize,
+    /// Whether nobody reads it afterwards.
+    last: bool,
+}
+
+/// One value, and what it is computed from.
+#[derive(Debug)]
+struct Step {
+    value: usize,
+    reads: Vec<Read>,
+    task: Task,
+}
+
+/// How a value is computed.
+#[derive(Clone, Debug)]
+enum Task {
+    /// It is the image.
+    Image,
+    /// A layer by itself.
+    Layer(Op, Box<Parameters>),
+    /// max(x, 0), with this share of the gradient where it is 0.
+    Relu(f32),
+    /// One or two convolutions of one map, joined.
+    Convolutions {
+        convs: Vec<(Conv, Conv2d, Prepared)>,
+        /// Whether max(x, 0) of them is taken, and with which share of the gradient where it is 0.
+        rectify: Option<f32>,
+    },
+    /// A maximum pooling of max(x, 0).
+    RectifiedPool(MaxPool),
+}
+
+impl Task {
+    fn run(&self, inputs: Vec<Tensor<4>>, image: &mut Option<Tensor<4>>) -> Tensor<4> {
+        let one = |mut inputs: Vec<Tensor<4>>| inputs.pop().expect("it reads a value");
+        match self {
+            Self::Image => image.take().expect("one input node"),
+            Self::Layer(op, parameters) => op.forward(parameters, inputs),
+            Self::Relu(leak) => relu(one(inputs), *leak),
+            Self::Convolutions { convs, rectify } => match &convs[..] {
+                [(op, conv, prepared)] => op.rectified(conv, prepared, one(inputs), *rectify),
+                [(_, first, a), (_, second, b)] => {
+                    convolution::convolve_pair([(first, a), (second, b)], one(inputs), *rectify)
+                }
+                _ => unreachable!("one or two convolutions"),
+            },
+            Self::RectifiedPool(pool) => pool.of(one(inputs), true),
+        }
+    }
+}
+
+/// The layers on the way to the wanted ones: what each reads and is, while passes change that.
+struct Draft<'n> {
+    nodes: &'n [Node],
+    order: Vec<usize>,
+    reads: Vec<Vec<usize>>,
+    /// How often each is read or wanted.
+    uses: Vec<usize>,
+    tasks: HashMap<usize, Task>,
+    /// Those that are computed within others.
+    within: HashSet<usize>,
+    leak: f32,
+}
+
+impl Plan {
+    fn new(network: &Network, wanted: &[usize]) -> Self {
+        let mut draft = Draft::new(network, wanted);
+        draft.rectify_convolutions();
+        draft.join_convolutions();
+        draft.rectify_after_pools();
+        draft.finish(wanted)
+    }
+
+    /// The wanted values for images. Every other value is dropped after its last use.
+    pub fn run(&self, image: Tensor<4>) -> Vec<Tensor<4>> {
+        let mut image = Some(image);
+        let mut values: Vec<Option<Tensor<4>>> = vec![None; self.values];
+        let take = |values: &mut Vec<Option<Tensor<4>>>, read: &Read| {
+            let value = if read.last { values[read.value].take() } else { values[read.value].clone() };
+            value.expect("computed in order and kept until its last use")
+        };
+        for step in &self.steps {
+            let inputs = step.reads.iter().map(|read| take(&mut values, read)).collect();
+            values[step.value] = Some(step.task.run(inputs, &mut image));
+        }
+        self.wanted.iter().map(|read| take(&mut values, read)).collect()
+    }
+}
+
+impl<'n> Draft<'n> {
+    fn new(network: &'n Network, wanted: &[usize]) -> Self {
+        let nodes = &network.graph.nodes[..];
+        let order = network.graph.ancestors(wanted);
+        let index: HashMap<&str, usize> = order.iter().map(|&i| (nodes[i].name.as_str(), i)).collect();
+        let mut reads = vec![vec![]; nodes.len()];
+        let mut uses = vec![0; nodes.len()];
+        for &i in &order {
+            reads[i] = nodes[i].inputs.iter().map(|name| index[name.as_str()]).collect();
+            reads[i].iter().for_each(|&read| uses[read] += 1);
+        }
+        wanted.iter().for_each(|&w| uses[w] += 1);
+        let leak = network.leak;
+        let task = |i: usize| match (&nodes[i].op, &nodes[i].parameters) {
+            (Op::Input(_), _) => Task::Image,
+            (Op::Relu(_), _) => Task::Relu(leak),
+            (Op::Conv(op), Parameters::Conv(conv)) => {
+                Task::Convolutions { convs: vec![(*op, conv.clone(), Prepared::default())], rectify: None }
+            }
+            (op, parameters) => Task::Layer(op.clone(), Box::new(parameters.clone())),
+        };
+        let tasks = order.iter().map(|&i| (i, task(i))).collect();
+        Self { nodes, order, reads, uses, tasks, within: HashSet::new(), leak }
+    }
+
+    /// Whether nothing but one layer reads a value.
+    fn alone(&self, i: usize) -> bool {
+        self.uses[i] == 1
+    }
+
+    /// The layers of a kind, in order.
+    fn all(&self, kind: impl Fn(&Op) -> bool) -> Vec<usize> {
+        self.order.iter().copied().filter(|&i| kind(&self.nodes[i].op)).collect()
+    }
+
+    /// Computes layers within another, which does a task that reads what is given.
+    fn put(&mut self, i: usize, within: &[usize], task: Task, reads: Vec<usize>) {
+        self.within.extend(within);
+        self.tasks.insert(i, task);
+        self.reads[i] = reads;
+    }
+
+    /// A convolution whose ReLU alone reads it.
+    fn rectify_convolutions(&mut self) {
+        for i in self.all(|op| matches!(op, Op::Relu(_))) {
+            let conv = self.reads[i][0];
+            if let Task::Convolutions { convs, .. } = &self.tasks[&conv]
+                && self.alone(conv)
+            {
+                let task = Task::Convolutions { convs: convs.clone(), rectify: Some(self.leak) };
+                self.put(i, &[conv], task, self.reads[conv].clone());
+            }
+        }
+    }
+
+    /// Two convolutions of one map, both rectified or neither, that nothing but the layer that joins them reads.
+    fn join_convolutions(&mut self) {
+        for i in self.all(|op| matches!(op, Op::Concat(_))) {
+            let [first, second] = self.reads[i][..] else { continue };
+            let both = [first, second].map(|part| match &self.tasks[&part] {
+                Task::Convolutions { convs, rectify } if self.alone(part) => Some((convs, *rectify)),
+                _ => None,
+            });
+            let [Some((a, rectify)), Some((b, other))] = both else { continue };
+            let fixed = |(op, ..): &(Conv, Conv2d, Prepared)| !matches!(op.padding, Padding::Same(_));
+            let convs: Vec<_> = a.iter().chain(b).cloned().collect();
+            let one_map = self.reads[first] == self.reads[second];
+            if rectify == other && one_map && convs.len() == 2 && convs.iter().all(fixed) {
+                let reads = self.reads[first].clone();
+                self.put(i, &[first, second], Task::Convolutions { convs, rectify }, reads);
+            }
+        }
+    }
+
+    /// Of the fewer maxima instead: max(x, 0) of a maximum is the maximum of max(x, 0). Not where the gradient leaks.
+    fn rectify_after_pools(&mut self) {
+        if self.leak != 0.0 {
+            return;
+        }
+        for i in self.all(|op| matches!(op, Op::MaxPool(_))) {
+            let read = self.reads[i][0];
+            let Op::MaxPool(pool) = self.nodes[i].op else { continue };
+            let alone = self.alone(read);
+            if let Some(Task::Convolutions { rectify: rectify @ Some(_), .. }) = self.tasks.get_mut(&read)
+                && alone
+            {
+                *rectify = None;
+                self.tasks.insert(i, Task::RectifiedPool(pool));
+            }
+        }
+    }
+
+    fn finish(mut self, wanted: &[usize]) -> Plan {
+        let mut left = vec![0; self.nodes.len()];
+        let kept: Vec<usize> = self.order.iter().copied().filter(|i| !self.within.contains(i)).collect();
+        kept.iter().flat_map(|&i| &self.reads[i]).chain(wanted).for_each(|&read| left[read] += 1);
+        let mut read = |value: usize| {
+            left[value] -= 1;
+            Read { value, last: left[value] == 0 }
+        };
+        let steps = kept
+            .iter()
+            .map(|&i| Step {
+                value: i,
+                reads: self.reads[i].iter().map(|&value| read(value)).collect(),
+                task: self.tasks.remove(&i).expect("one for each layer"),
+            })
+            .collect();
+        Plan { steps, wanted: wanted.iter().map(|&w| read(w)).collect(), values: self.nodes.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+    use burn::tensor::{Device, Distribution, Tensor};
+
+    use super::*;
+    use crate::{Graph, INPUT, op, zoo};
+    use trompe_base::seed;
+
+    fn network(graph: Graph) -> Network {
+        Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap()
+    }
+
+    /// Branches that can be computed together, and some that cannot: read elsewhere, rectified differently, of two maps.
+    fn branches() -> Graph {
+        let mut g = Graph::new("branches", 3);
+        let pair = |g: &mut Graph, name: &str, of: [&str; 2], rectified: [bool; 2]| {
+            let parts = [0, 1].map(|i| {
+                let conv = g.push(format!("{name}.{i}"), Op::conv(3, 3, 1 + 2 * i, 1, i), &[of[i]]);
+                if rectified[i] { g.push(format!("{name}.{i}_relu"), op::Relu, &[&conv]) } else { conv }
+            });
+            let joined = g.push(name, op::Concat, &[&parts[0], &parts[1]]);
+            g.push(format!("{name}.small"), Op::conv(6, 3, 1, 1, 0), &[&joined])
+        };
+        let both = pair(&mut g, "both", [INPUT; 2], [true; 2]);
+        let plain = pair(&mut g, "plain", [&both, &both], [false; 2]);
+        let mixed = pair(&mut g, "mixed", [&plain, &plain], [true, false]);
+        let apart = pair(&mut g, "apart", [&mixed, &both], [true; 2]);
+        let shared = pair(&mut g, "shared", [&apart, &apart], [true; 2]);
+        g.push("last", op::Concat, &[&shared, "shared.1_relu", "plain.0"]);
+        g
+    }
+
+    #[test]
+    fn a_fire_module_and_its_relus_are_one() {
+        let whole = network(zoo::squeezenet1_0(10));
+        let position = |name: &str| whole.graph.position(name).unwrap();
+        let plan = Plan::new(&whole, &[position(whole.output())]);
+        let step = |name: &str| plan.steps.iter().find(|step| step.value == position(name));
+        let Task::Convolutions { convs, rectify } = &step("features.3").unwrap().task else { panic!() };
+        assert_eq!(convs.iter().map(|(op, ..)| op.kernel).collect::<Vec<_>>(), [[1, 1], [3, 3]]);
+        assert_eq!(*rectify, Some(0.0));
+        assert!(step("features.3.expand3x3_activation").is_none());
+        // The pooling takes the ReLU of the first convolution, and of the module before it.
+        assert!(matches!(step("features.2").unwrap().task, Task::RectifiedPool(_)));
+        assert!(matches!(step("features.1").unwrap().task, Task::Convolutions { rectify: None, .. }));
+    }
+    /// What is asked for by name is computed by itself: values and gradients are the same.
+    #[test]
+    fn layers_together_are_what_they_are_one_by_one() {
+        for (graph, last) in [(branches(), "last"), (zoo::squeezenet1_0(10), "features.8")] {
+            let network = network(graph).train().freeze();
+            let all: Vec<String> = network.graph().layers().map(String::from).collect();
+            let x = Tensor::<4>::random([2, 3, 40, 33], Distribution::Default, &Device::default().autodiff());
+            let [together, single] = [vec![last.to_string()], all].map(|layers| {
+                let x = x.clone().require_grad();
+                let place = layers.iter().position(|layer| layer == last).unwrap();
+                let y = network.capture(x.clone(), &layers).unwrap().remove(place);
+                let gradients = (y.clone() * y.clone().cos()).sum().backward();
+                (y.without_autodiff(), x.grad(&gradients).unwrap())
+            });
+            for (a, b) in [(together.0, single.0), (together.1, single.1)] {
+                let scale = b.clone().abs().max().into_scalar::<f32>().max(1.0);
+                assert!((a - b).abs().max().into_scalar::<f32>() <= 1e-5 * scale);
+            }
+        }
+    }
+
+    /// A plan is made once, and anew for a network that has changed.
+    #[test]
+    fn plans_are_kept_until_the_network_changes() {
+        let mut network = network(zoo::small_cnn(10));
+        let wanted = [network.graph.position("conv2").unwrap()];
+        let [a, b] = [(); 2].map(|()| network.plans.of(&network, &wanted));
+        assert!(Arc::ptr_eq(&a, &b));
+        let x = Tensor::<4>::ones([1, 3, 32, 32], &Device::default());
+        let before = network.capture(x.clone(), &["conv2"]).unwrap().remove(0);
+        let (weight, bias) = network.filters("conv1").unwrap();
+        network.set_filters("conv1", (weight * 2.0).into_data(), bias.into_data()).unwrap();
+        let after = network.capture(x, &["conv2"]).unwrap().remove(0);
+        assert!((after - before).abs().max().into_scalar::<f32>() > 1e-3);
+        assert!(!Arc::ptr_eq(&a, &network.plans.of(&network, &wanted)));
+    }
+}
