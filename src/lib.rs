@@ -68,6 +68,6 @@ pub mod training;
 pub mod trials;
 pub mod visualize;
 
-pub use trompe_base::{error, seed};
 pub(crate) use trompe_base::files;
+pub use trompe_base::{error, seed};
 pub use trompe_network as network;

@@ -242,42 +242,78 @@ impl Warp {
         Self::gather(warps, images)
     }
 
-    /// [`apply`](Self::apply) by Burn's own operations.
+    /// [`apply`](Self::apply) by Burn's own operations. Where pixels lie is computed on the device: places for all of them would
+    /// be more to send than the images are.
     fn gather(warps: &[Self], images: Tensor<4>) -> Tensor<4> {
         let [before, after] = MARGIN;
-        let [_, _, h, w] = images.dims();
+        let [n, c, h, w] = images.dims();
         let [oh, ow] = warps[0].size;
         let padded = images.pad([(before, after); 2], PadMode::Constant(GREY));
         let padded = padded.pad([(0, BLACK), (0, 0)], PadMode::Constant(0.0));
-        let [n, c, height, width] = padded.dims();
-        let device = padded.device();
-        let mut corners = [(); 4].map(|()| Vec::with_capacity(n * oh * ow));
-        let mut weights = [(); 4].map(|()| Vec::with_capacity(n * oh * ow));
-        for (i, warp) in warps.iter().enumerate() {
-            for sample in warp.samples([h, w]).into_iter().flatten() {
-                let shares = sample.shares();
-                for corner in 0..4 {
-                    let place = sample.at as usize + corner / 2 * width + corner % 2;
-                    corners[corner].push((i * height * width + place) as i32);
-                    weights[corner].push(shares[corner]);
-                }
+        let [height, width] = surrounded([h, w]);
+        let (places, [below, right]) = Self::places(warps, [h, w], &padded.device());
+        let flat: Tensor<3> = padded.reshape([n, c, height * width]);
+        let [above, left] = [&below, &right].map(|share| share.clone() * -1.0 + 1.0);
+        let corners = [
+            (0, above.clone() * left.clone()),
+            (1, above * right.clone()),
+            (width, below.clone() * left),
+            (width + 1, below * right),
+        ];
+        // Each image by itself: gradients are added up by as many threads as there are planes.
+        let pixels = oh * ow;
+        let sum = corners.into_iter().fold(Tensor::zeros([n, c, pixels], &flat.device()), |sum, corner| {
+            let (offset, share) = corner;
+            let places = (places.clone() + offset as i32).reshape([n, 1, pixels]).expand([n, c, pixels]);
+            sum + flat.clone().gather(2, places) * share.reshape([n, 1, pixels])
+        });
+        sum.reshape([n, c, oh, ow])
+    }
+
+    /// For the pixels of all results, `[N, pixels]`: the place of the first of the four pixels around each, in an image of this
+    /// size with what is around it, and how far below and right of that one it lies.
+    fn places(warps: &[Self], image: [usize; 2], device: &Device) -> (Tensor<2, Int>, [Tensor<2>; 2]) {
+        let (n, [oh, ow]) = (warps.len(), warps[0].size);
+        let pixels = oh * ow;
+        let grid = |of: &dyn Fn(usize) -> usize| {
+            let values: Vec<f32> = (0..pixels).map(|i| of(i) as f32).collect();
+            Tensor::<2>::from_data(TensorData::new(values, [1, pixels]), device)
+        };
+        let (rows, columns) = (grid(&|i| i / ow), grid(&|i| i % ow));
+        let each = |of: &dyn Fn(&Self) -> f32| {
+            let values: Vec<f32> = warps.iter().map(of).collect();
+            Tensor::<2>::from_data(TensorData::new(values, [n, 1]), device)
+        };
+        let mapped = |of: &dyn Fn(&Self) -> [f32; 3]| {
+            let [down, right, shift] = [0, 1, 2].map(|i| each(&|warp| of(warp)[i]));
+            down * rows.clone() + right * columns.clone() + shift
+        };
+        let [(above, below), (left, right)] = [0, 1].map(|axis| {
+            let at = mapped(&|warp| warp.map[axis]).clamp(-1.0, image[axis] as f32) + MARGIN[0] as f32;
+            let first = at.clone().floor();
+            (first.clone(), at - first)
+        });
+        let [height, width] = surrounded(image);
+        let places = above.int() * width as i32 + left.int();
+        let frames = warps.iter().map(|warp| warp.frames.len()).max().unwrap_or(0);
+        let outside = (0..2 * frames).map(|i| {
+            let (frame, axis) = (i / 2, i % 2);
+            // A frame that holds all, where there are fewer.
+            let of =
+                |warp: &Self| warp.frames.get(frame).map_or(([0.0; 3], 1), |f| (f.map[axis], f.size[axis]));
+            let at = mapped(&|warp| of(warp).0);
+            let end = each(&|warp| of(warp).1 as f32 - 0.5).expand([n, pixels]);
+            at.clone().lower_equal_elem(-0.5).bool_or(at.greater_equal(end))
+        });
+        match outside.reduce(|a, b| a.bool_or(b)) {
+            None => (places, [below, right]),
+            Some(outside) => {
+                let black = ((height - BLACK) * width) as i32;
+                let shares = [below, right].map(|share| share.mask_fill(outside.clone(), 0.0));
+                (places.mask_fill(outside, black), shares)
             }
         }
-        // One row a pixel, so that picking pixels copies whole rows.
-        let rows: Tensor<2> = padded.permute([0, 2, 3, 1]).reshape([n * height * width, c]);
-        let mut sum = Tensor::zeros([n * oh * ow, c], &device);
-        for (places, weights) in corners.into_iter().zip(weights) {
-            let weights = Tensor::<2>::from_data(TensorData::new(weights, [n * oh * ow, 1]), &device);
-            sum = sum + pick(&rows, places, &device) * weights;
-        }
-        sum.reshape([n, oh, ow, c]).permute([0, 3, 1, 2])
     }
-}
-
-fn pick(rows: &Tensor<2>, places: Vec<i32>, device: &Device) -> Tensor<2> {
-    let length = places.len();
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [length]), device);
-    rows.clone().select(0, places)
 }
 
 #[cfg(test)]

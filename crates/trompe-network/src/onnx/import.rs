@@ -9,10 +9,10 @@ use burn::tensor::{Device, TensorData};
 use super::array::{Array, Budget, Constant, Number};
 use super::call::Call;
 use super::{proto, read};
-use trompe_base::error::Result;
 use crate::graph::nearest;
 use crate::op::{Constant as ConstantOp, Op};
 use crate::{Graph, INPUT, Network, Node};
+use trompe_base::error::Result;
 
 /// What an axis of a file's value is in the map `[N, C, H, W]` that stands for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

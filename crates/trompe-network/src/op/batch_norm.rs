@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
 use crate::Node;
-use crate::onnx::{
-    Axis, Call, Done, Import, Reader, Value, Writer, float, read, unsupported, wrong,
-};
+use crate::onnx::{Axis, Call, Done, Import, Reader, Value, Writer, float, read, unsupported, wrong};
 use crate::parameters::{Parameters, filled};
 
 /// Batch normalization over `channels` (Ioffe & Szegedy, 2015).

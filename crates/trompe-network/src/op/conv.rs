@@ -11,9 +11,7 @@ use super::window::windows;
 use super::{Operator, Parameter, Reads, of_channels, one, only, rows_and_columns};
 use crate::Node;
 use crate::convolution::{self, Prepared};
-use crate::onnx::{
-    Call, Done, Import, MAP, Reader, Writer, int, ints, pads, read, unsupported, wrong,
-};
+use crate::onnx::{Call, Done, Import, MAP, Reader, Writer, int, ints, pads, read, unsupported, wrong};
 use crate::padding::Padding;
 use crate::parameters::{Parameters, filled, he_normal};
 

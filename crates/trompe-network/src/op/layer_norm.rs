@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
 use crate::Node;
-use crate::onnx::{
-    Axis, Call, Done, Import, Reader, Value, Writer, float, ints, read, unsupported, whole,
-};
+use crate::onnx::{Axis, Call, Done, Import, Reader, Value, Writer, float, ints, read, unsupported, whole};
 use crate::parameters::{ChannelNorm, Parameters, filled};
 
 /// Normalization of each place's channels to mean 0 and variance 1, then a scale and a shift for each channel (Ba et al., 2016).

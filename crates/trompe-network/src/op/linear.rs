@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Op, Operator, Parameter, Reads, of_values, one, only};
 use crate::Node;
-use crate::onnx::{
-    Array, Axis, Call, Done, Import, Reader, Refusal, Writer, int, read, unsupported, wrong,
-};
+use crate::onnx::{Array, Axis, Call, Done, Import, Reader, Refusal, Writer, int, read, unsupported, wrong};
 use crate::parameters::{Parameters, filled, he_normal};
 
 /// A matrix product with the flattened input, to `[N, out, 1, 1]`.
