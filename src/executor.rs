@@ -55,6 +55,11 @@ impl Executor {
         if self.kind.is_cpu() { (CPU_PIXELS / (height * width)).max(1) } else { GPU_BATCH }
     }
 
+    /// How many images one call of a job should optimize together.
+    pub fn pictures(&self) -> usize {
+        if self.kind.is_cpu() { 1 } else { GPU_BATCH }
+    }
+
     /// Applies a forward pass to images, batches of one size each, and gives the results in order.
     ///
     /// # Errors

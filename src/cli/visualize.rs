@@ -70,7 +70,7 @@ impl Arguments {
             .collect();
         let bar = progress::bar("visualizing", requests.len() * settings.steps);
         let hidden = progress::Progress::hidden();
-        let made = setting.executor.run(&requests, 1, &hidden, |chunk| {
+        let made = setting.executor.run(&requests, setting.executor.pictures(), &hidden, |chunk| {
             let pre = &experiment.preprocessing;
             let made = visualize(&network, pre, &settings, chunk, &last, experiment.seed, &bar)?;
             // What is finished is kept, whatever comes after.

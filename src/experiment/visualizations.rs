@@ -74,13 +74,12 @@ impl Session<'_> {
         let missing = self.missing(model, requests, settings, milestones);
         let words = format!("visualizing {} in {}", first.objective.unit.layer, model.network.name());
         let bar = progress::bar(&words, missing.len() * settings.steps);
-        let size = if executor.kind().is_cpu() { 1 } else { executor.batch(settings.size, settings.size) };
         // The bar counts steps, not pictures.
         let pictures = Progress::hidden();
         let make = |requests: &[Request]| {
             visualize(&model.network, preprocessing, settings, requests, milestones, *seed, &bar)
         };
-        executor.run(&missing, size, &pictures, |chunk| {
+        executor.run(&missing, executor.pictures(), &pictures, |chunk| {
             let chunk: Vec<Request> = chunk.iter().map(|&r| r.clone()).collect();
             for (request, picture) in chunk.iter().zip(make(&chunk)?) {
                 let keep = |path: &std::path::Path| picture.save(path);
