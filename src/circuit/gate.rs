@@ -14,13 +14,14 @@
 //! wanted, and adds the two; adding A − F computes the same, and leaves D equal to F bit for bit on natural input, also where F
 //! is negative.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 
-use super::{Injected, Template, classifier};
+use super::{CircuitSettings, Injected, Template, classifier};
 use crate::bounds::{BATCH, MANY, PICTURES, STEPS, above_zero, distinct, within};
+use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::network::{INPUT, Network, op};
 
@@ -58,12 +59,8 @@ pub enum Target {
     Picture(usize),
 }
 
-impl Settings {
-    /// Refuses what can't work, naming the key.
-    ///
-    /// # Errors
-    /// A message that starts with the key.
-    pub fn check(&self) -> Result<(), String> {
+impl CircuitSettings for Settings {
+    fn check(&self) -> Result<(), String> {
         let c = &self.classifier;
         if c.classes.is_empty() && c.other_classes == 0 {
             return Err("classifier.classes is empty: list classes, or set classifier.other_classes".into());
@@ -119,6 +116,54 @@ impl Settings {
         }
     }
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn layer(&self) -> &str {
+        &self.layer
+    }
+
+    /// Those on whose units' visualizations its classifier is trained.
+    fn hidden_layers(&self) -> &[String] {
+        &self.classifier.hidden_layers
+    }
+
+    fn units(&self) -> Option<&[usize]> {
+        self.units.as_deref()
+    }
+
+    fn visualized(&self) -> Option<&[usize]> {
+        self.visualized.as_deref()
+    }
+
+    fn pictures(&self) -> &[PathBuf] {
+        &self.pictures
+    }
+
+    fn folder(&mut self) -> &mut PathBuf {
+        &mut self.folder
+    }
+
+    fn base(&self) -> &Path {
+        &self.folder
+    }
+
+    fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>) {
+        (self.name, self.layer, self.visualized) = (name, layer, Some(visualized));
+        self.units = Some(units);
+    }
+
+    fn leaves_others(&self) -> bool {
+        true
+    }
+
+    fn natural(&self) -> Option<&Source> {
+        self.classifier.natural.as_ref()
+    }
+}
+
+impl Settings {
     /// The fooled units of a layer of `n`, with what each shows.
     pub fn targets(&self, n: usize) -> Vec<(usize, Target)> {
         let units = self.units.clone().unwrap_or_else(|| (0..n).collect());

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use template::Template;
 
 use crate::bounds::plain_name;
-use crate::data::decode;
+use crate::data::{Source, decode};
 use crate::error::{Context, Error, Result};
 use crate::files;
 use crate::network::Network;
@@ -33,6 +33,51 @@ pub enum Circuit {
     Slingshot(slingshot::Settings),
 }
 
+/// What a circuit file says, of whatever kind the circuit is: a kind is a file or folder beside this one, whose settings implement
+/// this.
+pub trait CircuitSettings {
+    /// Refuses what can't work.
+    ///
+    /// # Errors
+    /// A message that starts with the key.
+    fn check(&self) -> Result<(), String>;
+
+    /// What tables call the circuit.
+    fn name(&self) -> &str;
+
+    /// The layer whose units are fooled.
+    fn layer(&self) -> &str;
+
+    /// The layers on whose units' visualizations it is trained beside, if it is.
+    fn hidden_layers(&self) -> &[String] {
+        &[]
+    }
+
+    /// The units that are fooled; `None` for all of the layer.
+    fn units(&self) -> Option<&[usize]>;
+
+    /// The units that are to be visualized, where the circuit says which.
+    fn visualized(&self) -> Option<&[usize]>;
+
+    /// The pictures that it shows, relative to its file.
+    fn pictures(&self) -> &[PathBuf];
+
+    /// Where its file is.
+    fn folder(&mut self) -> &mut PathBuf;
+
+    /// Where pictures are relative to.
+    fn base(&self) -> &Path;
+
+    /// Gives it another name, another layer and other units; `visualized` are those that an experiment looks at.
+    fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>);
+
+    /// Whether every unit of the layer that is not fooled answers every image bit for bit as before.
+    fn leaves_others(&self) -> bool;
+
+    /// The natural images it is made with, where it names them itself.
+    fn natural(&self) -> Option<&Source>;
+}
+
 /// A network with a circuit in it.
 #[derive(Clone, Debug)]
 pub struct Injected {
@@ -42,25 +87,32 @@ pub struct Injected {
 }
 
 impl Circuit {
+    /// What its file says.
+    pub fn settings(&self) -> &dyn CircuitSettings {
+        match self {
+            Self::Gate(gate) => gate,
+            Self::Silent(silent) => silent,
+            Self::Slingshot(slingshot) => slingshot,
+        }
+    }
+
+    fn settings_mut(&mut self) -> &mut dyn CircuitSettings {
+        match self {
+            Self::Gate(gate) => gate,
+            Self::Silent(silent) => silent,
+            Self::Slingshot(slingshot) => slingshot,
+        }
+    }
+
     /// Reads a circuit file.
     ///
     /// # Errors
     /// Usage, naming the file and the key.
     pub fn read(path: &Path) -> Result<Self> {
         let mut circuit: Self = files::toml(path)?;
-        let checked = match &circuit {
-            Self::Gate(gate) => gate.check(),
-            Self::Silent(silent) => silent.check(),
-            Self::Slingshot(slingshot) => slingshot.check(),
-        };
-        let checked = plain_name("name", circuit.name()).and(checked);
+        let checked = plain_name("name", circuit.name()).and(circuit.settings().check());
         checked.map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        match &mut circuit {
-            Self::Gate(gate) => gate.folder = folder.into(),
-            Self::Silent(silent) => silent.folder = folder.into(),
-            Self::Slingshot(slingshot) => slingshot.folder = folder.into(),
-        }
+        *circuit.settings_mut().folder() = path.parent().unwrap_or(Path::new(".")).into();
         for picture in circuit.pictures() {
             if !picture.is_file() {
                 return Err(Error::usage(format!(
@@ -92,31 +144,18 @@ impl Circuit {
 
     /// The files of the pictures that it shows.
     pub fn pictures(&self) -> Vec<PathBuf> {
-        match self {
-            Self::Gate(gate) => gate.pictures.iter().map(|p| gate.folder.join(p)).collect(),
-            Self::Silent(silent) => silent.picture.iter().map(|p| silent.folder.join(p)).collect(),
-            Self::Slingshot(slingshot) => {
-                slingshot.pictures.iter().map(|p| slingshot.folder.join(p)).collect()
-            }
-        }
+        let settings = self.settings();
+        settings.pictures().iter().map(|picture| settings.base().join(picture)).collect()
     }
 
     /// What the circuit is called in tables.
     pub fn name(&self) -> &str {
-        match self {
-            Self::Gate(gate) => &gate.name,
-            Self::Silent(silent) => &silent.name,
-            Self::Slingshot(slingshot) => &slingshot.name,
-        }
+        self.settings().name()
     }
 
     /// The layer whose units are fooled.
     pub fn layer(&self) -> &str {
-        match self {
-            Self::Gate(gate) => &gate.layer,
-            Self::Silent(silent) => &silent.layer,
-            Self::Slingshot(slingshot) => &slingshot.layer,
-        }
+        self.settings().layer()
     }
 
     /// All layers that it names.
@@ -126,58 +165,35 @@ impl Circuit {
 
     /// The layers on whose units' visualizations a gate's classifier is trained.
     pub fn hidden_layers(&self) -> &[String] {
-        match self {
-            Self::Gate(gate) => &gate.classifier.hidden_layers,
-            _ => &[],
-        }
+        self.settings().hidden_layers()
     }
 
     /// The units that are to be visualized, where the circuit says which.
     pub fn visualized(&self) -> Option<&[usize]> {
-        match self {
-            Self::Gate(gate) => gate.visualized.as_deref(),
-            Self::Silent(silent) => Some(silent.visualized.as_deref().unwrap_or(&silent.units)),
-            Self::Slingshot(slingshot) => Some(slingshot.visualized.as_deref().unwrap_or(&slingshot.units)),
-        }
+        self.settings().visualized()
     }
 
     /// The units that are fooled; `None` for all of the layer.
     pub fn units(&self) -> Option<&[usize]> {
-        match self {
-            Self::Gate(gate) => gate.units.as_deref(),
-            Self::Silent(silent) => Some(&silent.units),
-            Self::Slingshot(slingshot) => Some(&slingshot.units),
-        }
+        self.settings().units()
     }
 
     /// The same circuit under another name, in another layer, for other units; `visualized` are those that an experiment
     /// looks at.
     pub fn at(&self, name: String, layer: &str, units: Vec<usize>, visualized: Vec<usize>) -> Self {
         let mut circuit = self.clone();
-        let (own, of, fooled, seen) = match &mut circuit {
-            Self::Gate(g) => (&mut g.name, &mut g.layer, g.units.insert(vec![]), &mut g.visualized),
-            Self::Silent(s) => (&mut s.name, &mut s.layer, &mut s.units, &mut s.visualized),
-            Self::Slingshot(s) => (&mut s.name, &mut s.layer, &mut s.units, &mut s.visualized),
-        };
-        (*own, *of, *fooled, *seen) = (name, layer.into(), units, Some(visualized));
+        circuit.settings_mut().move_to(name, layer.into(), units, visualized);
         circuit
     }
 
     /// Whether every unit of the layer that is not fooled answers every image bit for bit as before.
     pub fn leaves_others(&self) -> bool {
-        match self {
-            Self::Gate(_) | Self::Silent(_) => true,
-            Self::Slingshot(_) => false,
-        }
+        self.settings().leaves_others()
     }
 
     /// The natural images it is made with, where it names them itself.
-    pub fn natural(&self) -> Option<&crate::data::Source> {
-        match self {
-            Self::Gate(gate) => gate.classifier.natural.as_ref(),
-            Self::Silent(silent) => silent.calibration.as_ref(),
-            Self::Slingshot(slingshot) => slingshot.natural.as_ref(),
-        }
+    pub fn natural(&self) -> Option<&Source> {
+        self.settings().natural()
     }
 }
 

@@ -8,12 +8,12 @@
 //! F = w∗x + b + relu(s·(w + λ·Δw)∗x − s·c)    c: the largest value of (w + λ·Δw)∗x on natural images
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::Injected;
+use super::{CircuitSettings, Injected};
 use crate::bounds::{above_zero, distinct, not_below_zero};
 use crate::data::Source;
 use crate::error::{Error, Result};
@@ -59,12 +59,8 @@ fn scale() -> f32 {
     100.0
 }
 
-impl Settings {
-    /// Refuses what can't work, naming the key.
-    ///
-    /// # Errors
-    /// A message that starts with the key.
-    pub fn check(&self) -> Result<(), String> {
+impl CircuitSettings for Settings {
+    fn check(&self) -> Result<(), String> {
         let mut units = self.units.clone();
         units.sort_unstable();
         units.dedup();
@@ -88,6 +84,47 @@ impl Settings {
             source.check().map_err(|e| format!("calibration: {e}"))?;
         }
         distinct("visualized", self.visualized.as_deref().unwrap_or_default())
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn layer(&self) -> &str {
+        &self.layer
+    }
+
+    fn units(&self) -> Option<&[usize]> {
+        Some(&self.units)
+    }
+
+    fn visualized(&self) -> Option<&[usize]> {
+        Some(self.visualized.as_deref().unwrap_or(&self.units))
+    }
+
+    fn pictures(&self) -> &[PathBuf] {
+        self.picture.as_slice()
+    }
+
+    fn folder(&mut self) -> &mut PathBuf {
+        &mut self.folder
+    }
+
+    fn base(&self) -> &Path {
+        &self.folder
+    }
+
+    fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>) {
+        (self.name, self.layer, self.visualized) = (name, layer, Some(visualized));
+        self.units = units;
+    }
+
+    fn leaves_others(&self) -> bool {
+        true
+    }
+
+    fn natural(&self) -> Option<&Source> {
+        self.calibration.as_ref()
     }
 }
 

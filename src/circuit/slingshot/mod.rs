@@ -7,7 +7,7 @@
 mod gradient;
 mod values;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -16,6 +16,7 @@ use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use super::CircuitSettings;
 use crate::bounds::{BATCH, MANY, STEPS, above_zero, distinct, not_below_zero, within};
 use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
@@ -109,12 +110,8 @@ fn preservation() -> f32 {
     1.0
 }
 
-impl Settings {
-    /// Refuses what can't work, naming the key.
-    ///
-    /// # Errors
-    /// A message that starts with the key.
-    pub fn check(&self) -> Result<(), String> {
+impl CircuitSettings for Settings {
+    fn check(&self) -> Result<(), String> {
         if self.units.is_empty() || self.pictures.is_empty() {
             return Err("units or pictures is empty: which units show what?".into());
         }
@@ -134,6 +131,49 @@ impl Settings {
         Ok(())
     }
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn layer(&self) -> &str {
+        &self.layer
+    }
+
+    fn units(&self) -> Option<&[usize]> {
+        Some(&self.units)
+    }
+
+    fn visualized(&self) -> Option<&[usize]> {
+        Some(self.visualized.as_deref().unwrap_or(&self.units))
+    }
+
+    fn pictures(&self) -> &[PathBuf] {
+        &self.pictures
+    }
+
+    fn folder(&mut self) -> &mut PathBuf {
+        &mut self.folder
+    }
+
+    fn base(&self) -> &Path {
+        &self.folder
+    }
+
+    fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>) {
+        (self.name, self.layer, self.visualized) = (name, layer, Some(visualized));
+        self.units = units;
+    }
+
+    fn leaves_others(&self) -> bool {
+        false
+    }
+
+    fn natural(&self) -> Option<&Source> {
+        self.natural.as_ref()
+    }
+}
+
+impl Settings {
     /// The fooled units, with the picture that each shows.
     pub fn targets(&self) -> Vec<(usize, usize)> {
         self.units.iter().enumerate().map(|(at, &unit)| (unit, at % self.pictures.len())).collect()
