@@ -14,12 +14,12 @@
 //! wanted, and adds the two; adding A − F computes the same, and leaves D equal to F bit for bit on natural input, also where F
 //! is negative.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 
-use super::{CircuitSettings, Injected, Template, classifier};
+use super::{CircuitSettings, Header, Injected, Template, classifier};
 use crate::bounds::{BATCH, MANY, PICTURES, STEPS, above_zero, distinct, within};
 use crate::data::Source;
 use crate::error::{Error, Result};
@@ -116,12 +116,15 @@ impl CircuitSettings for Settings {
         }
     }
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn layer(&self) -> &str {
-        &self.layer
+    fn header(&self) -> Header<'_> {
+        Header {
+            name: &self.name,
+            layer: &self.layer,
+            units: self.units.as_deref(),
+            visualized: self.visualized.as_deref(),
+            pictures: &self.pictures,
+            folder: &self.folder,
+        }
     }
 
     /// Those on whose units' visualizations its classifier is trained.
@@ -129,24 +132,8 @@ impl CircuitSettings for Settings {
         &self.classifier.hidden_layers
     }
 
-    fn units(&self) -> Option<&[usize]> {
-        self.units.as_deref()
-    }
-
-    fn visualized(&self) -> Option<&[usize]> {
-        self.visualized.as_deref()
-    }
-
-    fn pictures(&self) -> &[PathBuf] {
-        &self.pictures
-    }
-
     fn folder(&mut self) -> &mut PathBuf {
         &mut self.folder
-    }
-
-    fn base(&self) -> &Path {
-        &self.folder
     }
 
     fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>) {

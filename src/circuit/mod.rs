@@ -33,8 +33,23 @@ pub enum Circuit {
     Slingshot(slingshot::Settings),
 }
 
-/// What a circuit file says, of whatever kind the circuit is: a kind is a file or folder beside this one, whose settings implement
-/// this.
+/// What a circuit file of any kind says.
+pub struct Header<'a> {
+    /// What tables call the circuit.
+    pub name: &'a str,
+    /// The layer whose units are fooled.
+    pub layer: &'a str,
+    /// The units that are fooled; `None` for all of the layer.
+    pub units: Option<&'a [usize]>,
+    /// The units that are to be visualized, where the circuit says which.
+    pub visualized: Option<&'a [usize]>,
+    /// The pictures that it shows, relative to `folder`.
+    pub pictures: &'a [PathBuf],
+    /// Where its file is.
+    pub folder: &'a Path,
+}
+
+/// The settings of a circuit. A kind of circuit is a file or folder beside this one, with settings that implement this.
 pub trait CircuitSettings {
     /// Refuses what can't work.
     ///
@@ -42,31 +57,16 @@ pub trait CircuitSettings {
     /// A message that starts with the key.
     fn check(&self) -> Result<(), String>;
 
-    /// What tables call the circuit.
-    fn name(&self) -> &str;
-
-    /// The layer whose units are fooled.
-    fn layer(&self) -> &str;
+    /// What every kind says.
+    fn header(&self) -> Header<'_>;
 
     /// The layers on whose units' visualizations it is trained beside, if it is.
     fn hidden_layers(&self) -> &[String] {
         &[]
     }
 
-    /// The units that are fooled; `None` for all of the layer.
-    fn units(&self) -> Option<&[usize]>;
-
-    /// The units that are to be visualized, where the circuit says which.
-    fn visualized(&self) -> Option<&[usize]>;
-
-    /// The pictures that it shows, relative to its file.
-    fn pictures(&self) -> &[PathBuf];
-
     /// Where its file is.
     fn folder(&mut self) -> &mut PathBuf;
-
-    /// Where pictures are relative to.
-    fn base(&self) -> &Path;
 
     /// Gives it another name, another layer and other units; `visualized` are those that an experiment looks at.
     fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>);
@@ -144,18 +144,18 @@ impl Circuit {
 
     /// The files of the pictures that it shows.
     pub fn pictures(&self) -> Vec<PathBuf> {
-        let settings = self.settings();
-        settings.pictures().iter().map(|picture| settings.base().join(picture)).collect()
+        let Header { pictures, folder, .. } = self.settings().header();
+        pictures.iter().map(|picture| folder.join(picture)).collect()
     }
 
     /// What the circuit is called in tables.
     pub fn name(&self) -> &str {
-        self.settings().name()
+        self.settings().header().name
     }
 
     /// The layer whose units are fooled.
     pub fn layer(&self) -> &str {
-        self.settings().layer()
+        self.settings().header().layer
     }
 
     /// All layers that it names.
@@ -170,12 +170,12 @@ impl Circuit {
 
     /// The units that are to be visualized, where the circuit says which.
     pub fn visualized(&self) -> Option<&[usize]> {
-        self.settings().visualized()
+        self.settings().header().visualized
     }
 
     /// The units that are fooled; `None` for all of the layer.
     pub fn units(&self) -> Option<&[usize]> {
-        self.settings().units()
+        self.settings().header().units
     }
 
     /// The same circuit under another name, in another layer, for other units; `visualized` are those that an experiment

@@ -8,12 +8,12 @@
 //! F = w∗x + b + relu(s·(w + λ·Δw)∗x − s·c)    c: the largest value of (w + λ·Δw)∗x on natural images
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{CircuitSettings, Injected};
+use super::{CircuitSettings, Header, Injected};
 use crate::bounds::{above_zero, distinct, not_below_zero};
 use crate::data::Source;
 use crate::error::{Error, Result};
@@ -86,32 +86,19 @@ impl CircuitSettings for Settings {
         distinct("visualized", self.visualized.as_deref().unwrap_or_default())
     }
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn layer(&self) -> &str {
-        &self.layer
-    }
-
-    fn units(&self) -> Option<&[usize]> {
-        Some(&self.units)
-    }
-
-    fn visualized(&self) -> Option<&[usize]> {
-        Some(self.visualized.as_deref().unwrap_or(&self.units))
-    }
-
-    fn pictures(&self) -> &[PathBuf] {
-        self.picture.as_slice()
+    fn header(&self) -> Header<'_> {
+        Header {
+            name: &self.name,
+            layer: &self.layer,
+            units: Some(&self.units),
+            visualized: Some(self.visualized.as_deref().unwrap_or(&self.units)),
+            pictures: self.picture.as_slice(),
+            folder: &self.folder,
+        }
     }
 
     fn folder(&mut self) -> &mut PathBuf {
         &mut self.folder
-    }
-
-    fn base(&self) -> &Path {
-        &self.folder
     }
 
     fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>) {

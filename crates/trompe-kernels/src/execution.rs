@@ -53,6 +53,7 @@ impl Tiling {
     };
 
     /// So small that little work is divided as much work is.
+    #[cfg(test)]
     pub const SMALL: Self = Self {
         band: 1 << 8,
         winograd_band: 1 << 8,

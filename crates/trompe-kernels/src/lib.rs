@@ -26,8 +26,6 @@ mod tensor;
 #[cfg(feature = "flex")]
 pub use convolution::{Prepared, can_be_joined, convolve, convolve_pair};
 #[cfg(feature = "flex")]
-pub use execution::{Execution, Tiling};
-#[cfg(feature = "flex")]
 pub use fourier::inverse as inverse_fourier;
 #[cfg(feature = "flex")]
 pub use max_pool::{Windows, max_pool};

@@ -8,7 +8,6 @@ use std::path::Path;
 use half::{bf16, f16};
 use pytorch_reader::{DType, PytorchError, PytorchReader};
 use safetensors::{Dtype, SafeTensors};
-
 use trompe_base::error::{Context, Error, Result};
 
 /// What a file is.

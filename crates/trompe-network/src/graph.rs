@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use trompe_base::error::{Error, Result};
 
 use super::op::{Input, Op};
 use super::parameters::Parameters;
-use trompe_base::error::{Error, Result};
 
 /// The name of the node that stands for the image.
 pub const INPUT: &str = "input";

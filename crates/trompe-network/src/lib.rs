@@ -21,6 +21,7 @@ use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
+use trompe_base::error::{Error, Result};
 
 pub use convolution::pointwise;
 pub use graph::{Graph, INPUT, Node};
@@ -29,8 +30,6 @@ pub use padding::{Padding, Same};
 use parameters::Parameters;
 use plan::Plans;
 pub use rewrite::Insertion;
-
-use trompe_base::error::{Error, Result};
 
 /// A CNN: the graph of its layers, each with its parameters.
 ///
@@ -351,9 +350,9 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
+    use trompe_base::seed;
 
     use super::*;
-    use trompe_base::seed;
 
     fn network(graph: Graph) -> Network {
         Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap()

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use trompe_base::error::{Error, Result};
+
 use super::op::Reads;
 use super::plan::Plans;
 use super::{Graph, Network};
-use trompe_base::error::{Error, Result};
 
 impl Network {
     /// The network that computes these channels of this layer, as its output, and no filter, branch or layer that they do
@@ -120,10 +121,10 @@ impl Network {
 mod tests {
     use burn::tensor::{Device, Distribution, Tensor};
     use proptest::prelude::*;
+    use trompe_base::seed;
 
     use super::*;
     use crate::{INPUT, Op, op, zoo};
-    use trompe_base::seed;
 
     fn network(graph: Graph) -> Network {
         Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap()

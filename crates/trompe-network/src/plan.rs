@@ -252,10 +252,10 @@ impl<'n> Draft<'n> {
 mod tests {
     use burn::module::Module;
     use burn::tensor::{Device, Distribution, Tensor};
+    use trompe_base::seed;
 
     use super::*;
     use crate::{Graph, INPUT, op, zoo};
-    use trompe_base::seed;
 
     fn network(graph: Graph) -> Network {
         Network::new(graph, &mut seed::rng(0, &0), &Device::default()).unwrap()

@@ -23,10 +23,10 @@ pub(super) fn relu(x: Tensor<4>, leak: f32) -> Tensor<4> {
 mod tests {
     use burn::module::Module;
     use burn::tensor::{Device, Distribution, TensorData};
+    use trompe_base::seed;
 
     use super::*;
     use crate::{Graph, Network, Op, op, zoo};
-    use trompe_base::seed;
 
     #[test]
     fn the_gradient_by_hand() {

@@ -1,12 +1,12 @@
 //! Changing a network's graph: what circuits are made with.
 
 use burn::tensor::TensorData;
+use trompe_base::error::Result;
+use trompe_base::seed;
 
 use super::op::Op;
 use super::plan::Plans;
 use super::{Network, Node};
-use trompe_base::error::Result;
-use trompe_base::seed;
 
 /// A place in a network, before one of its layers, where others are put in.
 pub struct Insertion<'a> {

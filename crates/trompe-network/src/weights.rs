@@ -6,13 +6,13 @@ use std::path::Path;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
+use trompe_base::error::{Context, Error, Result};
+use trompe_base::files;
+use trompe_base::seed;
 
 use super::checkpoint::{self, Checkpoint, Format};
 use super::op::{BatchNorm, Linear, Op, Parameter};
 use super::{Graph, Network, Node, onnx};
-use trompe_base::error::{Context, Error, Result};
-use trompe_base::files;
-use trompe_base::seed;
 
 /// The metadata key under which a saved network keeps its graph: the format's first version. A later one has its number after
 /// it, as `trompe.graph.2`, so that an earlier Trompe can say so.

@@ -7,7 +7,7 @@
 mod gradient;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -16,7 +16,7 @@ use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::CircuitSettings;
+use super::{CircuitSettings, Header};
 use crate::bounds::{BATCH, MANY, STEPS, above_zero, distinct, not_below_zero, within};
 use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
@@ -131,32 +131,19 @@ impl CircuitSettings for Settings {
         Ok(())
     }
 
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn layer(&self) -> &str {
-        &self.layer
-    }
-
-    fn units(&self) -> Option<&[usize]> {
-        Some(&self.units)
-    }
-
-    fn visualized(&self) -> Option<&[usize]> {
-        Some(self.visualized.as_deref().unwrap_or(&self.units))
-    }
-
-    fn pictures(&self) -> &[PathBuf] {
-        &self.pictures
+    fn header(&self) -> Header<'_> {
+        Header {
+            name: &self.name,
+            layer: &self.layer,
+            units: Some(&self.units),
+            visualized: Some(self.visualized.as_deref().unwrap_or(&self.units)),
+            pictures: &self.pictures,
+            folder: &self.folder,
+        }
     }
 
     fn folder(&mut self) -> &mut PathBuf {
         &mut self.folder
-    }
-
-    fn base(&self) -> &Path {
-        &self.folder
     }
 
     fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>) {

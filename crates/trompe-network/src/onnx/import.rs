@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use burn::tensor::{Device, TensorData};
+use trompe_base::error::Result;
 
 use super::array::{Array, Budget, Constant, Number};
 use super::call::Call;
@@ -12,7 +13,6 @@ use super::{proto, read};
 use crate::graph::nearest;
 use crate::op::{Constant as ConstantOp, Op};
 use crate::{Graph, INPUT, Network, Node};
-use trompe_base::error::Result;
 
 /// What an axis of a file's value is in the map `[N, C, H, W]` that stands for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

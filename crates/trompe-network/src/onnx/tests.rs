@@ -6,11 +6,11 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use prost::Message;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution as _, StandardNormal};
+use trompe_base::seed;
 
 use super::proto::{self, elements};
 use super::{export, from_bytes, is_onnx};
 use crate::{Graph, Network, Op, Padding, Same, op, zoo};
-use trompe_base::seed;
 
 fn tensor(name: &str, dims: &[i64], values: &[f32]) -> proto::Tensor {
     proto::Tensor {

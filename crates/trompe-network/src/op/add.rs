@@ -3,25 +3,20 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Operator, Reads, join};
+use super::{Channelwise, join};
 use crate::Node;
 use crate::onnx::{Reader, Writer};
-use crate::parameters::Parameters;
 
 /// The sum of the inputs; those of size 1 in channels, rows or columns are broadcast over the others'.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Add;
 
-impl Operator for Add {
+impl Channelwise for Add {
     const READERS: &'static [(&'static str, Reader)] = &[
         ("Add", |import, call| join::from_onnx(import, call, Add)),
         ("Sum", |import, call| join::from_onnx(import, call, Add)),
     ];
-
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         join::channels(inputs)
@@ -31,19 +26,7 @@ impl Operator for Add {
         join::size(inputs)
     }
 
-    fn has_fixed_size(&self) -> bool {
-        false
-    }
-
-    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        Reads::same(channel, inputs)
-    }
-
-    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
-        Some(*self)
-    }
-
-    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+    fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {
         inputs.into_iter().reduce(|sum, x| sum + x).expect("a checked graph has something to add")
     }
 

@@ -6,11 +6,10 @@ use burn::tensor::ops::AvgPoolOptions;
 use serde::{Deserialize, Serialize};
 
 use super::window::{seeing, windows};
-use super::{Operator, Reads, one, only, rows_and_columns};
+use super::{Channelwise, one, only, rows_and_columns};
 use crate::Node;
 use crate::onnx::{Call, Done, Import, MAP, Reader, Writer, int, ints, pads, read, unsupported};
 use crate::padding::{self, Padding};
-use crate::parameters::Parameters;
 
 /// Mean over windows; `ceil` rounds the output size up, and `count_padding` counts the margin's zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,16 +30,8 @@ pub struct AvgPool {
     pub count_padding: bool,
 }
 
-impl Operator for AvgPool {
+impl Channelwise for AvgPool {
     const READERS: &'static [(&'static str, Reader)] = &[("AveragePool", from_onnx)];
-
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        only(inputs)
-    }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
         let [_, h, w] = only(inputs)?;
@@ -48,19 +39,7 @@ impl Operator for AvgPool {
         windows([h, w], self.kernel, self.stride, self.padding, [1, 1], self.ceil)
     }
 
-    fn has_fixed_size(&self) -> bool {
-        false
-    }
-
-    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        Reads::same(channel, inputs)
-    }
-
-    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
-        Some(*self)
-    }
-
-    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+    fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {
         let x = one(inputs);
         let around = self.padding.around(rows_and_columns(&x), self.kernel, self.stride, [1, 1]);
         let options = AvgPoolOptions::new(self.kernel)

@@ -16,10 +16,6 @@ pub struct Concat;
 impl Operator for Concat {
     const READERS: &'static [(&'static str, Reader)] = &[("Concat", from_onnx)];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         match inputs {
             [] => Err("joins nothing".into()),

@@ -21,10 +21,6 @@ pub struct Constant {
 impl Operator for Constant {
     const READERS: &'static [(&'static str, Reader)] = &[];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         match inputs {
             [] => Ok(self.shape[0]),

@@ -47,10 +47,6 @@ pub(super) fn is_undilated(dilation: &[usize; 2]) -> bool {
 impl Operator for Conv {
     const READERS: &'static [(&'static str, Reader)] = &[("Conv", from_onnx)];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         of_channels(inputs, self.channels[0])?;
         let divides = |n: usize| self.groups > 0 && n > 0 && n.is_multiple_of(self.groups);

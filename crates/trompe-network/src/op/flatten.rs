@@ -20,10 +20,6 @@ pub struct Flatten {
 impl Operator for Flatten {
     const READERS: &'static [(&'static str, Reader)] = &[("Flatten", from_onnx)];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         only(inputs).map(|_| self.features)
     }

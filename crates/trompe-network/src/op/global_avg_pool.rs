@@ -3,27 +3,18 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Operator, Reads, one, only};
+use super::{Channelwise, one, only};
 use crate::Node;
 use crate::onnx::{Reader, Writer, read};
-use crate::parameters::Parameters;
 
 /// Mean of each channel, to `[N, C, 1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GlobalAvgPool;
 
-impl Operator for GlobalAvgPool {
+impl Channelwise for GlobalAvgPool {
     const READERS: &'static [(&'static str, Reader)] =
         &[("GlobalAveragePool", |import, call| read::global(import, call, GlobalAvgPool))];
-
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        only(inputs)
-    }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
         only(inputs).map(|_| [1, 1])
@@ -33,15 +24,7 @@ impl Operator for GlobalAvgPool {
         true
     }
 
-    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        Reads::same(channel, inputs)
-    }
-
-    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
-        Some(*self)
-    }
-
-    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+    fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {
         one(inputs).mean_dims(&[2, 3])
     }
 

@@ -3,27 +3,18 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Operator, Reads, one, only};
+use super::{Channelwise, one, only};
 use crate::Node;
 use crate::onnx::{Reader, Writer, ints, read};
-use crate::parameters::Parameters;
 
 /// Maximum of each channel, to `[N, C, 1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GlobalMaxPool;
 
-impl Operator for GlobalMaxPool {
+impl Channelwise for GlobalMaxPool {
     const READERS: &'static [(&'static str, Reader)] =
         &[("GlobalMaxPool", |import, call| read::global(import, call, GlobalMaxPool))];
-
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        only(inputs)
-    }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
         only(inputs).map(|_| [1, 1])
@@ -33,15 +24,7 @@ impl Operator for GlobalMaxPool {
         true
     }
 
-    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        Reads::same(channel, inputs)
-    }
-
-    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
-        Some(*self)
-    }
-
-    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+    fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {
         let x = one(inputs);
         let [n, c, h, w] = x.dims();
         x.reshape([n, c, h * w]).max_dim(2).reshape([n, c, 1, 1])

@@ -19,10 +19,6 @@ pub struct Input {
 impl Operator for Input {
     const READERS: &'static [(&'static str, Reader)] = &[];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         match inputs {
             [] => Ok(self.channels),

@@ -24,10 +24,6 @@ pub struct Linear {
 impl Operator for Linear {
     const READERS: &'static [(&'static str, Reader)] = &[("Gemm", gemm), ("MatMul", mat_mul)];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         // The map's size is not known here.
         match only(inputs)? {

@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::conv::{is_undilated, undilated};
 use super::window::{seeing, windows};
-use super::{Operator, Reads, one, only, rows_and_columns};
+use super::{Channelwise, one, only, rows_and_columns};
 use crate::Node;
 use crate::onnx::{Call, Done, Import, MAP, Reader, Value, Writer, int, ints, pads, read};
 use crate::padding::{self, Padding};
-use crate::parameters::Parameters;
 
 /// Maximum over windows; `ceil` rounds the output size up.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,16 +32,8 @@ pub struct MaxPool {
     pub ceil: bool,
 }
 
-impl Operator for MaxPool {
+impl Channelwise for MaxPool {
     const READERS: &'static [(&'static str, Reader)] = &[("MaxPool", from_onnx)];
-
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        only(inputs)
-    }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
         let [_, h, w] = only(inputs)?;
@@ -50,19 +41,7 @@ impl Operator for MaxPool {
         windows([h, w], self.kernel, self.stride, self.padding, self.dilation, self.ceil)
     }
 
-    fn has_fixed_size(&self) -> bool {
-        false
-    }
-
-    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        Reads::same(channel, inputs)
-    }
-
-    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
-        Some(*self)
-    }
-
-    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+    fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {
         self.of(one(inputs), false)
     }
 

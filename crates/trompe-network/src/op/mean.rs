@@ -23,10 +23,6 @@ pub struct Mean {
 impl Operator for Mean {
     const READERS: &'static [(&'static str, Reader)] = &[("ReduceMean", from_onnx), ("ReduceMax", from_onnx)];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         only(inputs).map(|channels| if self.channels { 1 } else { channels })
     }

@@ -1,12 +1,13 @@
 //! What layers compute: an operator is one file, which says all there is to say of it.
 //!
-//! A new operator is a file with a struct that implements [`Operator`] (or [`Elementwise`], if it is a function of each value
-//! alone), its `mod` line here, and its name in the list of [`Op`]; `docs/adding-an-operator.md` has an example. The list is
-//! closed and can be written to files.
+//! A new operator is a file with a struct that implements [`Operator`] (or [`Channelwise`], if it keeps channels apart, or
+//! [`Elementwise`], if it is a function of each value alone), its `mod` line here, and its name in the list of [`Op`];
+//! `docs/adding-an-operator.md` has an example. The list is closed and can be written to files.
 
 mod add;
 mod avg_pool;
 mod batch_norm;
+mod channelwise;
 mod clip;
 mod concat;
 mod constant;
@@ -55,6 +56,7 @@ use super::Node;
 use super::onnx::{Reader, Writer};
 use super::padding::Padding;
 use super::parameters::Parameters;
+pub use channelwise::Channelwise;
 pub use elementwise::Elementwise;
 pub use resize::{Coordinates, Interpolation, Rounding, Target};
 
@@ -103,7 +105,9 @@ pub trait Operator: Clone {
     ///
     /// # Errors
     /// What is wrong, as "has the beta 1e30; it must be …".
-    fn check(&self) -> Result<(), String>;
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 
     /// The channels of the output, from those of the inputs.
     ///

@@ -21,10 +21,6 @@ pub struct PadChannels {
 impl Operator for PadChannels {
     const READERS: &'static [(&'static str, Reader)] = &[];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         Ok(self.before.saturating_add(only(inputs)?).saturating_add(self.after))
     }

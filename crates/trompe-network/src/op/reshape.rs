@@ -21,10 +21,6 @@ pub struct Reshape {
 impl Operator for Reshape {
     const READERS: &'static [(&'static str, Reader)] = &[("Reshape", reshape)];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         only(inputs).map(|_| self.shape[0])
     }

@@ -3,12 +3,11 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{LARGEST_MAP, Operator, Reads, one, only, values};
+use super::{Channelwise, LARGEST_MAP, one, only, values};
 use crate::Node;
 use crate::onnx::{
     Call, Done, Import, MAP, Map, Number, Reader, Writer, float, int, read, text, unsupported, wrong,
 };
-use crate::parameters::Parameters;
 
 /// How a map is resampled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,7 +70,7 @@ pub enum Coordinates {
     Asymmetric,
 }
 
-impl Operator for Resize {
+impl Channelwise for Resize {
     const READERS: &'static [(&'static str, Reader)] = &[("Resize", resize), ("Upsample", resize)];
 
     fn check(&self) -> Result<(), String> {
@@ -86,10 +85,6 @@ impl Operator for Resize {
             }
             _ => Ok(()),
         }
-    }
-
-    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        only(inputs)
     }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
@@ -110,16 +105,8 @@ impl Operator for Resize {
         matches!(self.target, Target::Size(_))
     }
 
-    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        Reads::same(channel, inputs)
-    }
-
-    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
-        Some(self.clone())
-    }
-
-    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
-        self.apply(one(inputs))
+    fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+        self.resample(one(inputs))
     }
 
     fn write(&self, writer: &mut Writer, node: &Node) {
@@ -173,7 +160,7 @@ impl Resize {
     }
 
     /// Applies it to `[N, C, H, W]`.
-    fn apply(&self, x: Tensor<4>) -> Tensor<4> {
+    fn resample(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let device = x.device();
         let output = self.result([h, w]);
@@ -326,7 +313,7 @@ mod tests {
     fn enlarged(interpolation: Interpolation, coordinates: Coordinates) -> Vec<f32> {
         let resize = Resize { target: Target::Scale([1.0, 2.0]), interpolation, coordinates };
         let x = Tensor::from_data(TensorData::new(vec![1f32, 3.0], [1, 1, 1, 2]), &Device::default());
-        resize.apply(x).into_data().try_to_vec().unwrap()
+        resize.resample(x).into_data().try_to_vec().unwrap()
     }
 
     #[test]
@@ -346,7 +333,7 @@ mod tests {
             coordinates: AlignCorners,
         };
         let x = Tensor::from_data(TensorData::new(vec![0f32, 7.0, 14.0], [1, 1, 1, 3]), &Device::default());
-        let four: Vec<f32> = resize.apply(x).into_data().try_to_vec().unwrap();
+        let four: Vec<f32> = resize.resample(x).into_data().try_to_vec().unwrap();
         assert!(
             four.iter().zip([0.0, 14.0 / 3.0, 28.0 / 3.0, 14.0]).all(|(a, b)| (a - b).abs() < 1e-5),
             "{four:?}"

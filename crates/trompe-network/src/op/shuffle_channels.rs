@@ -19,10 +19,6 @@ pub struct ShuffleChannels {
 impl Operator for ShuffleChannels {
     const READERS: &'static [(&'static str, Reader)] = &[];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         match only(inputs)? {
             channels if self.groups > 0 && channels.is_multiple_of(self.groups) => Ok(channels),

@@ -26,10 +26,6 @@ impl Operator for Slice {
     const READERS: &'static [(&'static str, Reader)] =
         &[("Slice", slice), ("Split", split), ("Gather", gather)];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         self.count(0, only(inputs)?)
     }

@@ -16,10 +16,6 @@ pub struct Softmax;
 impl Operator for Softmax {
     const READERS: &'static [(&'static str, Reader)] = &[("Softmax", from_onnx)];
 
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         only(inputs)
     }

@@ -3,10 +3,9 @@
 use burn::tensor::{Tensor, s};
 use serde::{Deserialize, Serialize};
 
-use super::{Operator, Reads, one, only, rows_and_columns};
+use super::{Channelwise, one, only, rows_and_columns};
 use crate::Node;
 use crate::onnx::{Reader, Writer};
-use crate::parameters::Parameters;
 
 /// Every `stride`-th row and column.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,16 +15,8 @@ pub struct Subsample {
     pub stride: usize,
 }
 
-impl Operator for Subsample {
+impl Channelwise for Subsample {
     const READERS: &'static [(&'static str, Reader)] = &[];
-
-    fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        only(inputs)
-    }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
         match only(inputs)? {
@@ -34,19 +25,7 @@ impl Operator for Subsample {
         }
     }
 
-    fn has_fixed_size(&self) -> bool {
-        false
-    }
-
-    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        Reads::same(channel, inputs)
-    }
-
-    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
-        Some(*self)
-    }
-
-    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+    fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {
         let x = one(inputs);
         let [rows, columns] = rows_and_columns(&x).map(|n| self.stride.min(n) as isize);
         x.slice(s![.., .., ..;rows, ..;columns])

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
+use trompe_base::seed;
 
 use super::*;
 use crate::{Graph, INPUT, Network, Same, onnx};
-use trompe_base::seed;
 
 /// Operators of every kind, with the shapes `[C, H, W]` of inputs that they take.
 fn examples() -> Vec<(Op, Vec<[usize; 3]>)> {

@@ -9,9 +9,9 @@ pub use inception_v1::inception_v1;
 pub use resnet::resnet_cifar;
 pub use small_cnn::{small_cnn, small_cnn_of_width};
 pub use squeezenet::squeezenet1_0;
+use trompe_base::error::{Error, Result};
 
 use super::Graph;
-use trompe_base::error::{Error, Result};
 
 /// The names that [`builder`] knows, beside `small-cnn-N` with N channels in the first layer.
 pub const BUILDERS: [&str; 7] =
