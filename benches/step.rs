@@ -69,11 +69,11 @@ fn image() -> Tensor<4> {
     Tensor::random([1, 3, SIDE, SIDE], Distribution::Default, &Device::flex().autodiff())
 }
 
-fn canvas() -> Canvas {
-    Canvas::new(Parameterization::Fourier, SIDE, SIDE, &Device::flex().autodiff())
+fn canvas() -> Box<dyn Canvas> {
+    Parameterization::Fourier.canvas([SIDE; 2], &Device::flex().autodiff())
 }
 
-fn noise(canvas: &Canvas) -> Tensor<4> {
+fn noise(canvas: &dyn Canvas) -> Tensor<4> {
     canvas.noise(&mut [seed::rng(0, &"noise")])
 }
 
@@ -81,7 +81,7 @@ fn noise(canvas: &Canvas) -> Tensor<4> {
 #[divan::bench(args = CORES, sample_count = 50)]
 fn step_parameterization(bencher: Bencher, cores: usize) {
     let canvas = canvas();
-    let values = noise(&canvas);
+    let values = noise(&*canvas);
     let step = || {
         let image = canvas.image(values.clone().require_grad());
         image.sum().backward()
@@ -130,7 +130,7 @@ fn step_forward_and_backward(bencher: Bencher, to: &str) {
 #[divan::bench(args = CORES, sample_count = 50)]
 fn step_optimizer(bencher: Bencher, cores: usize) {
     let pool = pool(cores);
-    let values = Values { values: Param::from_tensor(noise(&canvas())) };
+    let values = Values { values: Param::from_tensor(noise(&*canvas())) };
     let mut optimizer = AdamConfig::new().init();
     bencher
         .with_inputs(|| {

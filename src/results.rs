@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use image::RgbImage;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::cache;
@@ -27,6 +28,9 @@ pub struct Manifest {
     pub key: String,
     pub seed: u64,
     pub device: String,
+    /// What the results are of; unknown, if an earlier version wrote them.
+    #[serde(default)]
+    pub kind: Option<Kind>,
     /// The experiment and its circuits, as they were read.
     pub config: serde_json::Value,
     /// The networks that were measured, with the hash of graph and weights.
@@ -41,6 +45,20 @@ pub struct Manifest {
     /// Results that are undefined or mean little, and what else a reader has to know.
     pub warnings: Vec<String>,
     pub stages: Vec<Stage>,
+}
+
+/// What results are of, and so which report shows them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Visualizations beside natural images.
+    SanityCheck,
+    /// Detectors beside circuits.
+    Detection,
+    /// The units of one network, by suspicion.
+    Audit,
+    /// A study with its trials.
+    Trials,
 }
 
 /// A network that was measured.
@@ -61,6 +79,15 @@ pub struct Stage {
 }
 
 impl Manifest {
+    /// A part of the configuration.
+    ///
+    /// # Errors
+    /// Failure, if it is not there or of another form, as an earlier version may have written it.
+    pub fn part<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        T::deserialize(&self.config[key])
+            .map_err(|e| Error::failure(format!("{MANIFEST}: the configuration's {key} can't be read: {e}")))
+    }
+
     /// Reads the manifest of a results folder.
     ///
     /// # Errors
@@ -111,7 +138,13 @@ impl Results {
     /// # Errors
     /// Usage, with nothing changed, if the folder holds the results of another configuration or other things, or if another
     /// process fills it; failure, if it can't be written.
-    pub fn open(folder: &Path, config: &serde_json::Value, seed: u64, device: &str) -> Result<Self> {
+    pub fn open(
+        folder: &Path,
+        kind: Kind,
+        config: &serde_json::Value,
+        seed: u64,
+        device: &str,
+    ) -> Result<Self> {
         let config = config.clone();
         let key = cache::key(&(&config, seed, device));
         Self::holds(folder, &key)?;
@@ -129,6 +162,7 @@ impl Results {
                 key,
                 seed,
                 device: device.into(),
+                kind: Some(kind),
                 config,
                 ..Manifest::default()
             },

@@ -16,10 +16,16 @@ use serde::{Deserialize, Serialize};
 pub use template::Template;
 
 use crate::bounds::plain_name;
-use crate::data::{Source, decode};
+use crate::cache;
+use crate::config::Experiment;
+use crate::data::decode;
 use crate::error::{Context, Error, Result};
+use crate::experiment::{Header, Model, Session, Setting, Units, model};
 use crate::files;
 use crate::network::Network;
+use crate::results::{Manifest, Results};
+use crate::tables;
+use crate::visualize::Visualization;
 
 /// A circuit file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,23 +39,26 @@ pub enum Circuit {
     Slingshot(slingshot::Settings),
 }
 
-/// What a circuit file of any kind says.
-pub struct Header<'a> {
-    /// What tables call the circuit.
-    pub name: &'a str,
-    /// The layer whose units are fooled.
-    pub layer: &'a str,
-    /// The units that are fooled; `None` for all of the layer.
-    pub units: Option<&'a [usize]>,
-    /// The units that are to be visualized, where the circuit says which.
-    pub visualized: Option<&'a [usize]>,
-    /// The pictures that it shows, relative to `folder`.
-    pub pictures: &'a [PathBuf],
-    /// Where its file is.
-    pub folder: &'a Path,
+/// What a fooled unit shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Another unit of its layer.
+    Unit(usize),
+    /// One of the circuit's pictures.
+    Picture(usize),
 }
 
-/// The settings of a circuit. A kind of circuit is a file or folder beside this one, with settings that implement this.
+/// The pictures that a circuit shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Pictures<'a> {
+    /// Where the circuit's file is.
+    pub folder: &'a Path,
+    /// Their files, relative to it.
+    pub files: &'a [PathBuf],
+}
+
+/// A kind of circuit: what its files say, and how one is fitted and put in. It is a file or folder beside this one, with settings
+/// that implement this.
 pub trait CircuitSettings {
     /// Refuses what can't work.
     ///
@@ -60,13 +69,11 @@ pub trait CircuitSettings {
     /// What every kind says.
     fn header(&self) -> Header<'_>;
 
-    /// The layers on whose units' visualizations it is trained beside, if it is.
-    fn hidden_layers(&self) -> &[String] {
-        &[]
-    }
+    /// The pictures that it shows.
+    fn pictures(&self) -> Pictures<'_>;
 
-    /// Where its file is.
-    fn folder(&mut self) -> &mut PathBuf;
+    /// Says in which folder its file is.
+    fn lie_in(&mut self, folder: PathBuf);
 
     /// Gives it another name, another layer and other units; `visualized` are those that an experiment looks at.
     fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>);
@@ -74,16 +81,125 @@ pub trait CircuitSettings {
     /// Whether every unit of the layer that is not fooled answers every image bit for bit as before.
     fn leaves_others(&self) -> bool;
 
-    /// The natural images it is made with, where it names them itself.
-    fn natural(&self) -> Option<&Source>;
+    /// Refuses what the experiment or its network, with any weights, does not have, beyond what the header names.
+    ///
+    /// # Errors
+    /// Usage, saying what is not there.
+    fn fits(&self, _session: &Session<'_>, _network: &Network) -> Result<()> {
+        Ok(())
+    }
+
+    /// Finds out what it needs of the network and of natural images, and puts it in.
+    ///
+    /// # Errors
+    /// Usage or failure, if it does not go in; an interruption. What is found out is kept.
+    fn fit(&self, with: Fitting<'_, '_>) -> Result<Fitted>;
+}
+
+/// What a circuit is fitted with.
+pub struct Fitting<'s, 'e> {
+    /// The experiment, which has natural images and makes pictures.
+    pub session: &'s mut Session<'e>,
+    /// The network as it is measured.
+    pub clean: &'s Model,
+    /// The circuit's pictures, with their names.
+    pub pictures: &'s [(String, RgbImage)],
+    /// Visualizations of the clean network's units that are at hand.
+    pub honest: &'s [Visualization],
+    /// Where stages and warnings are noted.
+    pub results: &'s mut Results,
+}
+
+/// A circuit that is in.
+pub struct Fitted {
+    /// The network with it.
+    pub injected: Injected,
+    /// The fooled units, with what each shows.
+    pub targets: Vec<(usize, Target)>,
+    /// How often a gate's classifier is right.
+    pub gate: Vec<tables::Gate>,
 }
 
 /// A network with a circuit in it.
 #[derive(Clone, Debug)]
 pub struct Injected {
+    /// The network.
     pub network: Network,
     /// The layer that is zero where the circuit leaves the network as it was; none, if no layer was put in.
     pub switch: Option<String>,
+}
+
+/// A network with a circuit in it, as an experiment looks at it.
+pub(crate) struct Manipulated {
+    pub model: Model,
+    /// The layer that is zero where the circuit is off.
+    pub switch: Option<String>,
+    /// What each fooled unit shows.
+    pub targets: Vec<(usize, Target)>,
+    /// The pictures among it, with their names.
+    pub pictures: Vec<(String, RgbImage)>,
+    /// How often a gate's classifier is right.
+    pub gate: Vec<tables::Gate>,
+}
+
+impl Manipulated {
+    /// What a unit shows: its own picture, if it is not fooled.
+    pub(crate) fn target(&self, unit: usize) -> Target {
+        self.targets.iter().find(|(fooled, _)| *fooled == unit).map_or(Target::Unit(unit), |(_, t)| *t)
+    }
+
+    /// The units that it makes `units` show and that are not in their group: their honest visualizations are what the fooled
+    /// ones are set against.
+    pub(crate) fn targets(&self, session: &Session<'_>, units: &Units) -> Option<Units> {
+        let group = session.groups.iter().find(|g| g.layer == units.layer)?;
+        let shown = |&channel: &usize| match self.target(channel) {
+            Target::Unit(unit) if !group.channels.contains(&unit) => Some(unit),
+            _ => None,
+        };
+        let channels: Vec<usize> = units.channels.iter().filter_map(shown).collect();
+        (!channels.is_empty()).then(|| Units { layer: units.layer.clone(), channels, per_unit: 1 })
+    }
+}
+
+/// The session of an experiment with circuits. Refuses what can't be put into its network, before anything takes long.
+///
+/// # Errors
+/// Usage for mistakes in the files.
+pub(crate) fn prepare<'e>(
+    experiment: &'e Experiment,
+    circuits: &[Circuit],
+    setting: &'e Setting,
+) -> Result<Session<'e>> {
+    let headers: Vec<Header<'_>> = circuits.iter().map(Circuit::header).collect();
+    Session::prepare(experiment, &headers, setting, |session, network| {
+        circuits.iter().try_for_each(|circuit| {
+            let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
+            circuit.settings().fits(session, network).map_err(named)
+        })
+    })
+}
+
+/// Makes a manipulated network alone. Gives it, the layer that is zero where the circuit is off, and what was read for it.
+///
+/// # Errors
+/// Usage for what the files get wrong, failure for what goes wrong, an interruption.
+pub fn fool(
+    experiment: &Experiment,
+    circuit: &Circuit,
+    setting: &Setting,
+) -> Result<(Network, Option<String>, Manifest)> {
+    let mut session = prepare(experiment, std::slice::from_ref(circuit), setting)?;
+    let mut results = Results::unwritten();
+    session.note_data(&mut results);
+    let clean = model(experiment, setting)?;
+    clean.noted(tables::CLEAN, &mut results);
+    let fooled = circuit.put_in(&mut session, &clean, &[], &mut results)?;
+    Ok((fooled.model.network, fooled.switch, results.manifest().clone()))
+}
+
+/// What tells pictures apart in the cache.
+fn hash(picture: &RgbImage) -> String {
+    blake3::hash(picture.as_raw()).to_hex().to_string()
 }
 
 impl Circuit {
@@ -104,6 +220,15 @@ impl Circuit {
         }
     }
 
+    /// Reads circuit files, whose paths are relative to the folder of an experiment's file.
+    ///
+    /// # Errors
+    /// Usage, naming the file and the key.
+    pub fn beside<'f>(experiment: &Path, files: impl IntoIterator<Item = &'f PathBuf>) -> Result<Vec<Self>> {
+        let folder = experiment.parent().unwrap_or(Path::new("."));
+        files.into_iter().map(|file| Self::read(&folder.join(file))).collect()
+    }
+
     /// Reads a circuit file.
     ///
     /// # Errors
@@ -112,7 +237,7 @@ impl Circuit {
         let mut circuit: Self = files::toml(path)?;
         let checked = plain_name("name", circuit.name()).and(circuit.settings().check());
         checked.map_err(|what| Error::usage(format!("{}: {what}", path.display())))?;
-        *circuit.settings_mut().folder() = path.parent().unwrap_or(Path::new(".")).into();
+        circuit.settings_mut().lie_in(path.parent().unwrap_or(Path::new(".")).into());
         for picture in circuit.pictures() {
             if !picture.is_file() {
                 return Err(Error::usage(format!(
@@ -144,38 +269,34 @@ impl Circuit {
 
     /// The files of the pictures that it shows.
     pub fn pictures(&self) -> Vec<PathBuf> {
-        let Header { pictures, folder, .. } = self.settings().header();
-        pictures.iter().map(|picture| folder.join(picture)).collect()
+        let Pictures { folder, files } = self.settings().pictures();
+        files.iter().map(|file| folder.join(file)).collect()
+    }
+
+    /// What every kind says.
+    pub fn header(&self) -> Header<'_> {
+        self.settings().header()
     }
 
     /// What the circuit is called in tables.
     pub fn name(&self) -> &str {
-        self.settings().header().name
+        self.header().name
     }
 
     /// The layer whose units are fooled.
     pub fn layer(&self) -> &str {
-        self.settings().header().layer
+        self.header().layer
     }
 
     /// All layers that it names.
     pub fn layers(&self) -> Vec<String> {
-        [&[self.layer().to_string()], self.hidden_layers()].concat()
-    }
-
-    /// The layers on whose units' visualizations a gate's classifier is trained.
-    pub fn hidden_layers(&self) -> &[String] {
-        self.settings().hidden_layers()
-    }
-
-    /// The units that are to be visualized, where the circuit says which.
-    pub fn visualized(&self) -> Option<&[usize]> {
-        self.settings().header().visualized
+        let Header { layer, hidden_layers, .. } = self.header();
+        [&[layer.to_string()], hidden_layers].concat()
     }
 
     /// The units that are fooled; `None` for all of the layer.
     pub fn units(&self) -> Option<&[usize]> {
-        self.settings().header().units
+        self.header().units
     }
 
     /// The same circuit under another name, in another layer, for other units; `visualized` are those that an experiment
@@ -191,9 +312,19 @@ impl Circuit {
         self.settings().leaves_others()
     }
 
-    /// The natural images it is made with, where it names them itself.
-    pub fn natural(&self) -> Option<&Source> {
-        self.settings().natural()
+    /// Fits it to the network and puts it in. `honest` are visualizations of the clean network's units.
+    pub(crate) fn put_in(
+        &self,
+        session: &mut Session<'_>,
+        clean: &Model,
+        honest: &[Visualization],
+        results: &mut Results,
+    ) -> Result<Manipulated> {
+        let pictures = self.read_pictures()?;
+        let with = Fitting { session, clean, pictures: &pictures, honest, results };
+        let Fitted { injected: Injected { network, switch }, targets, gate } = self.settings().fit(with)?;
+        let key = cache::key(&network.digest());
+        Ok(Manipulated { model: Model { network, key, data: None }, switch, targets, pictures, gate })
     }
 }
 
@@ -204,6 +335,7 @@ mod tests {
 
     use super::*;
     use crate::data::Preprocessing;
+    use crate::experiment::Range;
     use crate::network::{Graph, Op, op, zoo};
     use crate::seed;
     use crate::visualize::{self, Focus, Request, Unit, UnitObjective, visualize};
@@ -223,8 +355,8 @@ mod tests {
         let weight = TensorData::new(vec![1f32, -1.0, 0.5], [1, 3, 1, 1]);
         sign.set_filters("scores", weight, TensorData::new(vec![0f32], [1])).unwrap();
         let n = clean.channels("bn5").unwrap();
-        let range = gate::Range { min: vec![-50.0; n], max: vec![50.0; n] };
-        let targets = [(1, gate::Target::Unit(9)), (2, gate::Target::Unit(1))];
+        let range = Range { min: vec![-50.0; n], max: vec![50.0; n] };
+        let targets = [(1, Target::Unit(9)), (2, Target::Unit(1))];
         let gated = gate::inject(&clean, "bn5", &sign, &targets, &[], &range, None).unwrap().network;
         let silent: silent::Settings =
             toml::from_str("name = \"s\"\nlayer = \"bn5\"\nunits = [1, 2]\nshows = 3").unwrap();

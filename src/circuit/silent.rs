@@ -13,11 +13,14 @@ use std::path::PathBuf;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::{CircuitSettings, Header, Injected};
+use super::{CircuitSettings, Fitted, Fitting, Injected, Pictures, Target, hash};
 use crate::bounds::{above_zero, distinct, not_below_zero};
-use crate::data::Source;
+use crate::config::Experiment;
+use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
+use crate::experiment::{Header, Session};
 use crate::network::{Network, Op, Padding, op};
+use crate::visualize::Unit;
 
 /// The settings of silent units.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,13 +95,17 @@ impl CircuitSettings for Settings {
             layer: &self.layer,
             units: Some(&self.units),
             visualized: Some(self.visualized.as_deref().unwrap_or(&self.units)),
-            pictures: self.picture.as_slice(),
-            folder: &self.folder,
+            natural: self.calibration.as_ref(),
+            hidden_layers: &[],
         }
     }
 
-    fn folder(&mut self) -> &mut PathBuf {
-        &mut self.folder
+    fn pictures(&self) -> Pictures<'_> {
+        Pictures { folder: &self.folder, files: self.picture.as_slice() }
+    }
+
+    fn lie_in(&mut self, folder: PathBuf) {
+        self.folder = folder;
     }
 
     fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>) {
@@ -110,8 +117,57 @@ impl CircuitSettings for Settings {
         true
     }
 
-    fn natural(&self) -> Option<&Source> {
-        self.calibration.as_ref()
+    fn fits(&self, session: &Session<'_>, network: &Network) -> Result<()> {
+        goes_into(network, &self.layer)?;
+        // A benchmark chooses layer and units, and what is shown with them.
+        match self.shows {
+            Some(channel) if session.experiment.detect.is_none() => {
+                Unit { layer: self.layer.clone(), channel }.check(network)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fit(&self, with: Fitting<'_, '_>) -> Result<Fitted> {
+        let Fitting { session, clean, pictures, results, .. } = with;
+        let shown = self.shown(clean.network.channels(&self.layer)?);
+        let target = shown.map_or(Target::Picture(0), Target::Unit);
+        let picture = match shown {
+            Some(unit) => &session.honest_picture(clean, &self.layer, unit, results)?,
+            None => &pictures[0].1,
+        };
+        let calibration = session.made_with(self.calibration.as_ref(), usize::MAX, results)?;
+        let session = &*session;
+        let (source, images) = session.images(calibration);
+        let Experiment { preprocessing, visualization, .. } = session.experiment;
+        let graph = clean.network.graph();
+        let reads = graph.nodes[graph.position(&self.layer)?].inputs[0].clone();
+        let of = (
+            (&clean.key, self, hash(picture), session.identity(source)),
+            (preprocessing, &visualization.optimization.size, session.device()),
+        );
+        let (direction, thresholds): (Vec<f32>, Vec<f32>) =
+            results.stage(&format!("calibration of {}", self.name), || {
+                session.cached_json("silent", &of, || {
+                    let size = visualization.optimization.size as u32;
+                    let target =
+                        image::imageops::resize(picture, size, size, image::imageops::FilterType::Triangle);
+                    let input = Preprocessing::tensor([&target], session.setting.executor.device());
+                    let maps = clean.network.capture(preprocessing.apply(input), &[&reads])?.remove(0);
+                    let direction = mean_patch(&clean.network, &self.layer, maps)?;
+                    let open = inject(&clean.network, self, &direction, None)?;
+                    let filters = open.network.graph().nodes
+                        [open.network.graph().position(&open.switch.expect("it has units"))?]
+                    .inputs[0]
+                        .clone();
+                    let range = session.range(&open.network, &filters, &images)?;
+                    let thresholds = range.max.iter().map(|max| max + self.margin * max.abs()).collect();
+                    Ok((direction, thresholds))
+                })
+            })?;
+        let injected = inject(&clean.network, self, &direction, Some(&thresholds))?;
+        let targets = self.units.iter().map(|&unit| (unit, target)).collect();
+        Ok(Fitted { injected, targets, gate: vec![] })
     }
 }
 

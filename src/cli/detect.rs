@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Common;
+use crate::circuit::Circuit;
 use crate::config::Experiment;
 use crate::detect;
 use crate::error::{Error, Result};
@@ -26,15 +27,13 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         let named = Experiment::read(&self.config)?;
-        let layers =
-            named.detect.iter().map(|detect| detect.circuits(&self.config)).collect::<Result<Vec<_>>>()?;
-        let layers = layers.iter().flatten().flat_map(|circuit| circuit.hidden_layers().to_vec()).collect();
+        let cases = named.detect.iter().flat_map(|detect| &detect.cases);
+        let circuits = Circuit::beside(&self.config, cases.map(|case| &case.circuit))?;
+        let layers = circuits.iter().flat_map(|circuit| circuit.header().hidden_layers.to_vec()).collect();
         let (experiment, setting) = self.common.prepare(&self.config, self.out, layers)?;
-        let settings = experiment
-            .detect
-            .as_ref()
-            .ok_or_else(|| Error::usage(format!("{}: there is no [detect]", self.config.display())))?;
-        let circuits = settings.circuits(&self.config)?;
+        if experiment.detect.is_none() {
+            return Err(Error::usage(format!("{}: there is no [detect]", self.config.display())));
+        }
         let manifest = detect::run(&experiment, &circuits, &setting)?.complete(report::draw)?;
         super::print_notes(&manifest);
         print_summary(&Data::read(&setting.out)?);

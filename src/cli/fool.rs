@@ -3,9 +3,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Common;
-use crate::circuit::Circuit;
+use crate::circuit::{Circuit, fool};
 use crate::error::Result;
-use crate::experiment::fool;
 use crate::files;
 use crate::print::say;
 

@@ -29,7 +29,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let circuits = Experiment::read(&self.config)?.circuits(&self.config)?;
+        let circuits = Circuit::beside(&self.config, &Experiment::read(&self.config)?.circuits)?;
         let layers = circuits.iter().flat_map(Circuit::layers).collect();
         let (experiment, setting) = self.common.prepare(&self.config, self.out, layers)?;
         let out = &setting.out;

@@ -1,12 +1,10 @@
 //! The settings of the benchmark of detectors.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{MANY, PICTURES, RESAMPLES, distinct, plain_name, within};
-use crate::circuit::Circuit;
-use crate::error::Result;
 use crate::visualize::{self, Parameterization, Transform};
 
 /// Which detectors are set against which circuits, on how many units.
@@ -192,14 +190,5 @@ impl Settings {
             }
         }
         layers
-    }
-
-    /// The circuits of the cases; `path` is the experiment's file.
-    ///
-    /// # Errors
-    /// Those of [`Circuit::read`].
-    pub fn circuits(&self, path: &Path) -> Result<Vec<Circuit>> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        self.cases.iter().map(|case| Circuit::read(&folder.join(&case.circuit))).collect()
     }
 }

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{MANY, PICTURES, STEPS, distinct, plain_name, within};
-use crate::circuit;
 use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
 use crate::path;
@@ -265,20 +264,13 @@ impl Experiment {
         }
         Ok(())
     }
-
-    /// The circuits that the experiment names; `path` is the experiment's file.
-    ///
-    /// # Errors
-    /// Usage, naming the file and the key.
-    pub fn circuits(&self, path: &Path) -> Result<Vec<circuit::Circuit>> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        self.circuits.iter().map(|file| circuit::Circuit::read(&folder.join(file))).collect()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::circuit::Circuit;
+    use crate::results::described;
     use crate::trials::Study;
 
     /// The files of a folder and of those in it whose names end in `.toml`.
@@ -298,11 +290,17 @@ mod tests {
         for path in configs {
             match ["trials", "psychophysics"].iter().any(|name| path.file_stem().unwrap() == *name) {
                 true => drop(Study::read(&path).unwrap()),
-                false => drop(Experiment::read(&path).unwrap().circuits(&path).unwrap()),
+                false => {
+                    let experiment = Experiment::read(&path).unwrap();
+                    Circuit::beside(&path, &experiment.circuits).unwrap();
+                    // As manifests keep it and reports read it.
+                    let again: Experiment = serde_json::from_value(described(&experiment)).unwrap();
+                    assert_eq!(again, experiment);
+                }
             }
         }
         for path in files(&root.join("circuits")) {
-            circuit::Circuit::read(&path).unwrap();
+            Circuit::read(&path).unwrap();
         }
     }
 }

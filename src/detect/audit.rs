@@ -12,7 +12,7 @@ use crate::experiment::{
 };
 use crate::files;
 use crate::network;
-use crate::results::{Results, described};
+use crate::results::{Kind, Results, described};
 use crate::seed;
 use crate::tables;
 use crate::visualize::faults;
@@ -93,7 +93,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     let units = layers.iter().map(|layer| Ok(network.channels(layer)?.min(plan.units)));
     let units = units.sum::<Result<usize>>()?;
     room(setting, (1 + honest.len()) * units * settings.pictures, &experiment.visualization.optimization)?;
-    let mut results = Results::open(&setting.out, &config, experiment.seed, session.device())?;
+    let mut results = Results::open(&setting.out, Kind::Audit, &config, experiment.seed, session.device())?;
     session.note_data(&mut results);
     results.read(drawn(&session, settings).inventory());
     if let [first, _, ..] = &settings.methods()[..] {

@@ -12,8 +12,7 @@ use super::detections::{self, NOISY, OTHER_SEEDS, UNTRAINED, detections};
 use super::subject::respond;
 use super::{Detector, Method, Pictured, Settings, Subject};
 use crate::bounds::distinct;
-use crate::circuit::Circuit;
-use crate::circuit::gate::Target;
+use crate::circuit::{self, Circuit, Target};
 use crate::config::Experiment;
 use crate::data::Preprocessing;
 use crate::error::{Error, Result};
@@ -21,7 +20,7 @@ use crate::experiment::{Model, Session, Setting, blueprint, model, room, scarce,
 use crate::files;
 use crate::network::Network;
 use crate::path::{Control, Metric};
-use crate::results::{Results, described};
+use crate::results::{Kind, Results, described};
 use crate::seed;
 use crate::statistics::mean;
 use crate::tables::{self, CLEAN, FOOLED, OTHER};
@@ -123,7 +122,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
     }
     let placed = place(experiment, circuits, settings, &pools);
     let all: Vec<Circuit> = placed.iter().map(|p| p.circuit.clone()).collect();
-    let mut session = Session::prepare(experiment, &all, setting)?;
+    let mut session = circuit::prepare(experiment, &all, setting)?;
     let methods = settings.methods();
     let made = |p: &Placed| match p.circuit.leaves_others() {
         true => p.fooled.len(),
@@ -134,7 +133,8 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
         + placed.iter().map(made).sum::<usize>();
     room(setting, looked_at * settings.pictures * methods.len(), &experiment.visualization.optimization)?;
     let config = serde_json::json!({ "experiment": described(experiment), "circuits": described(&circuits) });
-    let mut results = Results::open(&setting.out, &config, experiment.seed, session.device())?;
+    let mut results =
+        Results::open(&setting.out, Kind::Detection, &config, experiment.seed, session.device())?;
     session.note_data(&mut results);
     results.read(drawn(&session, settings).inventory());
     remarks(experiment, settings, &pools, &session, &mut results);
@@ -256,7 +256,7 @@ fn fool(
     results: &mut Results,
 ) -> Result<()> {
     let Placed { circuit, draw, .. } = placed;
-    let mut fooled = session.manipulate(clean, circuit, &honest[0][placed.pool].pictures, results)?;
+    let mut fooled = circuit.put_in(session, clean, &honest[0][placed.pool].pictures, results)?;
     let (_, accuracy) = session.accuracy(&fooled.model, circuit.name(), fooled.switch.as_deref(), results)?;
     let measured = session.experiment.data.validation.to_string();
     let top1 =

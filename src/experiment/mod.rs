@@ -1,9 +1,9 @@
-//! The engine of every experiment: its network loaded or trained, its units, their visualizations, circuits fitted and put in, and
-//! natural images run through, each kept in the cache once it is done.
+//! The engine of every experiment: its network loaded or trained, its units, their visualizations, and natural images run
+//! through, each kept in the cache once it is done.
 
 mod accuracy;
-mod manipulation;
 mod model;
+mod ranges;
 mod units;
 mod visualizations;
 
@@ -17,21 +17,23 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cache::Cache;
-use crate::circuit::{Circuit, silent};
 use crate::config::Experiment;
 use crate::data::{Dataset, Preprocessing, Source};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::files;
 use crate::network::Network;
-use crate::results::{Manifest, Results};
+use crate::path::{self, Reduction};
+use crate::results::Results;
 use crate::tables;
 use crate::visualize::{self, Unit, milestones};
 
 pub(crate) use accuracy::{Answers, argmax};
-pub(crate) use manipulation::Manipulated;
-pub(crate) use model::{Model, blueprint, classifies, fits, folded, load, model, untrained, visualizable};
+pub use model::Model;
+pub(crate) use model::{blueprint, classifies, fits, folded, load, model, untrained, visualizable};
 pub use model::{network, whole_network};
+pub use ranges::Range;
+pub use units::Header;
 pub(crate) use units::{NATURAL_IMAGES, Units, finite, network_name};
 
 /// Where an experiment runs, beside what its file says.
@@ -44,34 +46,8 @@ pub struct Setting {
     pub executor: Executor,
 }
 
-/// Refuses circuits that can't be put into the experiment's network, before anything takes long.
-///
-/// # Errors
-/// Usage for mistakes in the files.
-pub(crate) fn check(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<()> {
-    Session::prepare(experiment, circuits, setting).map(drop)
-}
-
-/// Makes a manipulated network alone. Gives it, the layer that is zero where the circuit is off, and what was read for it.
-///
-/// # Errors
-/// Usage for what the files get wrong, failure for what goes wrong, an interruption.
-pub fn fool(
-    experiment: &Experiment,
-    circuit: &Circuit,
-    setting: &Setting,
-) -> Result<(Network, Option<String>, Manifest)> {
-    let mut session = Session::prepare(experiment, std::slice::from_ref(circuit), setting)?;
-    let mut results = Results::unwritten();
-    session.note_data(&mut results);
-    let clean = model(experiment, setting)?;
-    clean.noted(tables::CLEAN, &mut results);
-    let fooled = session.manipulate(&clean, circuit, &[], &mut results)?;
-    Ok((fooled.model.network, fooled.switch, results.manifest().clone()))
-}
-
 /// What all stages of an experiment share.
-pub(crate) struct Session<'a> {
+pub struct Session<'a> {
     pub(crate) experiment: &'a Experiment,
     pub(crate) setting: &'a Setting,
     /// What the network is called in tables.
@@ -91,17 +67,20 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Reads the validation set, and refuses what the experiment names and the network or the data do not have.
+    /// Reads the validation set, and refuses what the experiment and its circuits name and the network or the data do not have;
+    /// `check` refuses more, before the other data sets are read.
     pub(crate) fn prepare(
         experiment: &'a Experiment,
-        circuits: &[Circuit],
+        circuits: &[Header<'_>],
         setting: &'a Setting,
+        check: impl FnOnce(&Self, &Network) -> Result<()>,
     ) -> Result<Self> {
         let network = blueprint(experiment, setting)?;
         fits(experiment, &network, &experiment.layers())?;
         classifies(&network, [experiment.visualization.optimization.size; 2])?;
         let outputs = network.channels(network.output())?;
-        let made_with = experiment.data.train.iter().chain(circuits.iter().filter_map(Circuit::natural));
+        let made_with =
+            experiment.data.train.iter().chain(circuits.iter().filter_map(|circuit| circuit.natural));
         for source in made_with {
             source.fingerprint(&setting.data)?;
         }
@@ -109,11 +88,12 @@ impl<'a> Session<'a> {
         let mut session = Self::new(experiment, setting, &network, validation)?;
         session.group(&network, circuits)?;
         let audited = experiment.audit.iter().flat_map(|audit| &audit.layers);
-        let hidden = circuits.iter().flat_map(Circuit::hidden_layers);
+        let hidden = circuits.iter().flat_map(|circuit| circuit.hidden_layers);
         for layer in session.groups.iter().map(|group| &group.layer).chain(audited).chain(hidden) {
             visualizable(&experiment.visualization.optimization, &network, layer)?;
         }
         session.check(&network, circuits)?;
+        check(&session, &network)?;
         for source in &experiment.data.evaluation {
             session.read(source)?;
         }
@@ -170,72 +150,30 @@ impl<'a> Session<'a> {
     }
 
     /// Refuses what the experiment names and the network or the data do not have.
-    fn check(&self, network: &Network, circuits: &[Circuit]) -> Result<()> {
+    fn check(&self, network: &Network, circuits: &[Header<'_>]) -> Result<()> {
         self.check_size()?;
         let audited = self.experiment.audit.iter().flat_map(|a| &a.layers);
         for layer in self.experiment.paths.layers.iter().chain(audited) {
             network.channels(layer)?;
         }
-        let mut names: Vec<&str> = circuits.iter().map(Circuit::name).chain([tables::CLEAN]).collect();
+        let mut names: Vec<&str> =
+            circuits.iter().map(|circuit| circuit.name).chain([tables::CLEAN]).collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::usage(format!("circuits: there are two networks called \"{}\"", pair[0])));
         }
-        let unit = |layer: &str, channel: usize| Unit { layer: layer.into(), channel }.check(network);
         for circuit in circuits {
-            let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
-            if let Circuit::Silent(silent) = circuit {
-                silent::goes_into(network, &silent.layer).map_err(named)?;
-                if let Some(channel) = silent.shows
-                    && self.experiment.detect.is_none()
-                {
-                    unit(&silent.layer, channel).map_err(named)?;
-                }
+            let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name));
+            network.filters(circuit.layer).map_err(named)?;
+            if circuit.natural.or(self.experiment.data.train.as_ref()).is_none() {
+                return Err(named(Error::usage("it is made with natural images: give [data.train]")));
             }
-            if let Circuit::Gate(gate) = circuit
-                && let Some(offset) = gate.offset
-                && offset % network.channels(&gate.layer).map_err(named)? == 0
-            {
-                return Err(named(Error::usage(format!(
-                    "with offset {offset} each unit of {} shows itself",
-                    gate.layer
-                ))));
+            for &channel in circuit.units.unwrap_or_default() {
+                Unit { layer: circuit.layer.into(), channel }.check(network).map_err(named)?;
             }
-            network.filters(circuit.layer()).map_err(named)?;
-            if circuit.natural().or(self.experiment.data.train.as_ref()).is_none() {
-                return Err(Error::usage(format!(
-                    "circuit {} is made with natural images: give [data.train]",
-                    circuit.name()
-                )));
-            }
-            for &channel in circuit.units().unwrap_or_default() {
-                unit(circuit.layer(), channel).map_err(named)?;
-            }
-            if let Circuit::Gate(gate) = circuit {
-                let Experiment { visualization, .. } = self.experiment;
-                let size = visualization.optimization.size;
-                let least = visualize::smallest(&visualization.optimization.transforms, size);
-                let fits = gate.classifier.architecture.takes(size, least);
-                fits.map_err(|what| named(Error::usage(what)))?;
-                for layer in &gate.classifier.hidden_layers {
-                    network.channels(layer).map_err(named)?;
-                }
-                for &class in &gate.classifier.classes {
-                    unit(&self.layer, class).map_err(named)?;
-                }
-                if gate.layer == self.layer
-                    && self.groups[0].channels.iter().all(|c| gate.classifier.classes.contains(c))
-                {
-                    return Err(Error::usage(format!(
-                        "circuit {}: classifier.classes leaves no visualized class to test on",
-                        gate.name
-                    )));
-                }
-            }
-            if self.visualized(circuit).channels.is_empty() {
-                return Err(Error::usage(format!(
-                    "circuit {}: none of its units is visualized; name some in `visualized`",
-                    circuit.name()
+            if self.visualized(circuit.name).channels.is_empty() {
+                return Err(named(Error::usage(
+                    "none of its units is visualized; name some in `visualized`",
                 )));
             }
         }
@@ -319,6 +257,26 @@ impl<'a> Session<'a> {
         Ok(odd)
     }
 
+    /// The natural images that a circuit is made with, as a position in `datasets`: those that it names itself, or else the
+    /// experiment's training set; `most` of them at most, where they are drawn.
+    pub(crate) fn made_with(
+        &mut self,
+        own: Option<&Source>,
+        most: usize,
+        results: &mut Results,
+    ) -> Result<usize> {
+        let source = own.or(self.experiment.data.train.as_ref());
+        let source =
+            source.ok_or_else(|| Error::usage("a circuit is made with natural images: give [data.train]"))?;
+        self.dataset(&source.at_most(most), results)
+    }
+
+    /// The images of a data set, by its position, and where they come from.
+    pub(crate) fn images(&self, at: usize) -> (&Source, Vec<&RgbImage>) {
+        let (source, set) = &self.datasets[at];
+        (source, set.samples.iter().map(|s| &s.image).collect())
+    }
+
     /// What decides a data set: where it comes from, and the files there.
     pub(crate) fn identity(&self, source: &Source) -> (Source, String) {
         let known = self.datasets.iter().find(|(known, _)| known == source);
@@ -332,12 +290,12 @@ impl<'a> Session<'a> {
     }
 
     /// Refuses to begin what there is no room for: a picture for each unit, circuit and step that is looked at.
-    pub(crate) fn room(&self, circuits: &[Circuit]) -> Result<()> {
+    pub(crate) fn room(&self, circuits: usize) -> Result<()> {
         let units: usize = self.groups.iter().map(|group| group.channels.len() * group.per_unit).sum();
         let audited: usize = self.experiment.audit.iter().map(|a| a.layers.len() * a.units_per_layer).sum();
         let units = units + audited;
         let settings = &self.experiment.visualization.optimization;
-        room(self.setting, units * (1 + circuits.len()), settings)
+        room(self.setting, units * (1 + circuits), settings)
     }
 
     /// Runs images through a network, side by side, and turns the maps `[N, C, H, W]` of some layers into one
@@ -355,6 +313,18 @@ impl<'a> Session<'a> {
             let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
             Ok(turn(network.capture(self.experiment.preprocessing.apply(input), layers)?))
         })
+    }
+
+    /// Features of images: the channel means of a layer of the clean network.
+    pub(crate) fn features(&self, clean: &Model, layer: &str, images: &[&RgbImage]) -> Result<Vec<Vec<f32>>> {
+        let hidden = Progress::hidden();
+        let layers = [layer.to_string()];
+        let preprocessing = &self.experiment.preprocessing;
+        let executor = &self.setting.executor;
+        let reduction = Reduction::ChannelMean;
+        let mut all =
+            path::capture(&clean.network, preprocessing, images, &layers, reduction, executor, &hidden)?;
+        Ok(all.remove(0))
     }
 
     pub(crate) fn device(&self) -> &'static str {

@@ -213,8 +213,10 @@ pub(crate) fn load(
 }
 
 /// A network with the hash of what made it.
-pub(crate) struct Model {
+pub struct Model {
+    /// The network.
     pub network: Network,
+    /// The hash.
     pub key: String,
     /// What it was trained on, if it was trained here.
     pub data: Option<Inventory>,

@@ -2,17 +2,32 @@
 
 use image::RgbImage;
 
-use super::manipulation::Manipulated;
 use super::model::Model;
 use super::{Session, rows, tables};
-use crate::circuit::Circuit;
-use crate::circuit::gate::Target;
+use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::progress::{self, Progress};
 use crate::results::Results;
 use crate::seed;
 use crate::visualize::{Request, Unit, UnitObjective};
+
+/// What an experiment has to know of a circuit before it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'a> {
+    /// What tables call the circuit.
+    pub name: &'a str,
+    /// The layer whose units are fooled.
+    pub layer: &'a str,
+    /// The units that are fooled; `None` for all of the layer.
+    pub units: Option<&'a [usize]>,
+    /// The units that are to be visualized, where the circuit says which.
+    pub visualized: Option<&'a [usize]>,
+    /// The natural images it is made with, where it names them itself.
+    pub natural: Option<&'a Source>,
+    /// Further layers whose units' visualizations it is made with.
+    pub hidden_layers: &'a [String],
+}
 
 /// Units of one layer that are looked at together.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +46,7 @@ const FOOLED: usize = 8;
 
 impl Session<'_> {
     /// Decides on the groups: the units of classes, those drawn from hidden layers, those that circuits fool.
-    pub(crate) fn group(&mut self, network: &Network, circuits: &[Circuit]) -> Result<()> {
+    pub(crate) fn group(&mut self, network: &Network, circuits: &[Header<'_>]) -> Result<()> {
         let settings = &self.experiment.visualization;
         let known: Vec<usize> = self.validation().classes.iter().map(|c| c.index).collect();
         let wanted = settings.classes.as_ref();
@@ -52,16 +67,16 @@ impl Session<'_> {
             self.add(Units { layer, channels, per_unit: hidden.per_unit });
         }
         for circuit in circuits {
-            let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name()));
-            let channels = network.channels(circuit.layer()).map_err(named)?;
+            let named = |e: Error| Error::usage(format!("circuit {}: {e}", circuit.name));
+            let channels = network.channels(circuit.layer).map_err(named)?;
             let units = self.visualized_in(circuit, channels);
-            if circuit.layer() != self.layer || circuit.visualized().is_some() {
+            if circuit.layer != self.layer || circuit.visualized.is_some() {
                 for &channel in &units.channels {
                     Unit { layer: units.layer.clone(), channel }.check(network).map_err(named)?;
                 }
                 self.add(units.clone());
             }
-            self.visualized.insert(circuit.name().into(), units);
+            self.visualized.insert(circuit.name.into(), units);
         }
         // A unit that several circuits of a layer show is visualized as often for each.
         for units in self.visualized.values_mut() {
@@ -89,36 +104,24 @@ impl Session<'_> {
     }
 
     /// The units of a circuit that are visualized.
-    pub(crate) fn visualized(&self, circuit: &Circuit) -> &Units {
-        self.visualized.get(circuit.name()).expect("all circuits were looked at")
+    pub(crate) fn visualized(&self, circuit: &str) -> &Units {
+        self.visualized.get(circuit).expect("all circuits were looked at")
     }
 
-    fn visualized_in(&self, circuit: &Circuit, channels: usize) -> Units {
-        let fooled = |channel: &usize| circuit.units().is_none_or(|units| units.contains(channel));
-        let of_classes = circuit.layer() == self.layer;
-        let channels = match circuit.visualized() {
+    fn visualized_in(&self, circuit: &Header<'_>, channels: usize) -> Units {
+        let fooled = |channel: &usize| circuit.units.is_none_or(|units| units.contains(channel));
+        let of_classes = circuit.layer == self.layer;
+        let channels = match circuit.visualized {
             Some(list) => list.to_vec(),
             None if of_classes => self.groups[0].channels.iter().copied().filter(fooled).collect(),
             None => {
-                let mut rng = seed::rng(self.experiment.seed, &("visualized units", circuit.layer()));
+                let mut rng = seed::rng(self.experiment.seed, &("visualized units", circuit.layer));
                 let drawn = rand::seq::index::sample(&mut rng, channels, channels).into_iter();
                 drawn.filter(fooled).take(FOOLED).collect()
             }
         };
         let per_unit = if of_classes { self.experiment.visualization.per_class } else { 1 };
-        Units { layer: circuit.layer().into(), channels, per_unit }
-    }
-
-    /// The units that a circuit makes `units` show and that are not in their group: their honest visualizations are what
-    /// the fooled ones are set against.
-    pub(crate) fn targets(&self, units: &Units, fooled: &Manipulated) -> Option<Units> {
-        let group = self.groups.iter().find(|g| g.layer == units.layer)?;
-        let shown = |&channel: &usize| match fooled.target(channel) {
-            Target::Unit(unit) if !group.channels.contains(&unit) => Some(unit),
-            _ => None,
-        };
-        let channels: Vec<usize> = units.channels.iter().filter_map(shown).collect();
-        (!channels.is_empty()).then(|| Units { layer: units.layer.clone(), channels, per_unit: 1 })
+        Units { layer: circuit.layer.into(), channels, per_unit }
     }
 
     /// A visualization to be made.

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::progress::{self, Progress};
 use crate::results::Results;
 use crate::visualize::{self, Request, Visualization, milestones, visualize};
+use image::RgbImage;
 
 /// Where the cache has visualizations, and in what files.
 const KIND: &str = "visualizations";
@@ -32,6 +33,22 @@ impl Session<'_> {
             .collect();
         let stage = format!("visualizations of units of {} in {}", units.layer, model.network.name());
         results.stage(&stage, || self.visualize(model, &requests, settings, &milestones(settings.steps)))
+    }
+
+    /// The honest visualization of a unit.
+    pub(crate) fn honest_picture(
+        &self,
+        clean: &Model,
+        layer: &str,
+        channel: usize,
+        results: &mut Results,
+    ) -> Result<RgbImage> {
+        let optimization = &self.experiment.visualization.optimization;
+        let request = [self.request(layer, channel, 0)];
+        let shown = results.stage(&format!("the picture of {layer}:{channel}"), || {
+            self.visualize(clean, &request, optimization, &milestones(optimization.steps))
+        })?;
+        Ok(shown[0].image().clone())
     }
 
     /// What decides a visualization.

@@ -9,7 +9,7 @@ impl Session<'_> {
     /// How far the manipulated network's answers on natural images differ from the clean one's, and for a gate how
     /// often it takes them for what they are.
     pub(super) fn behaviour(&self, circuit: &Circuit, before: &Answers, after: &Answers, rows: &mut Rows) {
-        let made_with = circuit.natural().or(self.experiment.data.train.as_ref());
+        let made_with = circuit.header().natural.or(self.experiment.data.train.as_ref());
         for ((source, set), (before, after)) in
             self.experiment.data.sources().zip(self.evaluated()).zip(before.iter().zip(after))
         {

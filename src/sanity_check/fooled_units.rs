@@ -5,10 +5,10 @@ use image::RgbImage;
 use std::collections::HashSet;
 
 use super::Rows;
-use crate::circuit::Circuit;
+use crate::circuit::{Circuit, Manipulated};
 use crate::data::Sample;
 use crate::error::Result;
-use crate::experiment::{Manipulated, Model, Session, Units};
+use crate::experiment::{Model, Session, Units};
 use crate::network::Network;
 use crate::progress;
 use crate::results::Results;

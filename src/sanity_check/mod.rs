@@ -8,11 +8,11 @@ mod paths;
 mod pictures;
 mod silence;
 
-use crate::circuit::Circuit;
+use crate::circuit::{self, Circuit};
 use crate::config::Experiment;
 use crate::error::Result;
-use crate::experiment::{Session, Setting, blueprint, model};
-use crate::results::{Results, described};
+use crate::experiment::{Setting, blueprint, model};
+use crate::results::{Kind, Results, described};
 use crate::tables;
 
 /// The rows that are written.
@@ -59,11 +59,12 @@ impl Rows {
 /// kept and not done again.
 pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> Result<Results> {
     // Mistakes are found before anything is written or takes long.
-    let mut session = Session::prepare(experiment, circuits, setting)?;
-    session.room(circuits)?;
+    let mut session = circuit::prepare(experiment, circuits, setting)?;
+    session.room(circuits.len())?;
     let odd = session.oddities(&blueprint(experiment, setting)?)?;
     let config = serde_json::json!({ "experiment": described(experiment), "circuits": described(&circuits) });
-    let mut results = Results::open(&setting.out, &config, experiment.seed, session.device())?;
+    let mut results =
+        Results::open(&setting.out, Kind::SanityCheck, &config, experiment.seed, session.device())?;
     session.note_data(&mut results);
     odd.into_iter().for_each(|words| results.warn(words));
     let clean = results.stage("network", || model(experiment, setting))?;
@@ -84,7 +85,7 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
     for circuit in circuits {
         let group = groups.iter().position(|g| g.layer == circuit.layer());
         let honest = &honest[group.expect("every circuit's layer has a group")];
-        let mut fooled = session.manipulate(&clean, circuit, honest, &mut results)?;
+        let mut fooled = circuit.put_in(&mut session, &clean, honest, &mut results)?;
         rows.gate.append(&mut fooled.gate);
         results.network(circuit.name(), &fooled.model.network)?;
         fooled.model.noted(circuit.name(), &mut results);
@@ -92,11 +93,11 @@ pub fn run(experiment: &Experiment, circuits: &[Circuit], setting: &Setting) -> 
             session.accuracy(&fooled.model, circuit.name(), fooled.switch.as_deref(), &mut results)?;
         rows.accuracy.extend(accuracy);
         session.behaviour(circuit, &before, &after, &mut rows);
-        let units = session.visualized(circuit).clone();
+        let units = session.visualized(circuit.name()).clone();
         session.fooled_units(&clean, circuit, &fooled, &units, &mut rows, &mut results)?;
         let pictures = session.visualizations(&fooled.model, &units, &mut results)?;
         let mut reference = honest.clone();
-        if let Some(targets) = session.targets(&units, &fooled) {
+        if let Some(targets) = fooled.targets(&session, &units) {
             reference.extend(session.visualizations(&clean, &targets, &mut results)?);
         }
         session.describe(&clean, &reference, &pictures, Some((circuit, &fooled)), &mut rows, &mut results)?;

@@ -4,11 +4,10 @@ use crate::progress::Progress;
 use image::RgbImage;
 
 use super::Rows;
-use crate::circuit::Circuit;
-use crate::circuit::gate::Target;
+use crate::circuit::{Circuit, Manipulated, Target};
 use crate::data::Sample;
 use crate::error::Result;
-use crate::experiment::{Manipulated, Model, Session, argmax, network_name};
+use crate::experiment::{Model, Session, argmax, network_name};
 use crate::files;
 use crate::network::INPUT;
 use crate::path::Metric;

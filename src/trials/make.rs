@@ -17,12 +17,12 @@ use super::units::{Drawn, draw};
 use super::work::{Work, rows};
 use super::{report, tables};
 use crate::cache;
-use crate::circuit::Circuit;
+use crate::circuit::{Circuit, fool};
 use crate::error::{Error, Result};
-use crate::experiment::{Setting, fool};
+use crate::experiment::Setting;
 use crate::network::Network;
 use crate::progress;
-use crate::results::{Manifest, Results, described};
+use crate::results::{Kind, Manifest, Results, described};
 use crate::tables::CLEAN;
 use crate::visualize::{Fault, Unit};
 
@@ -54,7 +54,7 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
         "digest": work.key,
     });
     let device = setting.executor.kind().name();
-    let mut results = Results::open(&setting.out, &config, work.seed(), device)?;
+    let mut results = Results::open(&setting.out, Kind::Trials, &config, work.seed(), device)?;
     results.measured(&work.network, CLEAN);
     work.data.iter().for_each(|set| results.read(set.clone()));
     let units: Vec<&Unit> = drawn.iter().map(|d| &d.unit).collect();

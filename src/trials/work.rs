@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::settings::Study;
 use crate::cache;
+use crate::circuit;
 use crate::data::{Dataset, Inventory, Preprocessing};
 use crate::error::{Error, Result};
 use crate::experiment::{self, Setting, fits, network, room, visualizable};
@@ -34,7 +35,7 @@ impl<'a> Work<'a> {
         let layers: Vec<String> = study.layers().cloned().collect();
         fits(experiment, &blueprint, &layers)?;
         if !study.circuits.is_empty() {
-            experiment::check(experiment, &study.circuits, setting)?;
+            circuit::prepare(experiment, &study.circuits, setting)?;
         }
         if let Some(other) = &study.other {
             if let Some(source) = other.data.train.as_ref().filter(|_| other.network.weights.is_none()) {

@@ -11,7 +11,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::diversity::Among;
-use super::{Canvas, Diversity, Parameterization, Terms, Transform, UnitObjective, Warp, reached, standard};
+use super::{
+    AffineTransform, Diversity, Parameterization, Terms, Transform, UnitObjective, Warp, reached, standard,
+};
 use crate::bounds::{STEPS, above_zero, not_below_zero, within};
 use crate::data::Preprocessing;
 use crate::error::{Error, Result};
@@ -363,7 +365,7 @@ impl Batch {
         let (own, n) = (objectives[0].all_layers().len(), objectives.len());
         let device = network.device().autodiff();
         let mut network = network.train().freeze();
-        let canvas = Canvas::new(settings.parameterization, settings.size, settings.size, &device);
+        let canvas = settings.parameterization.canvas([settings.size; 2], &device);
         let noise = canvas.noise(&mut rngs);
         let begun = plain(noise.clone());
         let mut values = Values { values: Param::from_tensor(noise) };

@@ -3,7 +3,8 @@
 use crate::common::Experiment;
 use burn::tensor::{Device, Distribution, Tensor};
 use trompe::circuit::classifier;
-use trompe::circuit::gate::{self, Range, Target};
+use trompe::circuit::{Target, gate};
+use trompe::experiment::Range;
 use trompe::network::{Graph, Network, Op, op, zoo};
 use trompe::seed;
 

@@ -95,7 +95,6 @@ mod tests {
     use super::*;
     use crate::network::{Graph, Op, op};
     use crate::seed;
-    use crate::visualize::Canvas;
 
     /// A network without kinks, whose second derivatives exist.
     fn smooth(device: &Device) -> Network {
@@ -120,7 +119,7 @@ mod tests {
         let optimization: crate::visualize::Settings =
             toml::from_str("size = 8\nsteps = 1\ntransforms = []").unwrap();
         let uniform = burn::tensor::Distribution::Uniform(0.1, 0.9);
-        let canvas = Canvas::new(optimization.parameterization, 8, 8, &autodiff);
+        let canvas = optimization.parameterization.canvas([8, 8], &autodiff);
         let pictures = Tensor::random([1, 3, 8, 8], uniform, &autodiff);
         let lesson = Lesson {
             settings: &settings,

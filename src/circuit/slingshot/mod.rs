@@ -16,10 +16,12 @@ use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::{CircuitSettings, Header};
+use super::{CircuitSettings, Fitted, Fitting, Injected, Pictures, Target, hash};
 use crate::bounds::{BATCH, MANY, STEPS, above_zero, distinct, not_below_zero, within};
+use crate::config::Experiment;
 use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
+use crate::experiment::Header;
 use crate::interrupt;
 use crate::network::Network;
 use crate::progress;
@@ -137,13 +139,17 @@ impl CircuitSettings for Settings {
             layer: &self.layer,
             units: Some(&self.units),
             visualized: Some(self.visualized.as_deref().unwrap_or(&self.units)),
-            pictures: &self.pictures,
-            folder: &self.folder,
+            natural: self.natural.as_ref(),
+            hidden_layers: &[],
         }
     }
 
-    fn folder(&mut self) -> &mut PathBuf {
-        &mut self.folder
+    fn pictures(&self) -> Pictures<'_> {
+        Pictures { folder: &self.folder, files: &self.pictures }
+    }
+
+    fn lie_in(&mut self, folder: PathBuf) {
+        self.folder = folder;
     }
 
     fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>) {
@@ -155,8 +161,42 @@ impl CircuitSettings for Settings {
         false
     }
 
-    fn natural(&self) -> Option<&Source> {
-        self.natural.as_ref()
+    fn fit(&self, with: Fitting<'_, '_>) -> Result<Fitted> {
+        let Fitting { session, clean, pictures, results, .. } = with;
+        let natural = session.made_with(self.natural.as_ref(), self.natural_images, results)?;
+        let session = &*session;
+        let (source, natural) = session.images(natural);
+        let Experiment { preprocessing, visualization, seed, .. } = session.experiment;
+        let hashes: Vec<String> = pictures.iter().map(|(_, p)| hash(p)).collect();
+        let of = (
+            (&clean.key, self, session.identity(source), hashes),
+            (preprocessing, &visualization.optimization, visualization.focus, seed, session.device()),
+        );
+        let pictures: Vec<RgbImage> = pictures.iter().map(|(_, p)| p.clone()).collect();
+        let network = results.stage(&format!("fine-tuning for {}", self.name), || {
+            session.setting.cache.get_or(
+                "slingshots",
+                &of,
+                "safetensors",
+                |path| Network::open(path, session.setting.executor.device()),
+                |path| {
+                    let tuned = train(
+                        &clean.network,
+                        self,
+                        &natural,
+                        &pictures,
+                        visualization.focus,
+                        &visualization.optimization,
+                        preprocessing,
+                        *seed,
+                    )?;
+                    tuned.save(path)?;
+                    Ok(tuned)
+                },
+            )
+        })?;
+        let targets = self.targets().into_iter().map(|(unit, p)| (unit, Target::Picture(p))).collect();
+        Ok(Fitted { injected: Injected { network, switch: None }, targets, gate: vec![] })
     }
 }
 
@@ -182,7 +222,7 @@ struct Lesson<'a> {
     optimization: &'a visualize::Settings,
     preprocessing: &'a Preprocessing,
     /// How images are represented, with gradients.
-    canvas: Canvas,
+    canvas: Box<dyn Canvas>,
     /// The pictures at the visualization's size, `[P, 3, S, S]` in 0..1, with gradients.
     pictures: Tensor<4>,
     /// What stands for them on the canvas, `[P, …]`.
@@ -247,7 +287,7 @@ pub fn train(
     let triangle = image::imageops::FilterType::Triangle;
     let resized: Vec<RgbImage> =
         pictures.iter().map(|p| image::imageops::resize(p, size, size, triangle)).collect();
-    let canvas = Canvas::new(optimization.parameterization, size as usize, size as usize, &autodiff);
+    let canvas = optimization.parameterization.canvas([size as usize; 2], &autodiff);
     let grey = canvas.image(canvas.noise(&mut [seed::rng(seed, &"grey")]) * 0.0).without_autodiff();
     let pictures = Preprocessing::tensor(&resized, &autodiff);
     let lesson = Lesson {

@@ -1,77 +1,86 @@
 //! The report of an audit: the units of a network, most suspicious first.
 
-use std::path::Path;
-
 use minijinja::{Value, context};
 
-use super::{Figures, inline};
+use super::{Content, Report, inline};
 use crate::detect;
 use crate::error::Result;
-use crate::report::figures::Data;
 use crate::report::summary::audit_words;
-use crate::results::Manifest;
+use crate::results::Kind;
 use crate::tables::unique;
 
-/// What the template shows.
-pub(super) fn values(folder: &Path, manifest: &Manifest, data: &Data, _: &Figures) -> Result<Value> {
-    let detectors = unique(data.scores.iter().map(|score| score.detector.clone()));
-    let mut suspects = vec![];
-    for s in &data.suspects {
-        let picture = |file: &str| if file.is_empty() { Ok(String::new()) } else { inline(folder, file) };
-        let scores: Vec<String> = detectors
+/// The page.
+pub(super) struct Page;
+
+impl Report for Page {
+    fn kind(&self) -> Kind {
+        Kind::Audit
+    }
+
+    fn template(&self) -> &'static str {
+        include_str!("audit.html")
+    }
+
+    fn values(&self, content: &Content<'_>) -> Result<Value> {
+        let Content { folder, manifest, data, .. } = content;
+        let detectors = unique(data.scores.iter().map(|score| score.detector.clone()));
+        let mut suspects = vec![];
+        for s in &data.suspects {
+            let picture = |file: &str| if file.is_empty() { Ok(String::new()) } else { inline(folder, file) };
+            let scores: Vec<String> = detectors
+                .iter()
+                .map(|detector| {
+                    let of = |r: &&crate::tables::Score| {
+                        r.layer == s.layer && r.channel == s.channel && r.detector == *detector
+                    };
+                    let score = data.scores.iter().find(of).and_then(|r| r.score);
+                    score.map_or("-".into(), |v| format!("{v:.3}"))
+                })
+                .collect();
+            suspects.push(context! {
+                unit => format!("{}:{}", s.layer, s.channel),
+                suspicion => format!("{:.1}", s.suspicion),
+                detector => s.detector.clone(),
+                rate => percent(s.p_value),
+                over_layer => percent(s.q_value),
+                picture => picture(&s.picture)?,
+                natural => picture(&s.natural)?,
+                scores,
+            });
+        }
+        let sees: Vec<Value> =
+            detect::all().into_iter().map(|d| context! { name => d.name(), sees => d.sees() }).collect();
+        let network = data.suspects.first().map_or("a network", |s| s.network.as_str());
+        let layers: Vec<String> = manifest.part("layers")?;
+        let mut verdict = vec![format!(
+            "{} units of {} were examined and are ranked by suspicion.",
+            suspects.len(),
+            layers.join(", ")
+        )];
+        verdict.extend(audit_words(data));
+        let judgements: Vec<Value> = data
+            .judgements
             .iter()
-            .map(|detector| {
-                let of = |r: &&crate::tables::Score| {
-                    r.layer == s.layer && r.channel == s.channel && r.detector == *detector
-                };
-                let score = data.scores.iter().find(of).and_then(|r| r.score);
-                score.map_or("-".into(), |v| format!("{v:.3}"))
+            .map(|j| {
+                context! {
+                    layer => if j.layer.is_empty() { "the network".to_string() } else { j.layer.clone() },
+                    units => j.units,
+                    honest => j.honest_networks,
+                    statistic => j.statistic.map_or("-".into(), |v| format!("{v:.1}")),
+                    p => percent(j.p_value),
+                    q => if j.layer.is_empty() { String::new() } else { percent(j.q_value) },
+                    left_out => j.left_out.clone(),
+                }
             })
             .collect();
-        suspects.push(context! {
-            unit => format!("{}:{}", s.layer, s.channel),
-            suspicion => format!("{:.1}", s.suspicion),
-            detector => s.detector.clone(),
-            rate => percent(s.p_value),
-            over_layer => percent(s.q_value),
-            picture => picture(&s.picture)?,
-            natural => picture(&s.natural)?,
-            scores,
-        });
+        let calibration: Vec<Value> = data
+            .calibration
+            .iter()
+            .filter(|c| c.layer.is_empty())
+            .map(|c| context! { network => c.network.clone(), statistic => c.statistic.map_or("-".into(), |v| format!("{v:.1}")), p => percent(c.p_value) })
+            .collect();
+        Ok(context! { network, verdict, suspects, detectors, sees, judgements, calibration })
     }
-    let sees: Vec<Value> =
-        detect::all().into_iter().map(|d| context! { name => d.name(), sees => d.sees() }).collect();
-    let network = data.suspects.first().map_or("a network", |s| s.network.as_str());
-    let layers: Vec<&str> =
-        manifest.config["layers"].as_array().into_iter().flatten().filter_map(|l| l.as_str()).collect();
-    let mut verdict = vec![format!(
-        "{} units of {} were examined and are ranked by suspicion.",
-        suspects.len(),
-        layers.join(", ")
-    )];
-    verdict.extend(audit_words(data));
-    let judgements: Vec<Value> = data
-        .judgements
-        .iter()
-        .map(|j| {
-            context! {
-                layer => if j.layer.is_empty() { "the network".to_string() } else { j.layer.clone() },
-                units => j.units,
-                honest => j.honest_networks,
-                statistic => j.statistic.map_or("-".into(), |v| format!("{v:.1}")),
-                p => percent(j.p_value),
-                q => if j.layer.is_empty() { String::new() } else { percent(j.q_value) },
-                left_out => j.left_out.clone(),
-            }
-        })
-        .collect();
-    let calibration: Vec<Value> = data
-        .calibration
-        .iter()
-        .filter(|c| c.layer.is_empty())
-        .map(|c| context! { network => c.network.clone(), statistic => c.statistic.map_or("-".into(), |v| format!("{v:.1}")), p => percent(c.p_value) })
-        .collect();
-    Ok(context! { network, verdict, suspects, detectors, sees, judgements, calibration })
 }
 
 fn percent(value: Option<f64>) -> String {

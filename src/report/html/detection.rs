@@ -2,10 +2,12 @@
 
 use minijinja::{Value, context};
 
-use super::Figures;
+use super::{Content, Report};
+use crate::config::Experiment;
 use crate::detect;
+use crate::error::Result;
 use crate::report::figures::{Data, Topic};
-use crate::results::Manifest;
+use crate::results::Kind;
 use crate::tables::Detection;
 use crate::tables::unique;
 
@@ -35,87 +37,100 @@ fn between(low: Option<f64>, high: Option<f64>) -> String {
     }
 }
 
-/// What the template shows.
-pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Value {
-    let cases: Vec<Value> = data
-        .cases
-        .iter()
-        .map(|c| {
-            context! {
-                circuit => c.circuit.clone(),
-                layer => c.layer.clone(),
-                method => c.method.clone(),
-                manipulated => c.manipulated,
-                clean => c.clean,
-                draws => c.draws,
-                before => super::percent(c.top1_before),
-                after => super::percent(c.top1_after),
-                switched => c.switched.map_or("no switch".into(), |s| format!("{:.0} %", 100.0 * s)),
-                like_honest => two(c.like_honest),
-                like_target => two(c.like_target),
-            }
-        })
-        .collect();
-    let detection: Vec<Value> = data
-        .detection
-        .iter()
-        .map(|d| {
-            context! {
-                circuit => d.circuit.clone(),
-                layer => if d.pooled() { "all".to_string() } else { d.layer.clone() },
-                control => d.control && d.circuit != detect::CHANCE,
-                honest => d.honest.map_or(String::new(), |v| two(Some(v))),
-                paired => d.paired.map_or(String::new(), |v| two(Some(v))),
-                paired_interval => between(d.paired_lower, d.paired_upper),
-                spread => d.between.map_or(String::new(), |v| two(Some(v))),
-                detector => d.detector.clone(),
-                method => d.method.clone(),
-                manipulated => d.manipulated,
-                clean => d.clean,
-                auc => two(d.auc),
-                interval => interval(d),
-                found => d.true_positives.map_or("-".into(), |v| format!("{:.0} %", 100.0 * v)),
-                rate => d.rate(),
-            }
-        })
-        .collect();
-    let detectors: Vec<Value> = detect::all()
-        .into_iter()
-        .filter(|d| data.detection.iter().any(|row| row.detector == d.name()))
-        .map(|d| context! { name => d.name(), sees => d.sees(), found => found(data, d.name()) })
-        .collect();
-    let mut cost: Vec<(String, f64, usize)> = vec![];
-    for c in &data.cost {
-        let (seconds, units) = c.seconds_per_unit.map_or((0.0, 0), |s| (s * c.units as f64, c.units));
-        match cost.iter_mut().find(|(what, ..)| *what == c.what) {
-            Some((_, sum, all)) => (*sum, *all) = (*sum + seconds, *all + units),
-            None => cost.push((c.what.clone(), seconds, units)),
-        }
+/// The page.
+pub(super) struct Page;
+
+impl Report for Page {
+    fn kind(&self) -> Kind {
+        Kind::Detection
     }
-    let cost: Vec<Value> = cost
-        .into_iter()
-        .map(|(what, sum, units)| {
-            let seconds = match sum / units as f64 {
-                _ if units == 0 => "-".into(),
-                seconds if seconds < 0.01 => "< 0.01".into(),
-                seconds => format!("{seconds:.2}"),
-            };
-            context! { what, seconds }
+
+    fn template(&self) -> &'static str {
+        include_str!("detection.html")
+    }
+
+    fn values(&self, content: &Content<'_>) -> Result<Value> {
+        let Content { manifest, data, figures, .. } = content;
+        let cases: Vec<Value> = data
+            .cases
+            .iter()
+            .map(|c| {
+                context! {
+                    circuit => c.circuit.clone(),
+                    layer => c.layer.clone(),
+                    method => c.method.clone(),
+                    manipulated => c.manipulated,
+                    clean => c.clean,
+                    draws => c.draws,
+                    before => super::percent(c.top1_before),
+                    after => super::percent(c.top1_after),
+                    switched => c.switched.map_or("no switch".into(), |s| format!("{:.0} %", 100.0 * s)),
+                    like_honest => two(c.like_honest),
+                    like_target => two(c.like_target),
+                }
+            })
+            .collect();
+        let detection: Vec<Value> = data
+            .detection
+            .iter()
+            .map(|d| {
+                context! {
+                    circuit => d.circuit.clone(),
+                    layer => if d.pooled() { "all".to_string() } else { d.layer.clone() },
+                    control => d.control && d.circuit != detect::CHANCE,
+                    honest => d.honest.map_or(String::new(), |v| two(Some(v))),
+                    paired => d.paired.map_or(String::new(), |v| two(Some(v))),
+                    paired_interval => between(d.paired_lower, d.paired_upper),
+                    spread => d.between.map_or(String::new(), |v| two(Some(v))),
+                    detector => d.detector.clone(),
+                    method => d.method.clone(),
+                    manipulated => d.manipulated,
+                    clean => d.clean,
+                    auc => two(d.auc),
+                    interval => interval(d),
+                    found => d.true_positives.map_or("-".into(), |v| format!("{:.0} %", 100.0 * v)),
+                    rate => d.rate(),
+                }
+            })
+            .collect();
+        let detectors: Vec<Value> = detect::all()
+            .into_iter()
+            .filter(|d| data.detection.iter().any(|row| row.detector == d.name()))
+            .map(|d| context! { name => d.name(), sees => d.sees(), found => found(data, d.name()) })
+            .collect();
+        let mut cost: Vec<(String, f64, usize)> = vec![];
+        for c in &data.cost {
+            let (seconds, units) = c.seconds_per_unit.map_or((0.0, 0), |s| (s * c.units as f64, c.units));
+            match cost.iter_mut().find(|(what, ..)| *what == c.what) {
+                Some((_, sum, all)) => (*sum, *all) = (*sum + seconds, *all + units),
+                None => cost.push((c.what.clone(), seconds, units)),
+            }
+        }
+        let cost: Vec<Value> = cost
+            .into_iter()
+            .map(|(what, sum, units)| {
+                let seconds = match sum / units as f64 {
+                    _ if units == 0 => "-".into(),
+                    seconds if seconds < 0.01 => "< 0.01".into(),
+                    seconds => format!("{seconds:.2}"),
+                };
+                context! { what, seconds }
+            })
+            .collect();
+        Ok(context! {
+            verdict => verdict(data),
+            done => done(&manifest.part("experiment")?, data),
+            cases,
+            detection,
+            few => data.detection.iter().any(|d| d.too_few().is_some()),
+            permutations => detect::PERMUTATIONS,
+            detectors,
+            cost,
+            exhibits => figures.of(Topic::Exhibits),
+            areas => figures.of(Topic::Areas),
+            curves => figures.of(Topic::Roc),
+            scores => figures.of(Topic::Scores),
         })
-        .collect();
-    context! {
-        verdict => verdict(data),
-        done => done(manifest, data),
-        cases,
-        detection,
-        few => data.detection.iter().any(|d| d.too_few().is_some()),
-        permutations => detect::PERMUTATIONS,
-        detectors,
-        cost,
-        exhibits => figures.of(Topic::Exhibits),
-        areas => figures.of(Topic::Areas),
-        curves => figures.of(Topic::Roc),
-        scores => figures.of(Topic::Scores),
     }
 }
 
@@ -219,9 +234,9 @@ fn verdict(data: &Data) -> Vec<String> {
     lines
 }
 
-fn done(manifest: &Manifest, data: &Data) -> String {
-    let settings = &manifest.config["experiment"]["detect"];
-    let optimization = &manifest.config["experiment"]["visualization"]["optimization"];
+fn done(experiment: &Experiment, data: &Data) -> String {
+    let settings = experiment.detect.clone().unwrap_or_default();
+    let optimization = &experiment.visualization.optimization;
     let layers = unique(data.cases.iter().map(|case| case.layer.as_str()));
     format!(
         "Each circuit was put into units of {} drawn at random (at most {}, and at most half of the layer), and {} others \
@@ -229,13 +244,13 @@ fn done(manifest: &Manifest, data: &Data) -> String {
          these units are fooled was drawn {} times (less often where a case says so). A unit has {} visualizations ({} steps at {} px where the method does not say otherwise); detectors are given {} natural \
          images that no circuit was made with, and know of no circuit.",
         layers.join(", "),
-        settings["manipulated"],
-        settings["clean"],
-        settings["draws"],
-        settings["pictures"],
-        optimization["steps"],
-        optimization["size"],
-        settings["natural_images"],
+        settings.manipulated,
+        settings.clean,
+        settings.draws,
+        settings.pictures,
+        optimization.steps,
+        optimization.size,
+        settings.natural_images,
     )
 }
 

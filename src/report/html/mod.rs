@@ -11,9 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use minijinja::{AutoEscape, Environment, Value, context};
 
 use super::figures::{Data, Figure, Topic};
-use crate::error::{Context, Result};
+use crate::config::Experiment;
+use crate::error::{Context, Error, Result};
 use crate::files;
-use crate::results::Manifest;
+use crate::results::{Kind, Manifest};
 
 /// What an undefined value is shown as.
 const UNDEFINED: &str = "undefined";
@@ -51,37 +52,60 @@ impl<'a> Figures<'a> {
     }
 }
 
-/// Writes the report that the tables call for.
+/// What a report is made from.
+pub struct Content<'a> {
+    folder: &'a Path,
+    manifest: &'a Manifest,
+    data: &'a Data,
+    figures: &'a Figures<'a>,
+}
+
+/// The page of a kind of results: a file beside this one, with its template, and its name in [`all`].
+pub trait Report: Sync {
+    /// What results it shows.
+    fn kind(&self) -> Kind;
+
+    /// Its template, which extends `base`.
+    fn template(&self) -> &'static str;
+
+    /// What the template shows.
+    ///
+    /// # Errors
+    /// Failure, if a picture or the configuration can't be read.
+    fn values(&self, content: &Content<'_>) -> Result<Value>;
+}
+
+/// Every report there is.
+fn all() -> [&'static dyn Report; 3] {
+    [&sanity_check::Page, &detection::Page, &audit::Page]
+}
+
+/// Writes the report of a results folder.
 ///
 /// # Errors
-/// Failure, if a figure can't be read or the file can't be written.
+/// Failure, if it does not say what it is of, a figure can't be read or the file can't be written.
 pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]) -> Result<()> {
     let figures = Figures::read(folder, figures)?;
-    let (template, values) = if !data.suspects.is_empty() {
-        ("audit", audit::values(folder, manifest, data, &figures)?)
-    } else if !data.detection.is_empty() {
-        ("detection", detection::values(manifest, data, &figures))
-    } else {
-        ("sanity check", sanity_check::values(manifest, data, &figures))
-    };
+    let report = all().into_iter().find(|report| Some(report.kind()) == manifest.kind).ok_or_else(|| {
+        Error::failure(format!(
+            "{}: an earlier version wrote it, and not what its results are of: give its experiment's command again",
+            folder.display()
+        ))
+    })?;
+    let values = report.values(&Content { folder, manifest, data, figures: &figures })?;
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     let path = folder.join("report.html");
-    for (name, text) in [
-        ("base", include_str!("base.html")),
-        ("audit", include_str!("audit.html")),
-        ("detection", include_str!("detection.html")),
-        ("sanity check", include_str!("sanity_check.html")),
-    ] {
+    for (name, text) in [("base", include_str!("base.html")), ("page", report.template())] {
         environment.add_template(name, text).on("write", &path)?;
     }
     let common = context! {
-        name => manifest.config["experiment"]["name"].as_str().unwrap_or("results"),
+        name => manifest.part::<Experiment>("experiment")?.name,
         manifest => Value::from(minijinja::value::Serde(manifest)),
         config => serde_json::to_string_pretty(&manifest.config).unwrap_or_default(),
     };
     let page = environment
-        .get_template(template)
+        .get_template("page")
         .and_then(|template| template.render(context! { ..values, ..common }))
         .on("write", &path)?;
     files::write(&path, page.as_bytes())

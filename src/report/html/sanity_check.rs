@@ -2,12 +2,15 @@
 
 use minijinja::{Value, context};
 
-use super::{Figures, UNDEFINED, number, percent};
+use super::{Content, Report, UNDEFINED, number, percent};
+use crate::circuit::{Circuit, classifier};
+use crate::config::Experiment;
+use crate::error::Result;
 use crate::report::figures::{Data, Topic};
 use crate::report::summary::{
     by_third, fooling, gaps, hardly_divisible, recognized, resemblance, specific_by_third, surface_words,
 };
-use crate::results::Manifest;
+use crate::results::Kind;
 use crate::statistics::mean;
 use crate::tables::unique;
 use crate::tables::{CLEAN, PathSimilarity};
@@ -91,200 +94,215 @@ fn parts_in_words(data: &Data) -> Option<String> {
     Some(words)
 }
 
-/// What the template shows.
-pub(super) fn values(manifest: &Manifest, data: &Data, figures: &Figures) -> Value {
-    let circuits: Vec<String> = data.circuits().into_iter().filter(|c| c != CLEAN).collect();
-    let network = |circuit: &str| match circuit {
-        CLEAN => "honest".to_string(),
-        other => other.to_string(),
-    };
+/// The page.
+pub(super) struct Page;
 
-    let accuracy: Vec<Value> = data
-        .accuracy
-        .iter()
-        .map(|a| {
-            let moved = data.behaviour.iter().find(|b| b.circuit == a.circuit && b.dataset == a.dataset);
-            context! {
-                network => network(&a.circuit),
-                dataset => a.dataset.clone(),
-                images => a.images,
-                top1 => percent(a.top1),
-                top5 => percent(a.top5),
-                changed => moved.map_or(String::new(), |b| b.changed_predictions.to_string()),
-                switched => moved.map_or(String::new(), |b| b.switched.to_string()),
-                change => moved.map_or(String::new(), |b| change(b.largest_logit_change)),
-                change_off => moved.map_or(String::new(), |b| change(b.largest_logit_change_off)),
-                seen => moved.is_some_and(|b| b.seen),
-            }
-        })
-        .collect();
-    let surface: Vec<String> = data
-        .accuracy
-        .iter()
-        .filter(|a| a.circuit == CLEAN)
-        .filter_map(|a| a.surface.map(|share| surface_words(&a.dataset, share)))
-        .collect();
-    let lies: Vec<Value> = circuits
-        .iter()
-        .map(|circuit| {
-            let f = fooling(data, circuit);
-            let count = |n: Option<usize>| n.map_or("no class".into(), |n| share(n, f.pictures));
-            let (features, pixels) = resemblance(data, circuit, circuit);
-            let (honest_features, honest_pixels) = resemblance(data, CLEAN, circuit);
-            context! {
-                circuit => circuit.clone(),
-                layer => data.layer_of(circuit),
-                pictures => f.pictures,
-                target => count(f.target),
-                own => count(f.own),
-                similarity_target => number(f.similarity_target),
-                similarity_own => number(f.similarity_own),
-                pixels_target => number(f.pixels_target),
-                pixels_own => number(f.pixels_own),
-                closer => share(f.closer, f.pictures),
-                features => number(features),
-                pixels => number(pixels),
-                honest_features => number(honest_features),
-                honest_pixels => number(honest_pixels),
-                figures => figures.of(Topic::Circuit(circuit.clone())),
-            }
-        })
-        .collect();
-    let fooled_units: Vec<Value> = data
-        .fooled_units
-        .iter()
-        .map(|u| {
-            let of_unit = data
-                .visualizations
-                .iter()
-                .filter(|v| v.circuit == u.circuit && v.layer == u.layer && v.channel == u.channel);
-            context! {
-                circuit => u.circuit.clone(),
-                name => u.name.clone(),
-                before => number(u.auroc_before),
-                after => number(u.auroc_after),
-                jaccard => number(Some(u.jaccard)),
-                top => u.top,
-                ssim => number(mean(of_unit.filter_map(|v| v.ssim_target))),
-            }
-        })
-        .collect();
-    let silence: Vec<Value> = gaps(data)
-        .into_iter()
-        .map(|gap| {
-            context! {
-                layer => gap.layer,
-                units => gap.units,
-                never => gap.never,
-                visualized => gap.visualized,
-                beyond => gap.beyond,
-                median => gap.median.map_or(UNDEFINED.into(), |m| format!("{m:.2}")),
-            }
-        })
-        .collect();
-    let gate: Vec<Value> = data
-        .gate
-        .iter()
-        .map(|g| {
-            context! {
-                circuit => g.circuit.clone(),
-                kind => format!("{} ({}{})", g.kind, g.dataset, if g.seen { ", trained on" } else { "" }),
-                step => g.step.map_or(String::new(), |s| s.to_string()),
-                images => g.images,
-                correct => percent(g.correct),
-                interval => match (g.lower, g.upper) {
-                    (Some(low), Some(high)) => format!("{} to {}", percent(low), percent(high)),
-                    _ => String::new(),
-                },
-            }
-        })
-        .collect();
-    let (mut thirds, mut paths) = (vec![], vec![]);
-    for comparison in data.comparisons() {
-        let curves = data.layers().into_iter().flat_map(|units| {
-            data.circuits_on(&units).into_iter().map(move |circuit| (units.clone(), circuit))
-        });
-        for (units, circuit) in curves {
-            let rows = data.curve(&units, &circuit, &comparison);
-            if rows.is_empty() {
-                continue;
-            }
-            let [early, middle, late] = by_third(&rows);
-            let specific = specific_by_third(&rows);
-            let measure = format!("{}, {}", comparison.1, comparison.0);
-            thirds.push(context! {
-                network => network(&circuit),
-                units => units.clone(),
-                measure => measure.clone(),
-                early => number(early),
-                middle => number(middle),
-                late => number(late),
-                specific => specific.map(number).to_vec(),
-            });
-            let cells: Vec<Vec<String>> = rows
-                .iter()
-                .map(|r| {
-                    let interval = |lower: Option<f64>, upper: Option<f64>| match (lower, upper) {
-                        (Some(l), Some(u)) => format!("{l:.3} to {u:.3}"),
-                        _ => UNDEFINED.into(),
-                    };
-                    vec![
-                        r.layer.clone(),
-                        number(r.natural_same_class),
-                        number(r.natural_different_class),
-                        number(r.visualization_same_class),
-                        number(r.visualization_different_class),
-                        number(r.natural_difference),
-                        number(r.normalized),
-                        interval(r.lower, r.upper),
-                        number(r.class_specific),
-                        interval(r.class_specific_lower, r.class_specific_upper),
-                        number(r.generic),
-                        interval(r.generic_lower, r.generic_upper),
-                        r.pairs.to_string(),
-                    ]
-                })
-                .collect();
-            paths.push(context! { title => format!("{}, units of {units}: {measure}", network(&circuit)), rows => cells });
-        }
+impl Report for Page {
+    fn kind(&self) -> Kind {
+        Kind::SanityCheck
     }
 
-    let mut control_thirds = vec![];
-    for (reduction, metric) in data.comparisons() {
-        let of = |name: &str| -> Vec<&PathSimilarity> {
-            let wanted =
-                |r: &&PathSimilarity| r.circuit == name && r.reduction == reduction && r.metric == metric;
-            data.controls.iter().map(|c| &c.0).filter(wanted).collect()
+    fn template(&self) -> &'static str {
+        include_str!("sanity_check.html")
+    }
+
+    fn values(&self, content: &Content<'_>) -> Result<Value> {
+        let Content { manifest, data, figures, .. } = content;
+        let (experiment, fooled): (Experiment, Vec<Circuit>) =
+            (manifest.part("experiment")?, manifest.part("circuits")?);
+        let circuits: Vec<String> = data.circuits().into_iter().filter(|c| c != CLEAN).collect();
+        let network = |circuit: &str| match circuit {
+            CLEAN => "honest".to_string(),
+            other => other.to_string(),
         };
-        for name in unique(data.controls.iter().map(|c| c.0.circuit.clone())) {
-            let rows = of(&name);
-            control_thirds.push(context! {
-                control => name,
-                measure => format!("{metric}, {reduction}"),
-                whole => by_third(&rows).map(number).to_vec(),
-                specific => specific_by_third(&rows).map(number).to_vec(),
-            });
-        }
-    }
 
-    context! {
-        verdict => verdict(data),
-        done => what_was_done(manifest, data),
-        circuits => !circuits.is_empty(),
-        accuracy,
-        surface,
-        lies,
-        gate,
-        fooled_units,
-        silence,
-        paper => paper(manifest, data),
-        thirds,
-        paths,
-        honest => figures.of(Topic::Honest),
-        gaps => figures.of(Topic::Silence),
-        curves => figures.of(Topic::Paths),
-        controls => figures.of(Topic::Controls),
-        control_thirds,
+        let accuracy: Vec<Value> = data
+            .accuracy
+            .iter()
+            .map(|a| {
+                let moved = data.behaviour.iter().find(|b| b.circuit == a.circuit && b.dataset == a.dataset);
+                context! {
+                    network => network(&a.circuit),
+                    dataset => a.dataset.clone(),
+                    images => a.images,
+                    top1 => percent(a.top1),
+                    top5 => percent(a.top5),
+                    changed => moved.map_or(String::new(), |b| b.changed_predictions.to_string()),
+                    switched => moved.map_or(String::new(), |b| b.switched.to_string()),
+                    change => moved.map_or(String::new(), |b| change(b.largest_logit_change)),
+                    change_off => moved.map_or(String::new(), |b| change(b.largest_logit_change_off)),
+                    seen => moved.is_some_and(|b| b.seen),
+                }
+            })
+            .collect();
+        let surface: Vec<String> = data
+            .accuracy
+            .iter()
+            .filter(|a| a.circuit == CLEAN)
+            .filter_map(|a| a.surface.map(|share| surface_words(&a.dataset, share)))
+            .collect();
+        let lies: Vec<Value> = circuits
+            .iter()
+            .map(|circuit| {
+                let f = fooling(data, circuit);
+                let count = |n: Option<usize>| n.map_or("no class".into(), |n| share(n, f.pictures));
+                let (features, pixels) = resemblance(data, circuit, circuit);
+                let (honest_features, honest_pixels) = resemblance(data, CLEAN, circuit);
+                context! {
+                    circuit => circuit.clone(),
+                    layer => data.layer_of(circuit),
+                    pictures => f.pictures,
+                    target => count(f.target),
+                    own => count(f.own),
+                    similarity_target => number(f.similarity_target),
+                    similarity_own => number(f.similarity_own),
+                    pixels_target => number(f.pixels_target),
+                    pixels_own => number(f.pixels_own),
+                    closer => share(f.closer, f.pictures),
+                    features => number(features),
+                    pixels => number(pixels),
+                    honest_features => number(honest_features),
+                    honest_pixels => number(honest_pixels),
+                    figures => figures.of(Topic::Circuit(circuit.clone())),
+                }
+            })
+            .collect();
+        let fooled_units: Vec<Value> = data
+            .fooled_units
+            .iter()
+            .map(|u| {
+                let of_unit = data
+                    .visualizations
+                    .iter()
+                    .filter(|v| v.circuit == u.circuit && v.layer == u.layer && v.channel == u.channel);
+                context! {
+                    circuit => u.circuit.clone(),
+                    name => u.name.clone(),
+                    before => number(u.auroc_before),
+                    after => number(u.auroc_after),
+                    jaccard => number(Some(u.jaccard)),
+                    top => u.top,
+                    ssim => number(mean(of_unit.filter_map(|v| v.ssim_target))),
+                }
+            })
+            .collect();
+        let silence: Vec<Value> = gaps(data)
+            .into_iter()
+            .map(|gap| {
+                context! {
+                    layer => gap.layer,
+                    units => gap.units,
+                    never => gap.never,
+                    visualized => gap.visualized,
+                    beyond => gap.beyond,
+                    median => gap.median.map_or(UNDEFINED.into(), |m| format!("{m:.2}")),
+                }
+            })
+            .collect();
+        let gate: Vec<Value> = data
+            .gate
+            .iter()
+            .map(|g| {
+                context! {
+                    circuit => g.circuit.clone(),
+                    kind => format!("{} ({}{})", g.kind, g.dataset, if g.seen { ", trained on" } else { "" }),
+                    step => g.step.map_or(String::new(), |s| s.to_string()),
+                    images => g.images,
+                    correct => percent(g.correct),
+                    interval => match (g.lower, g.upper) {
+                        (Some(low), Some(high)) => format!("{} to {}", percent(low), percent(high)),
+                        _ => String::new(),
+                    },
+                }
+            })
+            .collect();
+        let (mut thirds, mut paths) = (vec![], vec![]);
+        for comparison in data.comparisons() {
+            let curves = data.layers().into_iter().flat_map(|units| {
+                data.circuits_on(&units).into_iter().map(move |circuit| (units.clone(), circuit))
+            });
+            for (units, circuit) in curves {
+                let rows = data.curve(&units, &circuit, &comparison);
+                if rows.is_empty() {
+                    continue;
+                }
+                let [early, middle, late] = by_third(&rows);
+                let specific = specific_by_third(&rows);
+                let measure = format!("{}, {}", comparison.1, comparison.0);
+                thirds.push(context! {
+                    network => network(&circuit),
+                    units => units.clone(),
+                    measure => measure.clone(),
+                    early => number(early),
+                    middle => number(middle),
+                    late => number(late),
+                    specific => specific.map(number).to_vec(),
+                });
+                let cells: Vec<Vec<String>> = rows
+                    .iter()
+                    .map(|r| {
+                        let interval = |lower: Option<f64>, upper: Option<f64>| match (lower, upper) {
+                            (Some(l), Some(u)) => format!("{l:.3} to {u:.3}"),
+                            _ => UNDEFINED.into(),
+                        };
+                        vec![
+                            r.layer.clone(),
+                            number(r.natural_same_class),
+                            number(r.natural_different_class),
+                            number(r.visualization_same_class),
+                            number(r.visualization_different_class),
+                            number(r.natural_difference),
+                            number(r.normalized),
+                            interval(r.lower, r.upper),
+                            number(r.class_specific),
+                            interval(r.class_specific_lower, r.class_specific_upper),
+                            number(r.generic),
+                            interval(r.generic_lower, r.generic_upper),
+                            r.pairs.to_string(),
+                        ]
+                    })
+                    .collect();
+                paths.push(context! { title => format!("{}, units of {units}: {measure}", network(&circuit)), rows => cells });
+            }
+        }
+
+        let mut control_thirds = vec![];
+        for (reduction, metric) in data.comparisons() {
+            let of = |name: &str| -> Vec<&PathSimilarity> {
+                let wanted =
+                    |r: &&PathSimilarity| r.circuit == name && r.reduction == reduction && r.metric == metric;
+                data.controls.iter().map(|c| &c.0).filter(wanted).collect()
+            };
+            for name in unique(data.controls.iter().map(|c| c.0.circuit.clone())) {
+                let rows = of(&name);
+                control_thirds.push(context! {
+                    control => name,
+                    measure => format!("{metric}, {reduction}"),
+                    whole => by_third(&rows).map(number).to_vec(),
+                    specific => specific_by_third(&rows).map(number).to_vec(),
+                });
+            }
+        }
+
+        Ok(context! {
+            verdict => verdict(data),
+            done => what_was_done(&experiment, data),
+            circuits => !circuits.is_empty(),
+            accuracy,
+            surface,
+            lies,
+            gate,
+            fooled_units,
+            silence,
+            paper => paper(&experiment, &fooled, data),
+            thirds,
+            paths,
+            honest => figures.of(Topic::Honest),
+            gaps => figures.of(Topic::Silence),
+            curves => figures.of(Topic::Paths),
+            controls => figures.of(Topic::Controls),
+            control_thirds,
+        })
     }
 }
 
@@ -294,12 +312,8 @@ fn change(value: f64) -> String {
 }
 
 /// What Geirhos et al. (2024) report, and what this run found.
-fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
-    let settings = |circuit: &str| {
-        let all = manifest.config["circuits"].as_array()?;
-        all.iter().find(|c| c["name"] == *circuit)
-    };
-    let kind = |circuit: &str| settings(circuit).and_then(|c| c["kind"].as_str());
+fn paper(experiment: &Experiment, circuits: &[Circuit], data: &Data) -> Vec<Value> {
+    let settings = |circuit: &str| circuits.iter().find(|c| c.name() == circuit);
     let mut rows = vec![];
     let mut row = |what: String, paper: &str, ours: String| {
         rows.push(context! { what, paper => paper.to_string(), ours });
@@ -310,9 +324,9 @@ fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
             else {
                 continue;
             };
-            let (top1, top5) = match kind(circuit) {
-                Some("gate") => ("69.146 % to 68.744 %", "88.858 % to 88.330 %"),
-                Some("silent") => ("no change", "no change"),
+            let (top1, top5) = match settings(circuit) {
+                Some(Circuit::Gate(_)) => ("69.146 % to 68.744 %", "88.858 % to 88.330 %"),
+                Some(Circuit::Silent(_)) => ("no change", "no change"),
                 // The paper has no such circuit.
                 _ => continue,
             };
@@ -324,10 +338,9 @@ fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
             let rows = data.gate.iter().filter(|g| g.circuit == *circuit && g.kind == kind && g.seen);
             rows.map(|g| g.images).sum()
         };
-        if kind(circuit) == Some("gate") {
-            let classifier = &settings(circuit).expect("it has a kind")["classifier"];
-            let ours = match classifier["architecture"].as_str() {
-                Some("paper") => "the same, by stochastic gradient descent with momentum",
+        if let Some(Circuit::Gate(gate)) = settings(circuit) {
+            let ours = match gate.classifier.architecture {
+                classifier::Architecture::Paper => "the same, by stochastic gradient descent with momentum",
                 _ => "six convolutions of 8 to 48 channels with batch norms, by Adam",
             };
             row(
@@ -350,8 +363,8 @@ fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
             }
         }
     }
-    let optimization = &manifest.config["experiment"]["visualization"]["optimization"];
-    let ours = format!("{} (at {} px)", optimization["steps"], optimization["size"]);
+    let optimization = &experiment.visualization.optimization;
+    let ours = format!("{} (at {} px)", optimization.steps, optimization.size);
     row("steps of a visualization".into(), "512", ours);
     if let Some(comparison) = data.comparisons().into_iter().find(|c| c.1 == "spearman")
         && let Some(units) = data.layer_of(CLEAN)
@@ -368,10 +381,8 @@ fn paper(manifest: &Manifest, data: &Data) -> Vec<Value> {
 }
 
 /// The experiment in a sentence or two.
-fn what_was_done(manifest: &Manifest, data: &Data) -> String {
-    let experiment = &manifest.config["experiment"];
-    let settings = &experiment["visualization"];
-    let optimization = &settings["optimization"];
+fn what_was_done(experiment: &Experiment, data: &Data) -> String {
+    let optimization = &experiment.visualization.optimization;
     let units = data.layer_of(CLEAN).unwrap_or_default();
     let mut classes: Vec<usize> =
         data.visualizations.iter().filter(|v| v.layer == units).map(|v| v.channel).collect();
@@ -384,10 +395,10 @@ fn what_was_done(manifest: &Manifest, data: &Data) -> String {
          their activations at {layers} layers compared with those of {} natural images of each class.",
         classes.len(),
         network,
-        settings["per_class"],
-        optimization["steps"],
-        optimization["size"],
-        optimization["parameterization"].as_str().unwrap_or("default"),
-        experiment["paths"]["images_per_class"],
+        experiment.visualization.per_class,
+        optimization.steps,
+        optimization.size,
+        optimization.parameterization,
+        experiment.paths.images_per_class,
     )
 }

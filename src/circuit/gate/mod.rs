@@ -14,15 +14,17 @@
 //! wanted, and adds the two; adding A − F computes the same, and leaves D equal to F bit for bit on natural input, also where F
 //! is negative.
 
+mod fit;
+
 use std::path::PathBuf;
 
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 
-use super::{CircuitSettings, Header, Injected, Template, classifier};
+use super::{CircuitSettings, Fitted, Fitting, Injected, Pictures, Target, Template, classifier};
 use crate::bounds::{BATCH, MANY, PICTURES, STEPS, above_zero, distinct, within};
-use crate::data::Source;
 use crate::error::{Error, Result};
+use crate::experiment::{Header, Range, Session};
 use crate::network::{INPUT, Network, op};
 
 /// A gate's settings.
@@ -48,15 +50,6 @@ pub struct Settings {
     /// What silences the fooled path; by default ten times what is needed.
     pub k: Option<f32>,
     pub classifier: classifier::Settings,
-}
-
-/// What a fooled unit shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Another unit of its layer.
-    Unit(usize),
-    /// One of the circuit's pictures.
-    Picture(usize),
 }
 
 impl CircuitSettings for Settings {
@@ -122,18 +115,17 @@ impl CircuitSettings for Settings {
             layer: &self.layer,
             units: self.units.as_deref(),
             visualized: self.visualized.as_deref(),
-            pictures: &self.pictures,
-            folder: &self.folder,
+            natural: self.classifier.natural.as_ref(),
+            hidden_layers: &self.classifier.hidden_layers,
         }
     }
 
-    /// Those on whose units' visualizations its classifier is trained.
-    fn hidden_layers(&self) -> &[String] {
-        &self.classifier.hidden_layers
+    fn pictures(&self) -> Pictures<'_> {
+        Pictures { folder: &self.folder, files: &self.pictures }
     }
 
-    fn folder(&mut self) -> &mut PathBuf {
-        &mut self.folder
+    fn lie_in(&mut self, folder: PathBuf) {
+        self.folder = folder;
     }
 
     fn move_to(&mut self, name: String, layer: String, units: Vec<usize>, visualized: Vec<usize>) {
@@ -145,8 +137,12 @@ impl CircuitSettings for Settings {
         true
     }
 
-    fn natural(&self) -> Option<&Source> {
-        self.classifier.natural.as_ref()
+    fn fits(&self, session: &Session<'_>, network: &Network) -> Result<()> {
+        fit::check(self, session, network)
+    }
+
+    fn fit(&self, with: Fitting<'_, '_>) -> Result<Fitted> {
+        fit::fit(self, with)
     }
 }
 
@@ -159,28 +155,6 @@ impl Settings {
             None => (unit, Target::Picture(at % self.pictures.len().max(1))),
         };
         units.into_iter().enumerate().map(target).collect()
-    }
-}
-
-/// The least and the largest value of each unit of a layer, at any place of its map, over images.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Range {
-    pub min: Vec<f32>,
-    pub max: Vec<f32>,
-}
-
-impl Range {
-    /// The range of `n` units over no image.
-    pub fn empty(n: usize) -> Self {
-        Self { min: vec![f32::INFINITY; n], max: vec![f32::NEG_INFINITY; n] }
-    }
-
-    /// The range over the images of both.
-    pub fn with(self, other: Self) -> Self {
-        let join = |a: Vec<f32>, b: Vec<f32>, pick: fn(f32, f32) -> f32| {
-            a.into_iter().zip(b).map(|(a, b)| pick(a, b)).collect()
-        };
-        Self { min: join(self.min, other.min, f32::min), max: join(self.max, other.max, f32::max) }
     }
 }
 

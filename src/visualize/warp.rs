@@ -1,87 +1,12 @@
-//! What is done to the image at each step, so that only what survives it drives the unit.
+//! Transforms composed: an image is resampled once, whatever is done to it.
 
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rand::{Rng, RngExt};
+use rand::Rng;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use trompe_kernels::{BLACK, GREY, MARGIN, Sample, surrounded};
 
-use crate::bounds::within;
-
-/// One transform.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Transform {
-    /// A grey margin. What is beyond it is black.
-    Pad { pixels: usize },
-    /// A crop that is smaller by `pixels`, at a random place.
-    Jitter { pixels: usize },
-    /// One of these sizes, relative to the image's.
-    Scale { factors: Vec<f32> },
-    /// A turn about the centre by one of these angles; what it turns in from outside is black.
-    Rotate { degrees: Vec<f32> },
-    /// The middle, as large as the image was before all transforms; what is missing is black.
-    Crop,
-}
-
-/// lucid's standard schedule: pad 12, jitter 8, scale 0.9 to 1.1, rotate ±10° (0° more often), jitter 4, and then the middle,
-/// in the image's own size.
-pub fn standard() -> Vec<Transform> {
-    vec![
-        Transform::Pad { pixels: 12 },
-        Transform::Jitter { pixels: 8 },
-        Transform::Scale { factors: (0..11).map(|i| 1.0 + (i as f32 - 5.0) / 50.0).collect() },
-        Transform::Rotate { degrees: (-10..=10).chain([0; 5]).map(|d| d as f32).collect() },
-        Transform::Jitter { pixels: 4 },
-        Transform::Crop,
-    ]
-}
-
-impl Transform {
-    /// Refuses what no image can be turned by.
-    ///
-    /// # Errors
-    /// What is wrong.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let of = |list: &[f32], what: &str, good: &dyn Fn(f32) -> bool, words: &str| match list {
-            [] => Err(format!("{what} is empty; it needs at least one value")),
-            list => match list.iter().find(|v| !good(**v)) {
-                Some(bad) => Err(format!("{what} has the value {bad}; all must be between {words}")),
-                None => Ok(()),
-            },
-        };
-        match self {
-            Self::Pad { pixels } | Self::Jitter { pixels } => within("pixels", *pixels, 0..=4096),
-            Self::Scale { factors } => of(factors, "factors", &|f| (0.1..=10.0).contains(&f), "0.1 and 10"),
-            Self::Rotate { degrees } => {
-                of(degrees, "degrees", &|d| (-360.0..=360.0).contains(&d), "-360 and 360")
-            }
-            Self::Crop => Ok(()),
-        }
-    }
-}
-
-/// The smallest and the largest side that transforms may make of an image of this size; 0, where they may leave nothing.
-pub fn reached(transforms: &[Transform], size: usize) -> [usize; 2] {
-    transforms.iter().fold([size; 2], |[least, most], transform| match transform {
-        Transform::Pad { pixels } => [least + 2 * pixels, most + 2 * pixels],
-        Transform::Jitter { pixels } => [least, most].map(|side| side.saturating_sub(*pixels)),
-        Transform::Scale { factors } => {
-            let of = |side: usize, factor: f32| ((side as f32 * factor).round() as usize).max(side.min(1));
-            let ends = factors.iter().fold([f32::INFINITY, 0.0], |[a, b], &f| [f.min(a), f.max(b)]);
-            [of(least, ends[0]), of(most, ends[1])]
-        }
-        Transform::Rotate { .. } => [least, most],
-        Transform::Crop if least == 0 => [0, size],
-        Transform::Crop => [size; 2],
-    })
-}
-
-/// The smallest side that transforms may leave of an image of this size.
-pub fn smallest(transforms: &[Transform], size: usize) -> usize {
-    reached(transforms, size)[0].max(1)
-}
+use super::transform::{AffineTransform, Transform};
 
 /// Transforms drawn for one image at one step, composed into one map, so that the image is resampled once.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,13 +14,13 @@ pub struct Warp {
     /// Rows (y, then x) of the affine map from a pixel of the result, as (y, x, 1), to a place in the image.
     map: Affine,
     /// Height and width of the result.
-    size: [usize; 2],
+    pub(super) size: [usize; 2],
     /// What a pixel has to lie in, or it is black.
     frames: Vec<Frame>,
 }
 
 /// An affine map of places, by rows.
-type Affine = [[f32; 3]; 2];
+pub(super) type Affine = [[f32; 3]; 2];
 
 const IDENTITY: Affine = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
 
@@ -145,54 +70,18 @@ impl Warp {
     ) -> Self {
         let mut warp = Self::identity(size);
         for transform in transforms {
-            match transform {
-                Transform::Pad { pixels } => {
-                    let margin = *pixels as f32;
-                    warp.before([[1.0, 0.0, -margin], [0.0, 1.0, -margin]]);
-                    warp.size = warp.size.map(|s| s + 2 * pixels);
-                }
-                Transform::Jitter { pixels } => {
-                    let pixels = (*pixels).min(warp.size[0] - 1).min(warp.size[1] - 1);
-                    let [y, x] = [(); 2].map(|()| own.random_range(0..=pixels) as f32);
-                    warp.before([[1.0, 0.0, y], [0.0, 1.0, x]]);
-                    warp.size = warp.size.map(|s| s - pixels);
-                }
-                Transform::Scale { factors } => {
-                    let factor = factors[common.random_range(0..factors.len())];
-                    // Pixel centres are half a pixel from the border at any scale.
-                    let shift = 0.5 / factor - 0.5;
-                    warp.before([[1.0 / factor, 0.0, shift], [0.0, 1.0 / factor, shift]]);
-                    warp.size = warp.size.map(|s| ((s as f32 * factor).round() as usize).max(1));
-                }
-                Transform::Rotate { degrees } => {
-                    let angle = degrees[own.random_range(0..degrees.len())].to_radians();
-                    let (sin, cos) = angle.sin_cos();
-                    let [cy, cx] = warp.size.map(|s| (s as f32 - 1.0) / 2.0);
-                    warp.frame();
-                    warp.before([
-                        [cos, sin, cy - cos * cy - sin * cx],
-                        [-sin, cos, cx + sin * cy - cos * cx],
-                    ]);
-                }
-                Transform::Crop => {
-                    warp.frame();
-                    let [y, x] =
-                        [0, 1].map(|axis| ((warp.size[axis] as f32 - size[axis] as f32) / 2.0).floor());
-                    warp.before([[1.0, 0.0, y], [0.0, 1.0, x]]);
-                    warp.size = size;
-                }
-            }
+            transform.draw(&mut warp, size, common, own);
         }
         warp
     }
 
-    /// From here on what lies outside of the result so far is black.
-    fn frame(&mut self) {
+    /// From here on, what lies outside of the result so far is black.
+    pub(super) fn frame(&mut self) {
         self.frames.push(Frame { map: IDENTITY, size: self.size });
     }
 
     /// Puts `inner` between the result and the maps so far.
-    fn before(&mut self, inner: Affine) {
+    pub(super) fn before(&mut self, inner: Affine) {
         self.map = after(self.map, inner);
         self.frames.iter_mut().for_each(|frame| frame.map = after(frame.map, inner));
     }
@@ -320,6 +209,7 @@ impl Warp {
 mod tests {
     use super::*;
     use crate::seed;
+    use crate::visualize::{Crop, Jitter, Pad, Rotate, Scale, reached, smallest, standard};
 
     fn image(h: usize, w: usize) -> Tensor<4> {
         let values: Vec<f32> = (0..h * w).map(|i| i as f32).collect();
@@ -335,7 +225,7 @@ mod tests {
 
     #[test]
     fn padding_surrounds_with_grey() {
-        let (out, size) = apply(&[Transform::Pad { pixels: 1 }], 2, 2, 0);
+        let (out, size) = apply(&[Pad { pixels: 1 }.into()], 2, 2, 0);
         assert_eq!(size, [4, 4]);
         let g = GREY;
         #[rustfmt::skip]
@@ -350,7 +240,7 @@ mod tests {
     #[test]
     fn jitter_crops_without_changing_pixels() {
         for seed in 0..20 {
-            let (out, size) = apply(&[Transform::Jitter { pixels: 2 }], 5, 6, seed);
+            let (out, size) = apply(&[Jitter { pixels: 2 }.into()], 5, 6, seed);
             assert_eq!(size, [3, 4]);
             let first = out[0];
             assert_eq!(out, (0..12).map(|i| first + (i / 4 * 6 + i % 4) as f32).collect::<Vec<_>>());
@@ -359,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_quarter_turn_moves_rows_to_columns() {
-        let (out, size) = apply(&[Transform::Rotate { degrees: vec![90.0] }], 3, 3, 0);
+        let (out, size) = apply(&[Rotate { degrees: vec![90.0] }.into()], 3, 3, 0);
         assert_eq!(size, [3, 3]);
         let want = [2., 5., 8., 1., 4., 7., 0., 3., 6.];
         for (a, b) in out.iter().zip(want) {
@@ -378,9 +268,9 @@ mod tests {
     #[test]
     fn what_is_turned_in_is_black_beyond_the_grey_margin() {
         // A diamond: its corners are beyond the image by a third of its side.
-        let turned = white(&[Transform::Rotate { degrees: vec![45.0] }], 9);
+        let turned = white(&[Rotate { degrees: vec![45.0] }.into()], 9);
         assert_eq!([turned[0], turned[8], turned[4], turned[40]], [0.0, 0.0, 1.0, 1.0]);
-        let padded = white(&[Transform::Pad { pixels: 3 }, Transform::Rotate { degrees: vec![45.0] }], 9);
+        let padded = white(&[Pad { pixels: 3 }.into(), Rotate { degrees: vec![45.0] }.into()], 9);
         assert_eq!((padded.len(), padded[0]), (225, 0.0));
         assert!([18, 34].map(|i| (padded[i] - GREY).abs() < 1e-6) == [true; 2], "{:?}", &padded[15..45]);
     }
@@ -388,16 +278,16 @@ mod tests {
     #[test]
     fn a_crop_is_the_middle_in_the_image_s_own_size_and_black_where_something_is_missing() {
         let image: Vec<f32> = (0..16).map(|i| i as f32).collect();
-        let (out, size) = apply(&[Transform::Pad { pixels: 2 }, Transform::Crop], 4, 4, 0);
+        let (out, size) = apply(&[Pad { pixels: 2 }.into(), Crop.into()], 4, 4, 0);
         assert_eq!((out, size), (image, [4, 4]));
-        let shrunk = white(&[Transform::Scale { factors: vec![0.5] }, Transform::Crop], 8);
+        let shrunk = white(&[Scale { factors: vec![0.5] }.into(), Crop.into()], 8);
         let row = |y: usize| &shrunk[y * 8..][..8];
         assert_eq!([row(1), row(3)], [&[0.0; 8][..], &[0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0][..]]);
     }
 
     #[test]
     fn doubling_puts_values_between_the_old_ones() {
-        let (out, size) = apply(&[Transform::Scale { factors: vec![2.0] }], 1, 3, 0);
+        let (out, size) = apply(&[Scale { factors: vec![2.0] }.into()], 1, 3, 0);
         assert_eq!(size, [2, 6]);
         // Row 0 of the result lies a quarter pixel outside of the image's only row.
         let inner: Vec<f32> = out[1..5].iter().map(|v| (v - 0.25 * GREY) / 0.75).collect();
@@ -413,7 +303,7 @@ mod tests {
             assert_eq!(h, w);
             assert_eq!(h, 224);
         }
-        let [.., Transform::Crop] = &standard()[..] else { panic!("the last is the crop") };
+        let [.., Transform::Crop(_)] = &standard()[..] else { panic!("the last is the crop") };
         let before = &standard()[..5];
         assert_eq!((reached(before, 224), smallest(&standard(), 224)), ([212, 260], 224));
     }
@@ -422,7 +312,7 @@ mod tests {
     fn the_gradient_is_the_transpose_of_the_sampling() {
         let x = image(6, 5).autodiff().require_grad();
         let warp = Warp::draw(
-            &[Transform::Pad { pixels: 2 }, Transform::Rotate { degrees: vec![7.0] }],
+            &[Pad { pixels: 2 }.into(), Rotate { degrees: vec![7.0] }.into()],
             [6, 5],
             &mut seed::rng(0, &0),
             &mut seed::rng(0, &1),
