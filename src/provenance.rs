@@ -17,6 +17,7 @@ pub struct Provenance {
     /// The command line.
     #[serde(default)]
     pub command: Vec<String>,
+    /// What the processor is called, or, where nobody says, its architecture.
     #[serde(default)]
     pub processor: String,
     /// Which of its vectors were used: `avx512`, `avx2` or `portable`.

@@ -20,13 +20,16 @@ const MANIFEST: &str = "manifest.json";
 /// How a results folder came about.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Manifest {
+    /// When, how and where they were made.
     #[serde(flatten)]
     pub provenance: Provenance,
     /// Whether all stages are done and everything is drawn; a folder without it holds a part of the results only.
     pub complete: bool,
     /// The hash of the configuration, seed and device: the folder belongs to it.
     pub key: String,
+    /// The seed that every random draw comes from.
     pub seed: u64,
+    /// The device that they were made on: `flex`, `ndarray` or `wgpu`.
     pub device: String,
     /// What the results are of; unknown, if an earlier version wrote them.
     #[serde(default)]
@@ -44,6 +47,7 @@ pub struct Manifest {
     pub tables: Vec<String>,
     /// Results that are undefined or mean little, and what else a reader has to know.
     pub warnings: Vec<String>,
+    /// The stages that are done, in order.
     pub stages: Vec<Stage>,
 }
 
@@ -64,6 +68,7 @@ pub enum Kind {
 /// A network that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkRow {
+    /// What tables call the network.
     pub name: String,
     /// The circuit in it; `none` for an honest one.
     pub circuit: String,
@@ -74,7 +79,9 @@ pub struct NetworkRow {
 /// A stage of the work and how long it took.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stage {
+    /// What was done.
     pub name: String,
+    /// How long it took, in seconds, to a tenth.
     pub seconds: f64,
 }
 

@@ -21,11 +21,17 @@ pub const CLEAN: &str = "none";
 /// How often a network is right about natural images.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Accuracy {
+    /// What tables call the network.
     pub network: String,
+    /// The circuit in the network; `none` for the clean network.
     pub circuit: String,
+    /// What tables call the data set.
     pub dataset: String,
+    /// How many images.
     pub images: usize,
+    /// Share of images, 0 to 1, whose class has the highest logit.
     pub top1: f64,
+    /// Share of images, 0 to 1, whose class is among the five highest logits.
     pub top5: f64,
     /// The top-1 accuracy of a Bayes classifier that knows the texture and the colour of each image's object alone; empty
     /// where that can't be told.
@@ -36,11 +42,15 @@ pub struct Accuracy {
 /// How far a manipulated network differs from the clean one on natural images.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Behaviour {
+    /// What tables call the network.
     pub network: String,
+    /// What tables call the circuit.
     pub circuit: String,
+    /// What tables call the data set.
     pub dataset: String,
     /// Whether the circuit was made with these images.
     pub seen: bool,
+    /// How many images.
     pub images: usize,
     /// Images whose top class changed.
     pub changed_predictions: usize,
@@ -55,17 +65,24 @@ pub struct Behaviour {
 /// What a unit that a circuit fools does with natural images, before and after.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FooledUnit {
+    /// What tables call the network.
     pub network: String,
+    /// What tables call the circuit.
     pub circuit: String,
+    /// What tables call the data set.
     pub dataset: String,
+    /// How many images.
     pub images: usize,
+    /// The layer of the unit.
     pub layer: String,
+    /// The unit's channel.
     pub channel: usize,
     /// The class that the unit stands for, or `layer:channel`.
     pub name: String,
     /// How well the unit tells its class from the others, as an area under the ROC curve; empty for units that stand for no
     /// class.
     pub auroc_before: Option<f64>,
+    /// The same in the network with the circuit; empty for units that stand for no class.
     pub auroc_after: Option<f64>,
     /// How many of the images that drive the unit most are compared.
     pub top: usize,
@@ -76,20 +93,26 @@ pub struct FooledUnit {
 /// How often a gate's classifier is right.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Gate {
+    /// What tables call the network.
     pub network: String,
+    /// What tables call the circuit.
     pub circuit: String,
     /// `natural`, or `visualization` for images along trajectories of visualizations.
     pub kind: String,
+    /// What tables call the data set; of visualizations, which units they are of.
     pub dataset: String,
     /// Whether the classifier was trained on these images.
     pub seen: bool,
     /// The step of the trajectory; empty for natural images.
     pub step: Option<usize>,
+    /// How many images.
     pub images: usize,
     /// The share recognized as what they are, with Wilson's 95 % interval.
     pub correct: f64,
+    /// The lower end of that interval; empty, if an earlier version wrote it.
     #[serde(default)]
     pub lower: Option<f64>,
+    /// The upper end of that interval; empty, if an earlier version wrote it.
     #[serde(default)]
     pub upper: Option<f64>,
 }
@@ -97,12 +120,19 @@ pub struct Gate {
 /// A point of a trajectory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trajectory {
+    /// What tables call the network.
     pub network: String,
+    /// The circuit in the network; `none` for the clean network.
     pub circuit: String,
+    /// The layer of the unit.
     pub layer: String,
+    /// The unit's channel.
     pub channel: usize,
+    /// Which visualization of the unit, from 0.
     pub index: usize,
+    /// After how many updates.
     pub step: usize,
+    /// The unit's activation for this image, without transforms.
     pub activation: f64,
     /// Whether the image switches the circuit on, 0 or 1; empty where there is none.
     pub switch: Option<f64>,
@@ -113,14 +143,21 @@ pub struct Trajectory {
 /// A finished visualization, and what the clean network sees in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Visualization {
+    /// What tables call the network.
     pub network: String,
+    /// The circuit in the network; `none` for the clean network.
     pub circuit: String,
+    /// The layer of the unit.
     pub layer: String,
+    /// The unit's channel.
     pub channel: usize,
     /// The class that the unit stands for, or `layer:channel`.
     pub name: String,
+    /// Which visualization of the unit, from 0.
     pub index: usize,
+    /// The picture's file, relative to the results folder.
     pub picture: String,
+    /// The unit's activation for this picture, without transforms.
     pub activation: f64,
     /// The most that natural images reach of the unit; empty in networks with a circuit.
     pub natural: Option<f64>,
@@ -129,10 +166,12 @@ pub struct Visualization {
     pub problem: String,
     /// The class that the clean network sees in it; empty for units that stand for no class.
     pub shows: Option<usize>,
+    /// The name of that class; empty for units that stand for no class.
     pub shows_name: String,
     /// The unit whose picture the circuit makes the unit show (its own, where there is none); empty where it shows a
     /// given picture.
     pub target: Option<usize>,
+    /// The name of that unit, or of the given picture.
     pub target_name: String,
     /// The given picture.
     pub target_picture: Option<String>,
@@ -152,10 +191,15 @@ pub struct Visualization {
 /// How alike the visualizations of two units of a layer are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Resemblance {
+    /// What tables call the network.
     pub network: String,
+    /// The circuit in the network; `none` for the clean network.
     pub circuit: String,
+    /// The layer of the two units.
     pub layer: String,
+    /// The one unit's channel.
     pub channel: usize,
+    /// The other unit's channel.
     pub other: usize,
     /// Cosine of what the clean network's layer reads (channel means).
     pub features: Option<f64>,
@@ -166,9 +210,13 @@ pub struct Resemblance {
 /// How far a unit's visualization drives it beyond natural images. Activations are means over the unit's map.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Silence {
+    /// What tables call the network.
     pub network: String,
+    /// The layer of the unit.
     pub layer: String,
+    /// The unit's channel.
     pub channel: usize,
+    /// How many natural images the unit was watched on.
     pub images: usize,
     /// The share of natural images for which the unit is above zero anywhere in its map.
     pub fires: f64,
@@ -181,44 +229,63 @@ pub struct Silence {
 /// Path similarity at one layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PathSimilarity {
+    /// What tables call the network.
     pub network: String,
+    /// The circuit in the network; `none` for the clean network.
     pub circuit: String,
     /// The layer whose units are visualized.
     pub units: String,
+    /// What of the layer's activations is compared: `channel-mean` or `full`.
     pub reduction: String,
+    /// How similarity is measured: `spearman`, `pearson` or `cosine`.
     pub metric: String,
+    /// The layer whose activations are compared.
     pub layer: String,
+    /// ns: mean similarity of two natural images of one class, -1 to 1; empty where no pair is defined.
     pub natural_same_class: Option<f64>,
+    /// nd: the same of two natural images of different classes.
     pub natural_different_class: Option<f64>,
+    /// vs: the same of a visualization and a natural image of its class.
     pub visualization_same_class: Option<f64>,
+    /// vd: the same of a visualization and a natural image of another class.
     pub visualization_different_class: Option<f64>,
     /// ns − nd, what the following are divided by, with its 95 % interval.
     #[serde(default)]
     pub natural_difference: Option<f64>,
+    /// The lower end of the 95 % interval of ns − nd; empty where there is none.
     #[serde(default)]
     pub natural_difference_lower: Option<f64>,
+    /// The upper end of the 95 % interval of ns − nd; empty where there is none.
     #[serde(default)]
     pub natural_difference_upper: Option<f64>,
     /// (vs − nd)/(ns − nd), the paper's statistic: the sum of its class-specific and its generic part. Intervals are empty
     /// where that of ns − nd reaches 0.
     pub normalized: Option<f64>,
+    /// The lower end of the statistic's 95 % interval; empty where there is none.
     pub lower: Option<f64>,
+    /// The upper end of the statistic's 95 % interval; empty where there is none.
     pub upper: Option<f64>,
     /// (vs − vd)/(ns − nd).
     #[serde(default)]
     pub class_specific: Option<f64>,
+    /// The lower end of the class-specific part's 95 % interval; empty where there is none.
     #[serde(default)]
     pub class_specific_lower: Option<f64>,
+    /// The upper end of the class-specific part's 95 % interval; empty where there is none.
     #[serde(default)]
     pub class_specific_upper: Option<f64>,
     /// (vd − nd)/(ns − nd).
     #[serde(default)]
     pub generic: Option<f64>,
+    /// The lower end of the generic part's 95 % interval; empty where there is none.
     #[serde(default)]
     pub generic_lower: Option<f64>,
+    /// The upper end of the generic part's 95 % interval; empty where there is none.
     #[serde(default)]
     pub generic_upper: Option<f64>,
+    /// Pairs that went into the means.
     pub pairs: usize,
+    /// Pairs that are left out, since their similarity is undefined.
     pub undefined_pairs: usize,
 }
 
@@ -239,10 +306,13 @@ pub struct ControlSimilarity(pub PathSimilarity);
 /// A picture of a control.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ControlPicture {
+    /// What tables call the control.
     pub control: String,
+    /// The unit's channel.
     pub channel: usize,
     /// The class that it stands for.
     pub name: String,
+    /// The picture's file, relative to the results folder.
     pub picture: String,
 }
 
@@ -255,10 +325,13 @@ pub const OTHER: &str = "other";
 /// What a detector makes of a unit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Score {
+    /// What tables call the network.
     pub network: String,
     /// The circuit in the network; `none` for the clean network, another name for a control.
     pub circuit: String,
+    /// The layer of the unit.
     pub layer: String,
+    /// The unit's channel.
     pub channel: usize,
     /// Whether the unit is manipulated in this network.
     pub manipulated: bool,
@@ -268,6 +341,7 @@ pub struct Score {
     pub group: String,
     /// The visualization method.
     pub method: String,
+    /// What tables call the detector.
     pub detector: String,
     /// Higher is more suspicious; empty where it is undefined.
     pub score: Option<f64>,
@@ -282,6 +356,7 @@ pub struct Score {
 /// How well a detector tells the units that a circuit fools from others of their layer.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Detection {
+    /// What tables call the network.
     pub network: String,
     /// The circuit, the name of a control, or what chance gives.
     pub circuit: String,
@@ -290,13 +365,16 @@ pub struct Detection {
     pub layer: String,
     /// Whether no circuit is to be found.
     pub control: bool,
+    /// The visualization method.
     pub method: String,
+    /// What tables call the detector.
     pub detector: String,
     /// How often units were drawn, or how many networks were compared.
     #[serde(default)]
     pub draws: usize,
     /// Different units that were fooled in any draw, and that were not in any: most are both.
     pub manipulated: usize,
+    /// Different units that were among the others, the clean ones, in any draw.
     pub clean: usize,
     /// The fewest clean units of any layer and draw.
     #[serde(default)]
@@ -304,11 +382,14 @@ pub struct Detection {
     /// The area under the ROC curve, the mean over draws, and its 95 % interval, from drawing draws (or networks) and units
     /// anew; for chance what holds 95 % of permutations.
     pub auc: Option<f64>,
+    /// The lower end of that interval; empty where there is none.
     pub lower: Option<f64>,
+    /// The upper end of that interval; empty where there is none.
     pub upper: Option<f64>,
     /// An interval that holds for all detectors and methods of this circuit at once: for the best one of them.
     #[serde(default)]
     pub simultaneous_lower: Option<f64>,
+    /// The upper end of that interval; empty where there is none.
     #[serde(default)]
     pub simultaneous_upper: Option<f64>,
     /// The same area for the same units' scores in the honest network: what the draws alone give.
@@ -317,8 +398,10 @@ pub struct Detection {
     /// The area for how much each unit's score is above the same unit's in the honest network, with its 95 % interval.
     #[serde(default)]
     pub paired: Option<f64>,
+    /// The lower end of that interval; empty where there is none.
     #[serde(default)]
     pub paired_lower: Option<f64>,
+    /// The upper end of that interval; empty where there is none.
     #[serde(default)]
     pub paired_upper: Option<f64>,
     /// The standard deviation of the area between networks, where several are compared.
@@ -353,17 +436,24 @@ impl Detection {
 /// What a circuit of the benchmark does, in one layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Case {
+    /// What tables call the network.
     pub network: String,
+    /// What tables call the circuit.
     pub circuit: String,
+    /// The layer of the units.
     pub layer: String,
+    /// The visualization method.
     pub method: String,
+    /// How many units the circuit fools in each draw.
     pub manipulated: usize,
+    /// How many other units of the layer are looked at in each draw.
     pub clean: usize,
     /// How often units were drawn; what follows are means over these draws.
     #[serde(default)]
     pub draws: usize,
     /// Top-1 accuracy on the validation set, before and after.
     pub top1_before: f64,
+    /// Top-1 accuracy with the circuit in the network, 0 to 1.
     pub top1_after: f64,
     /// The share of the manipulated units' visualizations that switch the circuit on; empty where it has no switch.
     pub switched: Option<f64>,
@@ -376,26 +466,36 @@ pub struct Case {
 /// A visualization of the benchmark, or of an audit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Exhibit {
+    /// The circuit in the network; `none` for the clean network.
     pub circuit: String,
+    /// The layer of the unit.
     pub layer: String,
+    /// The unit's channel.
     pub channel: usize,
+    /// Whether the unit is manipulated in this network.
     pub manipulated: bool,
+    /// The visualization method.
     pub method: String,
+    /// The picture's file, relative to the results folder.
     pub picture: String,
 }
 
 /// What a detector costs on this machine. Not the same from run to run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cost {
+    /// What tables call the network.
     pub network: String,
     /// The circuit in the network, as in `scores.csv`, and the layer of the units.
     #[serde(default)]
     pub circuit: String,
+    /// The layer of the units.
     #[serde(default)]
     pub layer: String,
+    /// The visualization method.
     pub method: String,
     /// A detector, or what all of them need: `visualizations`, `natural images`.
     pub what: String,
+    /// How many units it was done for.
     pub units: usize,
     /// Empty where the visualizations were there already, and nobody knows what they took.
     pub seconds_per_unit: Option<f64>,
@@ -404,8 +504,11 @@ pub struct Cost {
 /// A unit of an audited network, most suspicious first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Suspect {
+    /// What tables call the network.
     pub network: String,
+    /// The layer of the unit.
     pub layer: String,
+    /// The unit's channel.
     pub channel: usize,
     /// The largest of the detectors' scores, each in robust deviations from what is usual in the layer: in honest networks, or,
     /// without any, among the network's own units.
@@ -419,6 +522,7 @@ pub struct Suspect {
     pub q_value: Option<f64>,
     /// From how many honest networks that is told.
     pub honest_networks: usize,
+    /// Its visualization's file, relative to the results folder; empty for all but the most suspicious units.
     pub picture: String,
     /// The natural image that drives the unit most.
     pub natural: String,
@@ -427,10 +531,13 @@ pub struct Suspect {
 /// What an audit says of a layer, or of the whole network.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judgement {
+    /// What tables call the network.
     pub network: String,
     /// Empty for the whole network.
     pub layer: String,
+    /// How many units were looked at.
     pub units: usize,
+    /// How many honest networks it is compared with.
     pub honest_networks: usize,
     /// The mean suspicion of the layer's most suspicious tenth of units; of the network, the largest of its layers'.
     pub statistic: Option<f64>,
@@ -445,10 +552,13 @@ pub struct Judgement {
 /// An honest network, judged by other honest ones.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Calibration {
+    /// The file that the network was read from; empty where there is none.
     pub network: String,
     /// Empty for the whole network.
     pub layer: String,
+    /// How many honest networks it is compared with.
     pub honest_networks: usize,
+    /// The mean suspicion of the layer's most suspicious tenth of units; of the network, its layers' largest.
     pub statistic: Option<f64>,
     /// Its rank among all, from the most suspicious: over all networks every share comes out, by construction.
     pub p_value: Option<f64>,

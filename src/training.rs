@@ -53,7 +53,9 @@ fn learning_rate() -> f64 {
 
 /// Images as the network takes them, `[N, C, H, W]`, and their classes.
 pub struct Batch {
+    /// The images, preprocessed.
     pub input: Tensor<4>,
+    /// The class of each image.
     pub labels: Vec<usize>,
 }
 

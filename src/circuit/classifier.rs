@@ -79,6 +79,7 @@ pub struct Settings {
     pub tested: usize,
     /// Training steps, each on a batch of half natural and half synthetic images.
     pub steps: usize,
+    /// Images a step, half of them synthetic.
     #[serde(default = "batch")]
     pub batch: usize,
     /// The longest step; by default 0.002 for Adam, 0.005 for the paper's architecture.

@@ -32,6 +32,7 @@ pub struct Settings {
     /// How many natural images of the validation set the detectors are given.
     #[serde(default = "natural_images")]
     pub natural_images: usize,
+    /// Bootstrap samples for the intervals.
     #[serde(default = "bootstrap")]
     pub bootstrap: usize,
     /// How often it is drawn anew which of these units are fooled and which are the others.
@@ -48,6 +49,7 @@ pub struct Settings {
 pub struct Case {
     /// The circuit's file, relative to the experiment's. Its layer and units are set by the benchmark.
     pub circuit: PathBuf,
+    /// The layers in which it is put, one at a time.
     pub layers: Vec<String>,
     /// How often its units are drawn; by default as often as those of the others. For circuits that take long to make.
     pub draws: Option<usize>,
@@ -57,12 +59,19 @@ pub struct Case {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Method {
+    /// What tables call the method.
     pub name: String,
+    /// How the image is represented; by default as in the experiment.
     pub parameterization: Option<Parameterization>,
+    /// Number of updates; by default the experiment's.
     pub steps: Option<usize>,
+    /// Adam's step length; by default the experiment's.
     pub learning_rate: Option<f64>,
+    /// Weight of the Euclidean distance from grey; by default the experiment's.
     pub l2: Option<f32>,
+    /// Weight of the total variation; by default the experiment's.
     pub total_variation: Option<f32>,
+    /// What is done to the image at each step; by default what the experiment does.
     pub transforms: Option<Vec<Transform>>,
 }
 

@@ -23,11 +23,15 @@ pub struct Experiment {
     /// Every random draw comes from it.
     #[serde(default)]
     pub seed: u64,
+    /// Which network is looked at.
     pub network: Network,
+    /// Which natural images, for what.
     pub data: Data,
+    /// How pictures become what the network takes.
     pub preprocessing: Preprocessing,
     /// Needed where the network has no weights file.
     pub training: Option<training::Settings>,
+    /// Which units are visualized, and how.
     pub visualization: Visualization,
     /// Circuit files, relative to the experiment file.
     #[serde(default)]
@@ -73,6 +77,7 @@ pub struct Network {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hidden {
+    /// The layer that they are drawn from.
     pub layer: String,
     /// How many.
     pub units: usize,
@@ -117,8 +122,10 @@ pub struct Visualization {
     /// Visualizations of each class.
     #[serde(default = "pictures_of_each")]
     pub per_class: usize,
+    /// Which part of a unit's map counts; by default the mean of the whole map.
     #[serde(default)]
     pub focus: Focus,
+    /// Whether units are driven up or down; by default up.
     #[serde(default)]
     pub direction: Direction,
     /// How they are optimized.

@@ -36,6 +36,7 @@ pub enum Source {
     },
     /// A folder with one folder of pictures for each class, at any depth in it.
     Folder {
+        /// The folder.
         path: PathBuf,
         /// A CSV with columns `index,wnid,name` that says which network output each class folder is; without
         /// it, the folders in alphabetical order are outputs 0, 1, 2, …
@@ -43,6 +44,7 @@ pub enum Source {
     },
     /// One of CIFAR-10's binary files, or a folder of them, or a part of their images.
     Cifar10 {
+        /// The file or folder.
         path: PathBuf,
         /// Images at the beginning that are left out.
         #[serde(default)]
@@ -59,7 +61,9 @@ fn typical() -> f64 {
 /// A class: the network output that stands for it, and its name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Class {
+    /// The network output that stands for it, from 0.
     pub index: usize,
+    /// What tables call the class.
     pub name: String,
 }
 
@@ -97,20 +101,26 @@ pub struct Dataset {
 /// How many images a data set has of a class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassCount {
+    /// The network output that stands for the class, from 0.
     pub index: usize,
+    /// What tables call the class.
     pub name: String,
+    /// How many images the data set has of it.
     pub images: usize,
 }
 
 /// What was read of a data set, and what was left out: a row of the manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inventory {
+    /// What tables call the data set.
     pub name: String,
+    /// How many images it has.
     pub images: usize,
     /// How many of each class, by index.
     pub classes: Vec<ClassCount>,
     /// Files that could not be decoded, with the reason.
     pub skipped: Vec<String>,
+    /// What else there is to say of it: what was not read, which class is which output.
     pub notes: Vec<String>,
     /// What tells sets apart: the hash of all images, as networks are shown them, and their classes.
     pub hash: String,

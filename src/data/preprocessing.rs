@@ -12,7 +12,9 @@ use crate::network::pointwise;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelOrder {
+    /// Red, green, blue.
     Rgb,
+    /// Blue, green, red.
     Bgr,
 }
 
@@ -25,12 +27,16 @@ pub struct Preprocessing {
     pub resize: Option<u32>,
     /// Then cut this square out of the centre.
     pub crop: Option<u32>,
+    /// The order in which the network takes the colour channels; by default RGB.
     #[serde(default = "rgb")]
     pub channel_order: ChannelOrder,
+    /// What pixels in 0..1 are multiplied by; by default 1.
     #[serde(default = "one")]
     pub scale: f32,
+    /// What is then subtracted from each channel; by default 0.
     #[serde(default)]
     pub mean: [f32; 3],
+    /// What each channel is then divided by; by default 1.
     #[serde(default = "ones")]
     pub std: [f32; 3],
 }

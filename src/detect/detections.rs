@@ -8,9 +8,13 @@ use crate::tables::{self, CLEAN};
 
 /// What the controls are called in tables, and what chance gives.
 pub const CLEAN_AGAINST_CLEAN: &str = "clean against clean";
+/// Honest networks from other seeds against the clean network; in scores a number follows the name.
 pub const OTHER_SEEDS: &str = "other seeds";
+/// The same architecture with random weights against the clean network.
 pub const UNTRAINED: &str = "untrained network";
+/// Noisy natural images in the place of the clean network's pictures, against these pictures.
 pub const NOISY: &str = "noisy natural images";
+/// What permuted labels give.
 pub const CHANCE: &str = "chance (labels permuted)";
 
 /// How often labels are permuted.

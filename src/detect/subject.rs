@@ -15,7 +15,9 @@ use crate::visualize::Focus;
 /// A unit's visualizations.
 #[derive(Clone, Debug)]
 pub struct Pictured {
+    /// The unit's channel.
     pub channel: usize,
+    /// Its visualizations, or the pictures that a control sets in their place.
     pub pictures: Vec<RgbImage>,
     /// The activation that each reaches.
     pub reached: Vec<f32>,
@@ -27,12 +29,19 @@ type Paths = Vec<Vec<Vec<f32>>>;
 /// Units of one layer, and what natural images and the units' visualizations do in the network.
 #[derive(Clone)]
 pub struct Subject<'a> {
+    /// The network that is looked at.
     pub network: &'a Network,
+    /// How pictures become what the network takes.
     pub preprocessing: &'a Preprocessing,
+    /// What runs images through the network.
     pub executor: &'a Executor,
+    /// Which part of a unit's map counts as its activation.
     pub focus: Focus,
+    /// The layer of the units.
     pub layer: &'a str,
+    /// The units, with their visualizations.
     pub units: &'a [Pictured],
+    /// The natural images that detectors are given.
     pub natural: &'a [&'a RgbImage],
     /// The run's.
     pub seed: u64,

@@ -42,7 +42,9 @@ pub struct Setting {
     pub data: PathBuf,
     /// The results folder.
     pub out: PathBuf,
+    /// Where finished work is kept.
     pub cache: Cache,
+    /// What runs the work, and on which device.
     pub executor: Executor,
 }
 

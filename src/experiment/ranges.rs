@@ -11,7 +11,9 @@ use crate::progress::{self, Progress};
 /// The least and the largest value of each unit of a layer, at any place of its map, over images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Range {
+    /// The least value of each unit; infinity over no image.
     pub min: Vec<f32>,
+    /// The largest value of each unit; minus infinity over no image.
     pub max: Vec<f32>,
 }
 

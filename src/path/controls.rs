@@ -50,6 +50,7 @@ pub enum Control {
     Blurred,
     /// With two and a half times the contrast.
     Contrast,
+    /// In shades of grey.
     Grey,
     /// Cut into 4 x 4 patches that change places.
     Shuffled,

@@ -23,8 +23,10 @@ pub struct Settings {
     pub layers: Vec<String>,
     /// Natural images of each class.
     pub images_per_class: usize,
+    /// What of a layer's activations is compared; by default channel means.
     #[serde(default = "reductions")]
     pub reductions: Vec<Reduction>,
+    /// How similarity is measured; by default by Spearman, Pearson and cosine.
     #[serde(default = "metrics")]
     pub metrics: Vec<Metric>,
     /// Bootstrap samples for the intervals.
@@ -72,14 +74,18 @@ fn bootstrap() -> usize {
 /// A 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
+    /// The lower end.
     pub lower: f64,
+    /// The upper end.
     pub upper: f64,
 }
 
 /// A number and its 95 % interval, where there is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
+    /// The number; `None` where it is undefined.
     pub value: Option<f64>,
+    /// Its 95 % interval; `None` where there is none.
     pub interval: Option<Interval>,
 }
 
@@ -95,12 +101,19 @@ pub struct Estimate {
 /// classes, other images of theirs and other pictures would lie.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PathSimilarity {
+    /// What of the layer's activations is compared.
     pub reduction: Reduction,
+    /// How similarity is measured.
     pub metric: Metric,
+    /// The layer whose activations are compared.
     pub layer: String,
+    /// ns: mean similarity of two natural images of one class, -1 to 1.
     pub natural_same_class: Option<f64>,
+    /// nd: mean similarity of two natural images of different classes, -1 to 1.
     pub natural_different_class: Option<f64>,
+    /// vs: mean similarity of a visualization and a natural image of its class, -1 to 1.
     pub visualization_same_class: Option<f64>,
+    /// vd: mean similarity of a visualization and a natural image of another class, -1 to 1.
     pub visualization_different_class: Option<f64>,
     /// ns − nd: how much more alike natural images of one class are than those of different ones. Where it is small, the
     /// ratios say little: a shift of all visualizations by as much moves the statistic by 1.
@@ -365,8 +378,11 @@ impl Sums {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Third {
+    /// The first third of the layers.
     Early,
+    /// The layers between.
     Middle,
+    /// The last third of the layers.
     Late,
 }
 

@@ -23,8 +23,11 @@ pub enum Direction {
 /// A metric's expected value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expected {
+    /// The metric's name, with what it is of in brackets.
     pub metric: String,
+    /// Which way it may move.
     pub direction: Direction,
+    /// The value that is expected.
     pub value: f64,
     /// How far it may move the wrong way.
     pub tolerance: f64,
@@ -36,14 +39,18 @@ pub struct Expected {
 /// A number of a results folder that a baseline can hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
+    /// The metric's name, with what it is of in brackets.
     pub metric: String,
+    /// The value that was found.
     pub value: f64,
+    /// Which way it may move.
     pub direction: Direction,
 }
 
 /// What became of an expected value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
+    /// What the baseline says of the metric.
     pub expected: Expected,
     /// `None` where the results no longer have the metric, which is a regression.
     pub found: Option<f64>,

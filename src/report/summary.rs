@@ -158,14 +158,19 @@ fn calibration_words(data: &Data) -> Option<String> {
 
 /// How far the pictures of a circuit lie.
 pub struct Fooling {
+    /// How many visualizations there are of the network with the circuit.
     pub pictures: usize,
     /// Pictures that the honest network sees as the target class; `None` where the target is no class.
     pub target: Option<usize>,
     /// Pictures that it sees as their own; `None` for units that stand for no class.
     pub own: Option<usize>,
+    /// Mean cosine of features with the target's, -1 to 1; `None` where no picture has one.
     pub similarity_target: Option<f64>,
+    /// Mean cosine of features with those of the own unit's honest pictures, -1 to 1; `None` where no picture has one.
     pub similarity_own: Option<f64>,
+    /// Mean correlation of pixels with the target's, -1 to 1; `None` where no picture has one.
     pub pixels_target: Option<f64>,
+    /// Mean correlation of pixels with the own unit's honest pictures, -1 to 1; `None` where no picture has one.
     pub pixels_own: Option<f64>,
     /// Pictures whose features are more similar to the target's than to their own unit's honest pictures.
     pub closer: usize,
@@ -211,10 +216,13 @@ pub fn resemblance(data: &Data, network: &str, circuit: &str) -> (Option<f64>, O
 
 /// What the audit of silence says of a layer.
 pub struct Gap {
+    /// The layer of the units.
     pub layer: String,
+    /// Units that were watched on natural images.
     pub units: usize,
     /// Units that no natural image drives above zero anywhere.
     pub never: usize,
+    /// Units that were visualized.
     pub visualized: usize,
     /// Visualized units whose picture drives them beyond every natural image.
     pub beyond: usize,

@@ -18,9 +18,11 @@ pub const FILE: &str = "trials.json";
 /// All trials of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
+    /// The name of the study.
     pub name: String,
     /// The tested network.
     pub network: String,
+    /// The seed that every random draw comes from.
     pub seed: u64,
     /// The hash of all the rest, with pictures by their content: responses belong to one plan.
     pub key: String,
@@ -32,20 +34,25 @@ pub struct Plan {
     pub references: Vec<References>,
     /// What one participant is asked.
     pub session: settings::Session,
+    /// All trials, those for practice and to catch with them.
     pub trials: Vec<Trial>,
 }
 
 /// One question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
+    /// What responses call it: digits that tell nothing of it.
     pub id: String,
+    /// What it is for.
     pub purpose: Purpose,
     /// The circuit in the network whose visualizations are shown; `none` for the honest one.
     pub circuit: String,
+    /// The name of the depth that its units are of.
     pub depth: String,
     /// The trial with the honest network's visualizations that this one repeats.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeats: Option<String>,
+    /// What is asked, and the right answer.
     #[serde(flatten)]
     pub question: Question,
 }
@@ -78,8 +85,11 @@ pub enum Task {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "lowercase")]
 pub enum Question {
+    /// The task `exemplar`: natural images are on both sides.
     Exemplar(Matching),
+    /// The task `visualization`: natural images are on the left, visualizations on the right.
     Visualization(Matching),
+    /// The task `occlusion`: two occlusions of one natural image.
     Occlusion(Occlusion),
 }
 
@@ -90,7 +100,9 @@ pub struct Matching {
     pub images: usize,
     /// The units of the rows on the left.
     pub units: [Unit; 3],
+    /// The pictures of each row on the left, by file: natural images.
     pub left: [Vec<String>; 3],
+    /// The pictures of each row on the right, by file: natural images or visualizations.
     pub right: [Vec<String>; 3],
     /// For each row on the left the row on the right that is about the same unit.
     pub key: [usize; 3],
@@ -99,13 +111,17 @@ pub struct Matching {
 /// Two pictures that differ in what is occluded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Occlusion {
+    /// The unit that is asked about.
     pub unit: Unit,
     /// Which of the unit's batches.
     pub batch: usize,
+    /// Which references are shown beside the queries.
     pub references: References,
+    /// The references, by file; empty where there are none.
     pub shown: Vec<String>,
     /// The picture without an occluder.
     pub original: String,
+    /// The two pictures between which an observer chooses, by file.
     pub queries: [String; 2],
     /// Left and upper border of the occluders and their side, in pixels; a side of 0 occludes nothing.
     pub places: [[u32; 3]; 2],
@@ -113,6 +129,7 @@ pub struct Occlusion {
     pub side: f64,
     /// The activation without an occluder, and with each.
     pub unoccluded: f32,
+    /// The activation for each of the two queries.
     pub activations: [f32; 2],
     /// How far the two activations differ, in standard deviations of the unit's over natural images.
     pub difference: f64,
@@ -124,11 +141,14 @@ pub struct Occlusion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
+    /// For each row on the left the row on the right, from 0 to 2.
     Rows([usize; 3]),
+    /// The query that was chosen: 0 or 1.
     Query(usize),
 }
 
 impl Task {
+    /// Every task there is.
     pub const ALL: [Self; 3] = [Self::Exemplar, Self::Visualization, Self::Occlusion];
 
     /// Its name in tables.
@@ -159,6 +179,7 @@ impl Trial {
         }
     }
 
+    /// Which task it is.
     pub fn task(&self) -> Task {
         match self.question {
             Question::Exemplar(_) => Task::Exemplar,

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum References {
+    /// Nothing.
     None,
+    /// Visualizations of the unit.
     Visualizations,
+    /// Natural images that activate the unit most.
     Natural,
     /// Visualizations and natural images.
     Mixed,
@@ -16,6 +19,7 @@ pub enum References {
 }
 
 impl References {
+    /// Every kind there is.
     pub const ALL: [Self; 5] = [Self::None, Self::Visualizations, Self::Natural, Self::Mixed, Self::Blurred];
 
     /// Its name in tables.

@@ -17,9 +17,13 @@ pub const FOLDER: &str = "responses";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Response {
+    /// What tables call the observer.
     pub observer: String,
+    /// Whether a person, a model or a simulated observer answered.
     pub kind: Kind,
+    /// The id of the trial.
     pub trial: String,
+    /// What was answered.
     pub answer: Answer,
     /// How sure a person was, from 1 to 3.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +48,9 @@ pub(super) struct Line<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    /// A participant of the study.
     Person,
+    /// A model that compares pictures, or a baseline that looks at the occluders alone.
     Model,
     /// Knows the answers, or guesses: it checks the trials.
     Simulated,

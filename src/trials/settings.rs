@@ -28,13 +28,18 @@ pub struct Settings {
     pub natural: Option<Vec<Source>>,
     /// Where units are drawn, first to last layer.
     pub depths: Vec<Depth>,
+    /// The visualizations that are shown.
     pub visualization: Visualization,
+    /// The settings of the matching task.
     #[serde(default)]
     pub matching: Matching,
+    /// The settings of the occlusion task.
     #[serde(default)]
     pub occlusion: Occlusion,
+    /// The models that answer.
     #[serde(default)]
     pub observers: Observers,
+    /// What one participant is asked.
     #[serde(default)]
     pub session: Session,
 }
@@ -45,6 +50,7 @@ pub struct Settings {
 pub struct Depth {
     /// What tables call it: early, middle, late.
     pub name: String,
+    /// The layers, of the tested network.
     pub layers: Vec<String>,
     /// How many units, drawn from the layers in turn.
     pub units: usize,
@@ -154,8 +160,11 @@ impl Default for Session {
 
 /// A trials file with the files that it names.
 pub struct Study {
+    /// What the trials file says.
     pub settings: Settings,
+    /// The experiment that it names.
     pub experiment: Experiment,
+    /// The circuits that it names.
     pub circuits: Vec<Circuit>,
     /// The experiment of the other network.
     pub other: Option<Experiment>,

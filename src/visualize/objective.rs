@@ -15,7 +15,9 @@ use crate::network::Network;
 /// One channel of one layer, written `layer:channel`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unit {
+    /// The layer's name.
     pub layer: String,
+    /// The channel's number, from 0.
     pub channel: usize,
 }
 
@@ -88,8 +90,10 @@ impl Focus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
+    /// Up: the activation is made large.
     #[default]
     Positive,
+    /// Down: the activation is made small.
     Negative,
 }
 

@@ -30,6 +30,7 @@ pub struct Settings {
     /// Number of updates.
     #[serde(default = "steps")]
     pub steps: usize,
+    /// How the image is represented; by default by its Fourier spectrum.
     #[serde(default)]
     pub parameterization: Parameterization,
     /// Adam's step length.
@@ -59,10 +60,12 @@ pub enum Redirect {
     /// At all steps, as lucent does and the pictures of Geirhos et al. (2024) were made.
     #[default]
     Always,
+    /// At no step.
     Never,
     /// In the first steps. (lucid: 16, and all of the gradient, of images in which a whole layer has none.)
     #[serde(untagged)]
     First {
+        /// How many steps these are.
         steps: usize,
     },
 }
@@ -144,6 +147,7 @@ impl Settings {
 /// One visualization to be made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
+    /// What is maximized.
     pub objective: UnitObjective,
     /// Tells visualizations of the same unit apart; decides the noise it starts from and its transforms.
     pub index: usize,
@@ -152,15 +156,18 @@ pub struct Request {
 /// The state of a visualization after some steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
+    /// After how many updates.
     pub step: usize,
     /// The unit's activation for this image, without transforms.
     pub activation: f32,
+    /// The image after that step.
     pub image: RgbImage,
 }
 
 /// A finished visualization.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Visualization {
+    /// What was asked for.
     pub request: Request,
     /// The images and activations at steps 1, 2, 4, … and at the last one.
     pub trajectory: Vec<Snapshot>,

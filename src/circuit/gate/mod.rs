@@ -49,6 +49,7 @@ pub struct Settings {
     pub visualized: Option<Vec<usize>>,
     /// What silences the fooled path; by default ten times what is needed.
     pub k: Option<f32>,
+    /// What tells visualizations from natural images, and how it is trained.
     pub classifier: classifier::Settings,
 }
 

@@ -69,8 +69,10 @@ pub struct Settings {
     pub method: Method,
     /// Adam steps, each on a batch of natural images and one of images on the way to the pictures.
     pub steps: usize,
+    /// Natural images a step, and as many images on the way to the pictures.
     #[serde(default = "batch")]
     pub batch: usize,
+    /// Adam's largest step length.
     #[serde(default = "learning_rate")]
     pub learning_rate: f64,
     /// How much higher the unit is to be at the picture than at the start, in units of how far natural images drive it beyond

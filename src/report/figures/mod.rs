@@ -20,24 +20,43 @@ use crate::tables::{
 
 /// All tables of a results folder.
 pub struct Data {
+    /// How often networks are right about natural images: `accuracy.csv`.
     pub accuracy: Vec<Accuracy>,
+    /// How far manipulated networks differ from the clean one on natural images: `behaviour.csv`.
     pub behaviour: Vec<Behaviour>,
+    /// What fooled units do with natural images, before and after: `fooled_units.csv`.
     pub fooled_units: Vec<FooledUnit>,
+    /// How often gates' classifiers are right: `gate.csv`.
     pub gate: Vec<Gate>,
+    /// The points of trajectories: `trajectories.csv`.
     pub trajectories: Vec<Trajectory>,
+    /// Finished visualizations, and what the clean network sees in them: `visualizations.csv`.
     pub visualizations: Vec<Visualization>,
+    /// How alike visualizations of different units are: `resemblance.csv`.
     pub resemblance: Vec<Resemblance>,
+    /// How far visualizations drive units beyond natural images: `silence.csv`.
     pub silence: Vec<Silence>,
+    /// Path similarity of visualizations by layer: `path_similarity.csv`.
     pub paths: Vec<PathSimilarity>,
+    /// What detectors make of units: `scores.csv`.
     pub scores: Vec<Score>,
+    /// How well detectors tell fooled units from others: `detection.csv`.
     pub detection: Vec<Detection>,
+    /// What the circuits of the benchmark do: `cases.csv`.
     pub cases: Vec<Case>,
+    /// Visualizations of the benchmark: `exhibits.csv`.
     pub exhibits: Vec<Exhibit>,
+    /// What detectors cost: `cost.csv`.
     pub cost: Vec<Cost>,
+    /// The units of an audited network, most suspicious first: `suspects.csv`.
     pub suspects: Vec<Suspect>,
+    /// What an audit says of layers and of the whole network: `judgements.csv`.
     pub judgements: Vec<Judgement>,
+    /// Honest networks, each judged by the others: `calibration.csv`.
     pub calibration: Vec<Calibration>,
+    /// Path similarity of controls by layer: `controls.csv`.
     pub controls: Vec<ControlSimilarity>,
+    /// Pictures of controls: `control_pictures.csv`.
     pub control_pictures: Vec<ControlPicture>,
 }
 
@@ -110,6 +129,7 @@ impl Data {
 pub struct Figure {
     /// Its name in `figures/`, without an extension.
     pub name: String,
+    /// What reports print under it.
     pub caption: String,
     /// What it is about.
     pub topic: Topic,
