@@ -103,7 +103,7 @@ pub struct Gate {
     pub dataset: String,
     /// Whether the classifier was trained on these images.
     pub seen: bool,
-    /// The step of the trajectory; empty for natural images.
+    /// The step of the trajectory; empty for natural images, and for visualizations that the classifier was trained on.
     pub step: Option<usize>,
     /// How many images.
     pub images: usize,
@@ -336,7 +336,7 @@ pub struct Score {
     /// Whether the unit is manipulated in this network.
     pub manipulated: bool,
     /// Which units of the benchmark it is one of: [`FOOLED`], those that circuits fool, or [`OTHER`]; the same units are
-    /// looked at in the clean network. Empty in an audit.
+    /// looked at in the clean network. Empty where no units were drawn: in controls and in audits.
     #[serde(default)]
     pub group: String,
     /// The visualization method.
@@ -372,7 +372,7 @@ pub struct Detection {
     /// How often units were drawn, or how many networks were compared.
     #[serde(default)]
     pub draws: usize,
-    /// Different units that were fooled in any draw, and that were not in any: most are both.
+    /// Different units that were fooled in any draw; most of them are among the others in another.
     pub manipulated: usize,
     /// Different units that were among the others, the clean ones, in any draw.
     pub clean: usize,
@@ -463,7 +463,7 @@ pub struct Case {
     pub like_target: Option<f64>,
 }
 
-/// A visualization of the benchmark, or of an audit.
+/// A visualization of the benchmark.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Exhibit {
     /// The circuit in the network; `none` for the clean network.
@@ -513,7 +513,7 @@ pub struct Suspect {
     /// The largest of the detectors' scores, each in robust deviations from what is usual in the layer: in honest networks, or,
     /// without any, among the network's own units.
     pub suspicion: f64,
-    /// The detector that it is from.
+    /// The detector that it is from; empty where none could look at the unit.
     pub detector: String,
     /// How often a unit of an honest network looks at least as suspicious, each network counting once and this one with them;
     /// never below 1 / (`honest_networks` + 1). Empty without honest networks.
@@ -524,7 +524,7 @@ pub struct Suspect {
     pub honest_networks: usize,
     /// Its visualization's file, relative to the results folder; empty for all but the most suspicious units.
     pub picture: String,
-    /// The natural image that drives the unit most.
+    /// The natural image that drives the unit most; empty as the visualization is.
     pub natural: String,
 }
 
