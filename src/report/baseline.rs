@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, StudentsT};
 use statrs::statistics::Statistics;
 
 use crate::error::{Context, Error, Result};
@@ -134,9 +135,11 @@ pub fn compare(baseline: &[Expected], metrics: &[Measured]) -> Vec<Outcome> {
 }
 
 /// The new content of the baseline at `path`: the values found, with the metrics and directions of the old one, and after
-/// them every metric that it lacks. `repeats` are the metrics of the same experiment with other seeds; a metric may then
-/// move by three standard deviations over all these runs, and a little where they don't differ at all. Without them
-/// tolerances stay, and metrics that have none are not added: they are [`lacking`].
+/// them every metric that it lacks. `repeats` are the metrics of the same experiment with other seeds; a metric's value is then the
+/// mean of all these runs, and it may move as far as one more run would, by a prediction interval of Student's t, and a little
+/// where runs don't differ at all. All metrics share an error of 1 %: of a hundred runs that differ in nothing but their seed,
+/// or in how a processor rounds, one has a metric beyond its tolerance. Without repeats tolerances stay, and metrics that have
+/// none are not added: they are [`lacking`].
 ///
 /// # Errors
 /// Usage, if there is neither an old baseline nor a repeat, or no metric; failure, if a metric is not there any more.
@@ -148,6 +151,8 @@ pub fn renew(
 ) -> Result<Vec<Expected>> {
     /// A metric that is the same in all runs may still move by so much.
     const LEAST: f64 = 0.02;
+    /// The probability that any metric of one more run is beyond its tolerance.
+    const ERROR: f64 = 0.01;
     if old.is_none() && repeats.is_empty() {
         return Err(Error::usage(format!(
             "no baseline {}: make one with --repeats, the results of the same experiment with other seeds",
@@ -175,6 +180,9 @@ pub fn renew(
         return Err(Error::usage("the results have no metric for a baseline to hold"));
     }
     let round = |v: f64| (v * 1e4).round() / 1e4;
+    let error = ERROR / kept.len() as f64;
+    let runs = repeats.len() + 1;
+    let reach = if repeats.is_empty() { 0.0 } else { one_more(runs, error)? };
     kept.into_iter()
         .map(|expected| {
             let name = &expected.metric;
@@ -188,12 +196,20 @@ pub fn renew(
                 let others =
                     repeats.iter().map(|run| find(run, name).ok_or_else(gone)).collect::<Result<Vec<_>>>()?;
                 let all: Vec<f64> = std::iter::once(value).chain(others).collect();
-                renewed.tolerance = round((3.0 * (&all).std_dev()).max(LEAST));
+                renewed.value = round((&all).mean());
+                renewed.tolerance = round((reach * (&all).std_dev()).max(LEAST));
                 renewed.runs = Some(all.len());
             }
             Ok(renewed)
         })
         .collect()
+}
+
+/// How far from the mean of so many runs, in their standard deviations, one more is with a probability of `error`.
+fn one_more(runs: usize, error: f64) -> Result<f64> {
+    let freedom = runs as f64 - 1.0;
+    let t = StudentsT::new(0.0, 1.0, freedom).map_err(|e| Error::usage(format!("{runs} runs: {e}")))?;
+    Ok(t.inverse_cdf(1.0 - error / 2.0) * (1.0 + 1.0 / runs as f64).sqrt())
 }
 
 /// The metrics that a baseline says nothing of.
@@ -253,14 +269,22 @@ mod tests {
     }
 
     #[test]
-    fn tolerances_are_three_standard_deviations_over_runs() {
+    fn tolerances_are_what_one_more_run_may_differ_by() {
         let path = Path::new("baseline.csv");
-        let renewed = renew(path, None, &measured(0.8), &[measured(0.9), measured(0.7)]).unwrap();
-        assert_eq!((renewed[0].value, renewed[0].tolerance, renewed[0].runs), (0.8, 0.3, Some(3)));
+        let renewed = renew(path, None, &measured(0.7), &[measured(0.9), measured(0.8)]).unwrap();
+        // Their standard deviation is 0.1, and t with two degrees of freedom exceeds 9.9248 once in 200.
+        assert_eq!((renewed[0].value, renewed[0].tolerance, renewed[0].runs), (0.8, 1.146, Some(3)));
+        // Of two metrics each has half of the error.
+        let two = |a: f64| {
+            let other = Measured { metric: "n".into(), value: a, direction: Direction::Same };
+            measured(a).into_iter().chain([other]).collect::<Vec<_>>()
+        };
+        let renewed_two = renew(path, None, &two(0.7), &[two(0.9), two(0.8)]).unwrap();
+        assert_eq!(renewed_two[1].tolerance, 1.6269);
         assert_eq!(renewed[0].direction, Direction::Higher);
         // Without repeats what was there stays, but for the value.
         let again = renew(path, Some(&renewed), &measured(0.75), &[]).unwrap();
-        assert_eq!((again[0].value, again[0].tolerance, again[0].runs), (0.75, 0.3, Some(3)));
+        assert_eq!((again[0].value, again[0].tolerance, again[0].runs), (0.75, 1.146, Some(3)));
         assert!(renew(path, None, &measured(0.8), &[]).is_err());
         assert!(renew(path, Some(&renewed), &[], &[]).is_err());
         let same = renew(path, None, &measured(1.0), &[measured(1.0)]).unwrap();
@@ -284,9 +308,9 @@ mod tests {
         let all = renew(path, Some(&old), &now, &[repeat]).unwrap();
         assert_eq!(all.len(), 2);
         assert_eq!((all[0].metric.as_str(), all[0].value, all[0].tolerance), ("m", 0.7, 0.02));
-        // The deviation of 1 and 3 is the root of 2.
+        // The deviation of 1 and 3 is the root of 2, and t with one degree of freedom exceeds 127.3213 once in 400.
         assert_eq!((all[1].metric.as_str(), all[1].direction), ("n", Direction::Same));
-        assert_eq!((all[1].value, all[1].tolerance, all[1].runs), (1.0, 4.2426, Some(2)));
+        assert_eq!((all[1].value, all[1].tolerance, all[1].runs), (2.0, 220.5271, Some(2)));
     }
 
     #[test]
