@@ -18,6 +18,7 @@ A layer agrees if its largest difference is at most 1e-3 of its largest value.
 
 import argparse
 import glob
+import itertools
 import os
 import subprocess
 import sys
@@ -85,14 +86,21 @@ def reference(model, images):
 
 
 def difference(ours, theirs):
-    """The largest difference as a share of the largest value; none, if the shapes can't be brought together. What is
-    infinite or no number has to be so in both."""
-    if ours.shape != theirs.shape and theirs.ndim == 4:
-        last = np.transpose(theirs, (0, 3, 1, 2))
-        theirs = last if last.shape == ours.shape else theirs
+    """The largest difference as a share of the largest value; none, if the shapes can't be brought together. A file may have the
+    axes in any order, and several where a layer has one, so the best order counts. What is infinite or no number has to be so
+    in both."""
     if ours.size != theirs.size:
         return None
-    theirs = theirs.reshape(ours.shape)
+    # Axes of size 1 don't matter.
+    parts = theirs.reshape([n for n in theirs.shape if n != 1])
+    if parts.ndim > 5:
+        return None
+    orders = [np.transpose(parts, order) for order in itertools.permutations(range(parts.ndim))]
+    return min(distance(ours, other.reshape(ours.shape)) for other in orders)
+
+
+def distance(ours, theirs):
+    """The largest difference as a share of the largest value."""
     finite = np.isfinite(theirs)
     if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True) or not np.isfinite(ours[finite]).all():
         return float("inf")

@@ -5,6 +5,7 @@ use super::call::Call;
 use super::import::{Import, Refusal, Value};
 use super::proto::elements;
 use super::read::{once, order, unsupported, wrong};
+use crate::op::Op;
 
 /// The most values that a constant may have that the file does not spell out.
 const LARGEST: usize = 1 << 22;
@@ -40,6 +41,22 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     }
                     result
                 }
+                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Neg" | "Reciprocal" | "Sin" | "Sqrt" => {
+                    unary(call.operator(), first)?
+                }
+                "Equal" | "Max" | "Min" | "Mod" | "Pow" => {
+                    let mut result = first.clone();
+                    for other in inputs[1..].iter().flatten() {
+                        result = arithmetic(import, call.operator(), &result, other)?;
+                    }
+                    result
+                }
+                "Where" => match inputs[..] {
+                    [Some(Constant::Numbers(which)), Some(a), Some(b)] => choose(which, a, b)?,
+                    _ => return wrong("has other than three inputs"),
+                },
+                "Expand" => expand(import, call, first)?,
+                "Tile" => each(first, |a| tile(import, call, a), |a| tile(import, call, a))?,
                 "Concat" => concat(call, &inputs.iter().copied().flatten().collect::<Vec<_>>())?,
                 "Shape" => numbers(first.dims().iter().map(|&d| d as i64).collect()),
                 "Reshape" => each(first, |a| reshape(import, call, a), |a| reshape(import, call, a))?,
@@ -49,6 +66,8 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                 "Transpose" => each(first, |a| transpose(call, a), |a| transpose(call, a))?,
                 "Slice" => each(first, |a| slice(import, call, a), |a| slice(import, call, a))?,
                 "Gather" => each(first, |a| gather(import, call, a), |a| gather(import, call, a))?,
+                // By layers, as if it depended on the image.
+                _ if Op::reader(call.operator()).is_some() => return Ok(false),
                 _ => return unsupported("on constants"),
             }
         }
@@ -195,6 +214,91 @@ fn broadcast<T: Clone>(import: &Import<'_>, a: &Array<T>, b: &Array<T>) -> Resul
     Ok(Pair { dims, values })
 }
 
+/// A function of each number.
+fn unary(operator: &str, constant: &Constant) -> Result<Constant, Refusal> {
+    match constant {
+        Constant::Floats(array) => {
+            let of = |&v: &f32| match operator {
+                "Abs" => v.abs(),
+                "Ceil" => v.ceil(),
+                "Cos" => v.cos(),
+                "Exp" => v.exp(),
+                "Floor" => v.floor(),
+                "Neg" => -v,
+                "Reciprocal" => 1.0 / v,
+                "Sin" => v.sin(),
+                _ => v.sqrt(),
+            };
+            let values = array.values.iter().map(of).collect();
+            Ok(Constant::Floats(Array { dims: array.dims.clone(), values }))
+        }
+        Constant::Numbers(array) => {
+            let of = |n: &Number| match (operator, n) {
+                ("Ceil" | "Floor", n) => Ok(*n),
+                ("Neg", Number::Known(n)) => Ok(Number::Known(n.saturating_neg())),
+                ("Neg", Number::Image(n)) => Ok(Number::Image(n.saturating_neg())),
+                ("Abs", Number::Known(n)) => Ok(Number::Known(n.saturating_abs())),
+                _ => unsupported("of whole numbers"),
+            };
+            let values = array.values.iter().map(of).collect::<Result<_, _>>()?;
+            Ok(Constant::Numbers(Array { dims: array.dims.clone(), values }))
+        }
+    }
+}
+
+/// Where a number is not 0 the first, elsewhere the second.
+fn choose(which: &Array<Number>, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
+    let (Constant::Numbers(a), Constant::Numbers(b)) = (a, b) else { return unsupported("of fractions") };
+    if a.dims != which.dims || b.dims != which.dims {
+        return unsupported("of constants of different shapes");
+    }
+    let pairs = a.values.iter().zip(&b.values);
+    let chosen = which.values.iter().zip(pairs).map(|(which, (a, b))| match which {
+        Number::Known(0) => *b,
+        _ => *a,
+    });
+    Ok(Constant::Numbers(Array { dims: which.dims.clone(), values: chosen.collect() }))
+}
+
+/// A constant in a larger shape; it stays the same for every image.
+fn expand(import: &Import<'_>, call: &Call<'_>, constant: &Constant) -> Result<Constant, Refusal> {
+    let Some(target) = import.numbers(call, 1)? else { return wrong("has no shape") };
+    let once = |n: &Number| if *n == Number::Batch { Number::Known(1) } else { *n };
+    let target: Vec<Number> = target.values.iter().map(once).collect();
+    let dims = sizes(&fixed(import, call, &Array::row(target))?)?;
+    let Some(count) = product(&dims).filter(|&n| n <= LARGEST) else {
+        return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
+    };
+    match constant {
+        Constant::Floats(array) => {
+            let zeros = Array { dims, values: vec![0f32; count] };
+            let Pair { dims, values } = broadcast(import, array, &zeros)?;
+            Ok(Constant::Floats(Array { dims, values: values.map(|(a, _)| a).collect() }))
+        }
+        Constant::Numbers(array) => {
+            let zeros = Array { dims, values: vec![Number::Known(0); count] };
+            let Pair { dims, values } = broadcast(import, array, &zeros)?;
+            Ok(Constant::Numbers(Array { dims, values: values.map(|(a, _)| a).collect() }))
+        }
+    }
+}
+
+/// A constant, repeated along each axis.
+fn tile<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) -> Result<Array<T>, Refusal> {
+    let Some(times) = input(import, call, 1)? else { return wrong("has no repeats") };
+    let times = sizes(&times)?;
+    let dims: Vec<usize> = array.dims.iter().zip(&times).map(|(n, t)| n.saturating_mul(*t)).collect();
+    if times.len() != array.dims.len() || product(&dims).is_none_or(|n| n > LARGEST) {
+        return wrong(format!("repeats a constant of shape {:?} {times:?} times", array.dims));
+    }
+    let mut tiled = array.clone();
+    for (d, &n) in dims.iter().enumerate() {
+        let own = array.dims[d].max(1);
+        tiled = tiled.taken(d, &(0..n).map(|i| i % own).collect::<Vec<_>>());
+    }
+    Ok(tiled)
+}
+
 fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
     match (a, b) {
         (Constant::Floats(a), Constant::Floats(b)) => {
@@ -203,13 +307,22 @@ fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -
                 "Sub" => a - b,
                 "Mul" => a * b,
                 "Div" => a / b,
+                "Pow" => a.powf(b),
+                "Max" => a.max(b),
+                "Min" => a.min(b),
                 _ => a + b,
             };
+            if operator == "Equal" {
+                return unsupported("of fractions");
+            }
             Ok(Constant::Floats(Array { dims, values: values.map(of).collect() }))
         }
         (Constant::Numbers(a), Constant::Numbers(b)) => {
             let Pair { dims, values } = broadcast(import, a, b)?;
             let of = |(a, b): (Number, Number)| match (operator, a, b) {
+                ("Equal", Number::Batch, other) | ("Equal", other, Number::Batch) => {
+                    Ok(Number::Known((other == Number::Batch).into()))
+                }
                 ("Mul" | "Div", Number::Batch, Number::Known(1))
                 | ("Add" | "Sub" | "Sum", Number::Batch, Number::Known(0)) => Ok(Number::Batch),
                 (_, Number::Known(x) | Number::Image(x), Number::Known(y) | Number::Image(y)) => {
@@ -217,6 +330,11 @@ fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -
                         "Sub" => x.checked_sub(y),
                         "Mul" => x.checked_mul(y),
                         "Div" => x.checked_div(y),
+                        "Equal" => Some((x == y).into()),
+                        "Max" => Some(x.max(y)),
+                        "Min" => Some(x.min(y)),
+                        "Mod" => x.checked_rem_euclid(y).filter(|_| y > 0),
+                        "Pow" => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
                         _ => x.checked_add(y),
                     };
                     match (value, a, b) {

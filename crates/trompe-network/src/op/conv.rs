@@ -163,6 +163,7 @@ fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         return unsupported(format!("over {} dimensions instead of 2", weight.dims.len().saturating_sub(2)));
     };
     let x = import.image(call, 0)?;
+    let weight = import.floats(call, 1)?.expect("it was there");
     let kernel = call.pair("kernel_shape", Some([kh.max(1), kw.max(1)]))?;
     if kernel != [kh, kw] {
         return wrong(format!("has the kernel_shape {kernel:?}, and weights of shape {:?}", weight.dims));
