@@ -41,9 +41,8 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     }
                     result
                 }
-                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Neg" | "Reciprocal" | "Sin" | "Sqrt" => {
-                    unary(call.operator(), first)?
-                }
+                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Neg" | "Reciprocal" | "Relu" | "Sigmoid"
+                | "Sin" | "Sqrt" => unary(call.operator(), first)?,
                 "Equal" | "Max" | "Min" | "Mod" | "Pow" => {
                     let mut result = first.clone();
                     for other in inputs[1..].iter().flatten() {
@@ -54,6 +53,27 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                 "Where" => match inputs[..] {
                     [Some(Constant::Numbers(which)), Some(a), Some(b)] => choose(which, a, b)?,
                     _ => return wrong("has other than three inputs"),
+                },
+                "Clip" => match first {
+                    Constant::Floats(array) => {
+                        let bound = |at: usize, default: f32| match inputs.get(at) {
+                            Some(Some(Constant::Floats(bound))) if bound.values.len() == 1 => bound.values[0],
+                            _ => default,
+                        };
+                        let (least, most) = (bound(1, f32::NEG_INFINITY), bound(2, f32::INFINITY));
+                        let values = array.values.iter().map(|v| v.max(least).min(most)).collect();
+                        Constant::Floats(Array { dims: array.dims.clone(), values })
+                    }
+                    Constant::Numbers(_) => return unsupported("of whole numbers"),
+                },
+                "CumSum" => each_number(first, |a| cumulated(import, call, a))?,
+                "MatMul" => match inputs[..] {
+                    [Some(Constant::Floats(a)), Some(Constant::Floats(b))] => product_of(import, a, b)?,
+                    _ => return wrong("has other than two factors"),
+                },
+                "ReduceMean" | "ReduceSum" => match first {
+                    Constant::Floats(array) => Constant::Floats(reduced(import, call, array)?),
+                    Constant::Numbers(_) => return unsupported("of whole numbers"),
                 },
                 "Expand" => expand(import, call, first)?,
                 "Tile" => each(first, |a| tile(import, call, a), |a| tile(import, call, a))?,
@@ -226,6 +246,8 @@ fn unary(operator: &str, constant: &Constant) -> Result<Constant, Refusal> {
                 "Floor" => v.floor(),
                 "Neg" => -v,
                 "Reciprocal" => 1.0 / v,
+                "Relu" => v.max(0.0),
+                "Sigmoid" => 1.0 / (1.0 + (-v).exp()),
                 "Sin" => v.sin(),
                 _ => v.sqrt(),
             };
@@ -281,6 +303,83 @@ fn expand(import: &Import<'_>, call: &Call<'_>, constant: &Constant) -> Result<C
             Ok(Constant::Numbers(Array { dims, values: values.map(|(a, _)| a).collect() }))
         }
     }
+}
+
+fn each_number(
+    constant: &Constant,
+    of: impl Fn(&Array<f32>) -> Result<Array<f32>, Refusal>,
+) -> Result<Constant, Refusal> {
+    match constant {
+        Constant::Floats(array) => Ok(Constant::Floats(of(array)?)),
+        Constant::Numbers(_) => unsupported("of whole numbers"),
+    }
+}
+
+/// Sums up to each position of an axis.
+fn cumulated(import: &Import<'_>, call: &Call<'_>, array: &Array<f32>) -> Result<Array<f32>, Refusal> {
+    if call.flag("exclusive")? || call.flag("reverse")? {
+        return unsupported("that leaves its own value out, or goes backwards");
+    }
+    let d = match input(import, call, 1)?.as_deref() {
+        Some(&[d]) => axis(d, array.dims.len())?,
+        _ => return wrong("has no axis"),
+    };
+    let inner: usize = array.dims[d + 1..].iter().product();
+    let mut values = array.values.clone();
+    for i in 0..values.len() {
+        if i / inner.max(1) % array.dims[d] > 0 {
+            values[i] += values[i - inner];
+        }
+    }
+    Ok(Array { dims: array.dims.clone(), values })
+}
+
+/// The matrix product of a constant's last axis and a matrix.
+fn product_of(import: &Import<'_>, a: &Array<f32>, b: &Array<f32>) -> Result<Constant, Refusal> {
+    let (Some(&k), &[rows, columns]) = (a.dims.last(), &b.dims[..]) else {
+        return unsupported("of constants that are no matrices");
+    };
+    if k != rows || k == 0 {
+        return wrong(format!("multiplies constants of shapes {:?} and {:?}", a.dims, b.dims));
+    }
+    let count = (a.values.len() / k).checked_mul(columns).filter(|&n| n <= LARGEST);
+    let Some(count) = count else { return wrong("makes a constant that is too large") };
+    import.toil(count.saturating_mul(k))?;
+    let row = |r: &[f32]| -> Vec<f32> {
+        (0..columns).map(|c| r.iter().enumerate().map(|(i, v)| v * b.values[i * columns + c]).sum()).collect()
+    };
+    let values = a.values.chunks(k).flat_map(row).collect();
+    let dims = a.dims[..a.dims.len() - 1].iter().copied().chain([columns]).collect();
+    Ok(Constant::Floats(Array { dims, values }))
+}
+
+/// The mean or the sum along axes.
+fn reduced(import: &Import<'_>, call: &Call<'_>, array: &Array<f32>) -> Result<Array<f32>, Refusal> {
+    let axes = match call.ints("axes") {
+        Some(axes) => axes.to_vec(),
+        None => input(import, call, 1)?.unwrap_or_else(|| (0..array.dims.len() as i64).collect()),
+    };
+    let axes =
+        axes.iter().take(MOST_AXES + 1).map(|&a| axis(a, array.dims.len())).collect::<Result<Vec<_>, _>>()?;
+    once(&axes)?;
+    let kept: Vec<usize> = (0..array.dims.len()).filter(|d| !axes.contains(d)).collect();
+    let order: Vec<usize> = kept.iter().chain(&axes).copied().collect();
+    let each: usize = axes.iter().map(|&d| array.dims[d]).product();
+    if each == 0 {
+        return wrong("is over nothing");
+    }
+    import.toil(array.values.len())?;
+    let of = |values: &[f32]| {
+        let sum: f64 = values.iter().map(|&v| f64::from(v)).sum();
+        (if call.operator() == "ReduceMean" { sum / each as f64 } else { sum }) as f32
+    };
+    let values = array.transposed(&order).values.chunks(each).map(of).collect();
+    let keep = call.int("keepdims")?.unwrap_or(1) != 0;
+    let dims = match keep {
+        true => (0..array.dims.len()).map(|d| if axes.contains(&d) { 1 } else { array.dims[d] }).collect(),
+        false => kept.iter().map(|&d| array.dims[d]).collect(),
+    };
+    Ok(Array { dims, values })
 }
 
 /// A constant, repeated along each axis.

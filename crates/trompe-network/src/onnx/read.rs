@@ -17,12 +17,13 @@ pub type Done = Result<(), Refusal>;
 pub type Reader = fn(&mut Import<'_>, &Call<'_>) -> Done;
 
 /// Operators that are computed on constants alone.
-const ON_CONSTANTS: [&str; 16] = [
+const ON_CONSTANTS: [&str; 17] = [
     "Abs",
     "Ceil",
     "Constant",
     "ConstantOfShape",
     "Cos",
+    "CumSum",
     "Equal",
     "Exp",
     "Expand",

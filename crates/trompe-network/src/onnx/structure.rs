@@ -16,6 +16,7 @@ pub const READERS: &[(&str, Reader)] = &[
     ("Identity", same),
     ("Shape", shape),
     ("Squeeze", squeeze),
+    ("Tile", tile),
     ("Transpose", transpose),
     ("Unsqueeze", unsqueeze),
 ];
@@ -74,6 +75,21 @@ fn expand(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let zeros = import.fixed(call, 1, shape, vec![0.0; values])?;
     let layer = import.push(call, None, Add, &[map.layer, zeros], vec![])?;
     give(import, call, layer, map.axes)
+}
+
+/// A value that is repeated once along every axis, or once for each image.
+fn tile(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let Some(times) = import.numbers(call, 1)? else { return wrong("has no repeats") };
+    let batch = import.batch;
+    let once = |n: &Number| {
+        *n == Number::Known(1) || *n == Number::Batch || batch.is_some_and(|b| *n == Number::Known(b))
+    };
+    if !times.values.iter().all(once) {
+        return unsupported("of values that depend on the image");
+    }
+    let value = import.value(call, 0)?.clone();
+    import.set(call, 0, value);
+    Ok(())
 }
 
 fn shape(import: &mut Import<'_>, call: &Call<'_>) -> Done {

@@ -362,43 +362,43 @@ impl Import<'_> {
             return unsupported(format!("of values of {} and {} axes", model.axes.len(), view.axes.len()));
         }
         // Split as the model is, where the value is not single.
+        let differ = "of values whose axes are split in different ways";
         let mut layout: [Vec<Part>; 3] = [const { vec![] }; 3];
-        let mut split: Vec<Vec<Part>> = vec![];
+        let mut split: Vec<Vec<Vec<Part>>> = vec![];
         for (own, wanted) in view.axes.iter().zip(&model.axes) {
-            if own.is_empty() || own == wanted && own[..] == [IMAGES] {
+            if own.is_empty() || own[..] == [IMAGES] {
                 split.push(vec![]);
                 continue;
             }
-            let sizes: Vec<Number> = wanted
-                .iter()
-                .map(|part| match *part == IMAGES {
-                    true => Number::Known(-1),
-                    false => Number::Known(part.size as i64),
-                })
-                .collect();
+            let size = |part: &Part| {
+                if *part == IMAGES { Number::Known(-1) } else { Number::Known(part.size as i64) }
+            };
+            let sizes: Vec<Number> = wanted.iter().map(size).collect();
             let one = View { layer: view.layer, axes: vec![own.clone()] };
             match one.reshaped(&sizes, None) {
-                Some(parts) if parts.axes.iter().all(|axis| axis.len() == 1) => {
-                    split.push(parts.axes.concat())
-                }
-                _ => return unsupported("of values whose axes are split in different ways"),
+                Some(parts) => split.push(parts.axes),
+                None => return unsupported(differ),
             }
         }
         for (k, axis) in OWN.into_iter().enumerate() {
-            for (d, part) in along(axis) {
-                let which = model.axes[d].iter().position(|other| *other == part).expect("it is one of them");
-                match split[d].get(which) {
-                    Some(own) => layout[k].push(*own),
-                    None if split[d].is_empty() => {}
-                    None => return unsupported("of values whose axes are split in different ways"),
+            let places = along(axis);
+            let mut found = 0;
+            for (d, part) in &places {
+                let which = model.axes[*d].iter().position(|other| other == part).expect("it is one of them");
+                match split[*d].get(which) {
+                    Some(own) => {
+                        layout[k].extend(own);
+                        found += 1;
+                    }
+                    None if split[*d].is_empty() => {}
+                    None => return unsupported(differ),
                 }
             }
-            let count = along(axis).len();
-            if !layout[k].is_empty() && layout[k].len() != count {
+            if found != 0 && found != places.len() {
                 return unsupported("of a value that is single along a part of an axis");
             }
         }
-        let view = View { layer: view.layer, axes: split };
+        let view = View { layer: view.layer, axes: split.iter().map(|parts| parts.concat()).collect() };
         Ok(self.arranged(call, at, &view, layout)?.layer)
     }
 

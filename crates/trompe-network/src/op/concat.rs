@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Along, Operator, Reads};
 use crate::Node;
-use crate::onnx::{Axis, Call, Done, Import, Reader, Value, Writer, int, read, unsupported, wrong};
+use crate::onnx::{
+    Axis, Call, Done, Import, Map, Part, Reader, Value, View, Writer, int, read, unsupported, wrong,
+};
 use crate::parameters::Parameters;
 
 /// The inputs one after another along an axis.
@@ -94,8 +96,12 @@ fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     }
     // Version 3 and earlier joined channels unless told otherwise.
     let number = call.int("axis")?.unwrap_or(1);
-    let Some(along) = Along::of(axes[read::axis(number, axes.len())?]) else {
-        return unsupported("along the images");
+    let at = read::axis(number, axes.len())?;
+    let Some(along) = Along::of(axes[at]) else {
+        return match axes[at] {
+            Axis::One => stack(import, call, &maps, at),
+            _ => unsupported("along the images"),
+        };
     };
     let mut inputs = vec![];
     for (at, map) in maps.iter().enumerate() {
@@ -109,4 +115,17 @@ fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     }
     let layer = import.push(call, None, Concat { along }, &inputs, vec![])?;
     read::give(import, call, layer, axes)
+}
+
+/// Values one after another along an axis that they don't have: their channels, with that axis as the slowest part.
+fn stack(import: &mut Import<'_>, call: &Call<'_>, maps: &[Option<Map>], at: usize) -> Done {
+    let all: Option<Vec<&Map>> = maps.iter().map(Option::as_ref).collect();
+    let Some(all) = all else { return unsupported("of constants along a new axis") };
+    let inputs: Vec<usize> = all.iter().map(|map| map.layer).collect();
+    let [channels, ..] = import.shape(inputs[0]);
+    let layer = import.push(call, None, Concat { along: Along::Channels }, &inputs, vec![])?;
+    let mut view = View { layer, ..View::of(import, all[0]) };
+    view.axes[at] = vec![Part { axis: Axis::Channels, stride: channels, size: inputs.len() }];
+    import.set_view(call, 0, view);
+    Ok(())
 }

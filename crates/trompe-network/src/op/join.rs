@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Op;
 use crate::Node;
-use crate::onnx::{Axis, Call, Done, Import, Value, View, Writer, read, unsupported};
+use crate::onnx::{Axis, Call, Done, Import, Refusal, Value, View, Writer, read, unsupported};
 
 /// Refuses other than two inputs.
 pub fn two<T>(inputs: &[T]) -> Result<(), String> {
@@ -66,17 +66,37 @@ fn of_views(import: &mut Import<'_>, call: &Call<'_>, op: impl Into<Op>, model: 
             widest = Some(view);
         }
     }
-    let Some(model) = widest else { return unsupported("of constants alone") };
-    let mut inputs = vec![];
-    for at in 0..count {
-        inputs.push(match import.value(call, at)? {
-            Value::View(view) if *view == model => model.layer,
-            _ => import.alike(call, at, &model)?,
-        });
-    }
+    let Some(mut model) = widest else { return unsupported("of constants alone") };
+    let inputs = match all_alike(import, call, &model) {
+        Ok(inputs) => inputs,
+        Err(Refusal::Unsupported(_)) => {
+            // One whose axes are whole: everything can be put in its order.
+            for at in 0..count {
+                if let Value::View(view) = import.value(call, at)?
+                    && *view == model
+                {
+                    let map = import.map(call, at)?;
+                    model = View::of(import, &map);
+                    break;
+                }
+            }
+            all_alike(import, call, &model)?
+        }
+        Err(refusal) => return Err(refusal),
+    };
     let layer = import.push(call, None, op, &inputs, vec![])?;
     import.set_view(call, 0, View { layer, ..model });
     Ok(())
+}
+
+/// The layers of all inputs, in the order of one of them.
+fn all_alike(import: &mut Import<'_>, call: &Call<'_>, model: &View) -> Result<Vec<usize>, Refusal> {
+    let count = call.node.input.len();
+    let layer = |at: usize| match import.value(call, at)? {
+        Value::View(view) if view == model => Ok(model.layer),
+        _ => import.alike(call, at, model),
+    };
+    (0..count).map(layer).collect()
 }
 
 /// Reads one of maps and constants.

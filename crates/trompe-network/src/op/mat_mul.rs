@@ -19,8 +19,8 @@ fn two<T: Copy>(inputs: &[T]) -> Result<[T; 2], String> {
 }
 
 impl Operator for MatMul {
-    // Linear layers are read from the same nodes, which are theirs where one factor is a parameter.
-    const READERS: &'static [(&'static str, Reader)] = &[];
+    // Linear layers are read from the same nodes as products, which are theirs where one factor is a parameter.
+    const READERS: &'static [(&'static str, Reader)] = &[("Einsum", einsum)];
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         match two(inputs)? {
@@ -95,6 +95,75 @@ pub(super) fn of_maps(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         axes.push(images.then_some(IMAGES).into_iter().chain(own).collect());
     }
     axes.extend([whole_axis(Axis::Rows, rows), whole_axis(Axis::Columns, columns)]);
+    import.set_view(call, 0, View { layer, axes });
+    Ok(())
+}
+
+/// Reads a sum of products of two values over the axes that they share and the result lacks.
+fn einsum(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let equation = call.text("equation")?.unwrap_or_default().replace(' ', "");
+    let parsed = equation.split_once("->").and_then(|(inputs, output)| {
+        let (a, b) = inputs.split_once(',')?;
+        let letters = |text: &str| {
+            text.chars().all(|c| c.is_ascii_alphabetic()).then(|| text.chars().collect::<Vec<_>>())
+        };
+        Some((letters(a)?, letters(b)?, letters(output)?))
+    });
+    let Some((a, b, output)) = parsed else { return unsupported(format!("of the equation \"{equation}\"")) };
+    let views = [import.view(call, 0)?, import.view(call, 1)?];
+    let once = |letters: &[char]| letters.iter().enumerate().all(|(i, c)| !letters[..i].contains(c));
+    let counts = [a.len(), b.len()] == [views[0].axes.len(), views[1].axes.len()];
+    if !counts || ![&a, &b, &output].into_iter().all(|letters| once(letters)) {
+        return unsupported(format!("of the equation \"{equation}\" for these values"));
+    }
+    let of = |which: &dyn Fn(&char) -> bool, letters: &[char]| -> Vec<char> {
+        letters.iter().copied().filter(|c| which(c)).collect()
+    };
+    let shared = of(&|c| a.contains(c) && b.contains(c), &output);
+    let summed = of(&|c| b.contains(c) && !output.contains(c), &a);
+    let own = [
+        of(&|c| a.contains(c) && !b.contains(c), &output),
+        of(&|c| b.contains(c) && !a.contains(c), &output),
+    ];
+    let known = shared.len() + own[0].len() + own[1].len() == output.len();
+    if !known
+        || shared.len() + summed.len() + own[0].len() != a.len()
+        || shared.len() + summed.len() + own[1].len() != b.len()
+    {
+        return unsupported(format!("of the equation \"{equation}\""));
+    }
+    let at = |letters: &[char], wanted: &[char]| -> Vec<usize> {
+        wanted.iter().filter_map(|c| letters.iter().position(|own| own == c)).collect()
+    };
+    let sides = [(&a, &own[0]), (&b, &own[1])];
+    let mut layers = vec![];
+    for (i, (letters, own)) in sides.into_iter().enumerate() {
+        let [shared, summed, own] = [&shared, &summed, own].map(|wanted| views[i].parts(at(letters, wanted)));
+        let layout = if i == 0 { [shared, own, summed] } else { [shared, summed, own] };
+        layers.push(import.arranged(call, i, &views[i], layout)?.layer);
+    }
+    let layer = import.push(call, None, MatMul, &layers, vec![])?;
+    let shape = import.shape(layer);
+    let mut axes = vec![vec![]; output.len()];
+    for (axis, letters, from, view) in [
+        (Axis::Channels, &shared, &a, &views[0]),
+        (Axis::Rows, &own[0], &a, &views[0]),
+        (Axis::Columns, &own[1], &b, &views[1]),
+    ] {
+        let mut stride = shape[axis as usize - 1];
+        for letter in letters {
+            let d = at(from, &[*letter])[0];
+            let size: usize = view.parts([d]).iter().map(|part| part.size).product();
+            stride /= size;
+            let place = at(&output, &[*letter])[0];
+            if view.axes[d].contains(&IMAGES) {
+                axes[place].push(IMAGES);
+            }
+            if size > 1 {
+                axes[place].push(Part { axis, stride, size });
+            }
+        }
+    }
     import.set_view(call, 0, View { layer, axes });
     Ok(())
 }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Along, GlobalAvgPool, GlobalMaxPool, Op, Operator, Reads, one, only};
+use super::{Along, GlobalAvgPool, Op, Operator, Reads, one, only};
 use crate::Node;
 use crate::onnx::{Axis, Call, Done, IMAGES, Import, Reader, Value, View, Writer, ints, read, unsupported};
 use crate::parameters::Parameters;
@@ -21,7 +21,7 @@ pub struct Mean {
 }
 
 impl Operator for Mean {
-    const READERS: &'static [(&'static str, Reader)] = &[("ReduceMean", from_onnx), ("ReduceMax", from_onnx)];
+    const READERS: &'static [(&'static str, Reader)] = &[("ReduceMean", from_onnx)];
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         only(inputs).map(|channels| if self.channels { 1 } else { channels })
@@ -119,9 +119,6 @@ pub(super) fn reduced_of(
 
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     if let Value::View(_) = import.value(call, 0)? {
-        if call.operator() == "ReduceMax" {
-            return unsupported("over other than the whole map");
-        }
         return reduced(import, call, |over| {
             let has = |along| over.contains(&along);
             let (channels, rows, columns) = (has(Along::Channels), has(Along::Rows), has(Along::Columns));
@@ -140,10 +137,8 @@ fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         return unsupported("over the images");
     }
     let (channels, rows, columns) = (has(Axis::Channels), has(Axis::Rows), has(Axis::Columns));
-    let op: Op = match (call.operator(), channels, rows, columns) {
-        ("ReduceMax", false, true, true) => GlobalMaxPool.into(),
-        ("ReduceMax", ..) => return unsupported("over other than the whole map"),
-        (_, false, true, true) => GlobalAvgPool.into(),
+    let op: Op = match (channels, rows, columns) {
+        (false, true, true) => GlobalAvgPool.into(),
         _ => Mean { channels, rows, columns }.into(),
     };
     let layer = import.push(call, None, op, &[map.layer], vec![])?;

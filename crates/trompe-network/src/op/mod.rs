@@ -31,6 +31,7 @@ mod leaky_relu;
 mod linear;
 mod lrn;
 mod mat_mul;
+mod max;
 mod max_pool;
 mod mean;
 mod mul;
@@ -295,6 +296,7 @@ operators! {
     global_max_pool::GlobalMaxPool,
     mean::Mean,
     sum::Sum,
+    max::Max,
     lrn::Lrn,
     layer_norm::LayerNorm,
     group_norm::GroupNorm,

@@ -57,6 +57,7 @@ fn examples() -> Vec<(Op, Vec<[usize; 3]>)> {
         (Mean { channels: false, rows: false, columns: true }.into(), vec![map]),
         (Sum { over: vec![Along::Channels, Along::Columns] }.into(), vec![map]),
         (Sum { over: vec![Along::Rows] }.into(), vec![map]),
+        (Max { over: vec![Along::Columns] }.into(), vec![map]),
         (Lrn { size: 3, alpha: 0.5, beta: 0.75, bias: 1.0 }.into(), vec![map]),
         (LayerNorm { channels: 6, epsilon: 1e-5 }.into(), vec![map]),
         (GroupNorm { channels: 6, groups: 2, epsilon: 1e-5 }.into(), vec![map]),
