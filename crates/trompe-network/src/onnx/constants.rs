@@ -66,6 +66,11 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     }
                     Constant::Numbers(_) => return unsupported("of whole numbers"),
                 },
+                "BatchNormalization" if call.flag("training_mode")? => standardized(call, &inputs)?,
+                "Einsum" => match inputs[..] {
+                    [Some(Constant::Floats(a)), Some(Constant::Floats(b))] => einsum(import, call, a, b)?,
+                    _ => return unsupported("of other than two constants"),
+                },
                 "CumSum" => each_number(first, |a| cumulated(import, call, a))?,
                 "MatMul" => match inputs[..] {
                     [Some(Constant::Floats(a)), Some(Constant::Floats(b))] => product_of(import, a, b)?,
@@ -380,6 +385,94 @@ fn reduced(import: &Import<'_>, call: &Call<'_>, array: &Array<f32>) -> Result<A
         false => kept.iter().map(|&d| array.dims[d]).collect(),
     };
     Ok(Array { dims, values })
+}
+
+/// Each channel with the mean 0 and the variance 1, as weights are standardized, times a scale and with a shift.
+fn standardized(call: &Call<'_>, inputs: &[Option<&Constant>]) -> Result<Constant, Refusal> {
+    let [Some(Constant::Floats(x)), Some(Constant::Floats(scale)), Some(Constant::Floats(shift)), ..] =
+        inputs
+    else {
+        return wrong("has other than an input, a scale and a shift");
+    };
+    let [1, channels, ..] = x.dims[..] else { return unsupported("of a constant of more than one row") };
+    if [&scale.dims, &shift.dims].iter().any(|dims| ***dims != [channels]) || x.values.is_empty() {
+        return wrong(format!("has parameters of the wrong shape for {channels} channels"));
+    }
+    let epsilon = call.float("epsilon", 1e-5)?;
+    let each = x.values.len() / channels;
+    let mut values = Vec::with_capacity(x.values.len());
+    for (c, own) in x.values.chunks(each).enumerate() {
+        let mean = own.iter().map(|&v| f64::from(v)).sum::<f64>() / each as f64;
+        let variance = own.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / each as f64;
+        let factor = f64::from(scale.values[c]) / (variance + epsilon).sqrt();
+        values.extend(own.iter().map(|&v| ((f64::from(v) - mean) * factor) as f32 + shift.values[c]));
+    }
+    Ok(Constant::Floats(Array { dims: x.dims.clone(), values }))
+}
+
+/// A sum of products of two constants over the letters that the result lacks.
+fn einsum(import: &Import<'_>, call: &Call<'_>, a: &Array<f32>, b: &Array<f32>) -> Result<Constant, Refusal> {
+    let equation = call.text("equation")?.unwrap_or_default().replace(' ', "");
+    let Some((x, y, output)) = equation
+        .split_once("->")
+        .and_then(|(inputs, output)| inputs.split_once(',').map(|(x, y)| (x, y, output)))
+    else {
+        return unsupported(format!("of the equation \"{equation}\""));
+    };
+    let mut letters: Vec<char> = output.chars().collect();
+    letters.extend(x.chars().chain(y.chars()).filter(|c| !output.contains(*c)));
+    let mut seen = std::collections::HashSet::new();
+    letters.retain(|c| seen.insert(*c));
+    let mut sizes = vec![0; letters.len()];
+    for (text, array) in [(x, a), (y, b)] {
+        if text.chars().count() != array.dims.len() {
+            return wrong(format!(
+                "has the equation \"{equation}\" for a constant of shape {:?}",
+                array.dims
+            ));
+        }
+        for (c, &n) in text.chars().zip(&array.dims) {
+            let at = letters.iter().position(|own| *own == c).expect("every letter is there");
+            if sizes[at] != 0 && sizes[at] != n {
+                return wrong(format!("has two sizes for {c}, {} and {n}", sizes[at]));
+            }
+            sizes[at] = n;
+        }
+    }
+    if sizes.contains(&0) {
+        return unsupported(format!("of the equation \"{equation}\" for these constants"));
+    }
+    let count = output.chars().count();
+    let dims = sizes[..count].to_vec();
+    let all = product(&sizes).unwrap_or(usize::MAX);
+    import.toil(all)?;
+    let Some(made) = product(&dims).filter(|&n| n <= LARGEST) else {
+        return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
+    };
+    // How far a step of each letter goes in each constant.
+    let steps = [(x, a), (y, b)].map(|(text, array)| {
+        letters
+            .iter()
+            .map(|c| {
+                let places = text.chars().enumerate().filter(|(_, own)| own == c);
+                places.map(|(d, _)| array.dims[d + 1..].iter().product::<usize>()).sum()
+            })
+            .collect::<Vec<usize>>()
+    });
+    let mut values = vec![0f32; made];
+    let mut at = vec![0; sizes.len()];
+    for i in 0..all {
+        let place = |steps: &[usize]| -> usize { at.iter().zip(steps).map(|(i, step)| i * step).sum() };
+        values[i / (all / made)] += a.values[place(&steps[0])] * b.values[place(&steps[1])];
+        for d in (0..at.len()).rev() {
+            at[d] += 1;
+            if at[d] < sizes[d] {
+                break;
+            }
+            at[d] = 0;
+        }
+    }
+    Ok(Constant::Floats(Array { dims, values }))
 }
 
 /// A constant, repeated along each axis.

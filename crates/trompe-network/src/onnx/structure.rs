@@ -5,7 +5,7 @@ use super::call::Call;
 use super::import::{Axis, Import, MAP, Value};
 use super::proto::elements;
 use super::read::{Done, Reader, axis, give, listed, once, order, unsupported, wrong};
-use super::view::IMAGES;
+use super::view::{IMAGES, View, whole};
 use crate::op::{Add, LARGEST_MAP};
 
 /// By operator, how it is read.
@@ -57,24 +57,28 @@ fn expand(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         import.set(call, 0, value);
         return Ok(());
     }
-    let map = import.map(call, 0)?;
-    let mut shape = import.shape(map.layer);
-    let Some(wanted) = import.settled(
-        call,
-        &target.iter().map(|n| if images(n) { Number::Known(1) } else { *n }).collect::<Vec<_>>(),
-    ) else {
-        return unsupported("with the number of images");
-    };
-    for (axis, n) in map.axes.iter().zip(wanted) {
-        let Some(d) = MAP[1..].iter().position(|own| own == axis) else { continue };
-        shape[d] = shape[d].max(usize::try_from(n).unwrap_or(1));
+    let once: Vec<Number> = target.iter().map(|n| if images(n) { Number::Known(1) } else { *n }).collect();
+    let Some(wanted) = import.settled(call, &once) else { return unsupported("with the number of images") };
+    let mut view = view;
+    let mut shape = import.shape(view.layer);
+    for (d, n) in wanted.into_iter().enumerate() {
+        if n <= 1 || !view.axes[d].is_empty() {
+            continue;
+        }
+        // Along an axis that the map does not use.
+        let Some(free) = shape.iter().position(|&own| own == 1) else {
+            return unsupported("of a value whose map has no axis to spare");
+        };
+        shape[free] = usize::try_from(n).unwrap_or(usize::MAX);
+        view.axes[d] = whole(MAP[free + 1], shape[free]);
     }
     let values = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= LARGEST_MAP);
     let Some(values) = values else { return wrong(format!("asks for maps of the shape {shape:?}")) };
     import.spend(values)?;
     let zeros = import.fixed(call, 1, shape, vec![0.0; values])?;
-    let layer = import.push(call, None, Add, &[map.layer, zeros], vec![])?;
-    give(import, call, layer, map.axes)
+    let layer = import.push(call, None, Add, &[view.layer, zeros], vec![])?;
+    import.set_view(call, 0, View { layer, ..view });
+    Ok(())
 }
 
 /// A value that is repeated once along every axis, or once for each image.

@@ -9,7 +9,7 @@ use crate::onnx::{Reader, Writer, ints};
 use crate::parameters::Parameters;
 
 /// The most parts that a map's axes may be split into, those taken together that stay side by side.
-const MOST: usize = 9;
+const MOST: usize = 11;
 
 /// The same values in another order: channels, rows and columns are split into parts, and these joined to channels, rows and
 /// columns anew. What the heads of an attention are made by, for instance.
@@ -152,7 +152,9 @@ impl Operator for Rearrange {
             6 => permuted::<7>(x, &sizes, &order).reshape(shape),
             7 => permuted::<8>(x, &sizes, &order).reshape(shape),
             8 => permuted::<9>(x, &sizes, &order).reshape(shape),
-            _ => permuted::<10>(x, &sizes, &order).reshape(shape),
+            9 => permuted::<10>(x, &sizes, &order).reshape(shape),
+            10 => permuted::<11>(x, &sizes, &order).reshape(shape),
+            _ => permuted::<12>(x, &sizes, &order).reshape(shape),
         }
     }
 
