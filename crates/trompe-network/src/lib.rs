@@ -375,7 +375,7 @@ mod tests {
         let relu = g.then("relu", op::Relu);
         let pool = g.then("pool", Op::max_pool(2, 2, 0, false));
         let sum = g.push("sum", op::Add, &[&relu, &pool]);
-        g.push("both", op::Concat, &[&sum, &relu]);
+        g.push("both", op::Concat::default(), &[&sum, &relu]);
         g.push("every_second", Op::Subsample(op::Subsample { stride: 2 }), &[&sum]);
         let padded = g.then("padded", Op::PadChannels(op::PadChannels { before: 1, after: 0 }));
         g.push("mean", op::GlobalAvgPool, &[&relu]);

@@ -178,10 +178,10 @@ mod tests {
         let scaled = g.push("scaled", op::Mul, &[&a, &weights]);
         let constant = g.push("constant", Op::Constant(op::Constant { shape: [8, 1, 1] }), &[]);
         let shifted = g.push("shifted", op::Add, &[&scaled, &constant, &one]);
-        let dense = g.push("dense", op::Concat, &[&shifted, &b, &shifted]);
+        let dense = g.push("dense", op::Concat::default(), &[&shifted, &b, &shifted]);
         let more = g.push("more", Op::conv(20, 6, 3, 1, 1), &[&dense]);
         let relu = g.push("relu", op::Relu, &[&more]);
-        g.push("all", op::Concat, &[&dense, &relu]);
+        g.push("all", op::Concat::default(), &[&dense, &relu]);
         g
     }
 

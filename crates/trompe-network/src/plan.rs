@@ -11,7 +11,7 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 
 use super::convolution::{self, Prepared};
-use super::op::{Conv, MaxPool, Op};
+use super::op::{Along, Concat, Conv, MaxPool, Op};
 use super::padding::Padding;
 use super::parameters::Parameters;
 use super::rectify::relu;
@@ -193,7 +193,7 @@ impl<'n> Draft<'n> {
 
     /// Two convolutions of one map, both rectified or neither, that nothing but the layer that joins them reads.
     fn join_convolutions(&mut self) {
-        for i in self.all(|op| matches!(op, Op::Concat(_))) {
+        for i in self.all(|op| matches!(op, Op::Concat(Concat { along: Along::Channels }))) {
             let [first, second] = self.reads[i][..] else { continue };
             let both = [first, second].map(|part| match &self.tasks[&part] {
                 Task::Convolutions { convs, rectify } if self.alone(part) => Some((convs, *rectify)),
@@ -269,7 +269,7 @@ mod tests {
                 let conv = g.push(format!("{name}.{i}"), Op::conv(3, 3, 1 + 2 * i, 1, i), &[of[i]]);
                 if rectified[i] { g.push(format!("{name}.{i}_relu"), op::Relu, &[&conv]) } else { conv }
             });
-            let joined = g.push(name, op::Concat, &[&parts[0], &parts[1]]);
+            let joined = g.push(name, op::Concat::default(), &[&parts[0], &parts[1]]);
             g.push(format!("{name}.small"), Op::conv(6, 3, 1, 1, 0), &[&joined])
         };
         let both = pair(&mut g, "both", [INPUT; 2], [true; 2]);
@@ -277,7 +277,7 @@ mod tests {
         let mixed = pair(&mut g, "mixed", [&plain, &plain], [true, false]);
         let apart = pair(&mut g, "apart", [&mixed, &both], [true; 2]);
         let shared = pair(&mut g, "shared", [&apart, &apart], [true; 2]);
-        g.push("last", op::Concat, &[&shared, "shared.1_relu", "plain.0"]);
+        g.push("last", op::Concat::default(), &[&shared, "shared.1_relu", "plain.0"]);
         g
     }
 

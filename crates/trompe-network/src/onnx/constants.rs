@@ -5,6 +5,7 @@ use super::call::Call;
 use super::import::{Import, Refusal, Value};
 use super::proto::elements;
 use super::read::{once, order, unsupported, wrong};
+use crate::op::Op;
 
 /// The most values that a constant may have that the file does not spell out.
 const LARGEST: usize = 1 << 22;
@@ -40,6 +41,47 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     }
                     result
                 }
+                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Neg" | "Reciprocal" | "Relu" | "Sigmoid"
+                | "Sin" | "Sqrt" => unary(call.operator(), first)?,
+                "Equal" | "Max" | "Min" | "Mod" | "Pow" => {
+                    let mut result = first.clone();
+                    for other in inputs[1..].iter().flatten() {
+                        result = arithmetic(import, call.operator(), &result, other)?;
+                    }
+                    result
+                }
+                "Where" => match inputs[..] {
+                    [Some(Constant::Numbers(which)), Some(a), Some(b)] => choose(which, a, b)?,
+                    _ => return wrong("has other than three inputs"),
+                },
+                "Clip" => match first {
+                    Constant::Floats(array) => {
+                        let bound = |at: usize, default: f32| match inputs.get(at) {
+                            Some(Some(Constant::Floats(bound))) if bound.values.len() == 1 => bound.values[0],
+                            _ => default,
+                        };
+                        let (least, most) = (bound(1, f32::NEG_INFINITY), bound(2, f32::INFINITY));
+                        let values = array.values.iter().map(|v| v.max(least).min(most)).collect();
+                        Constant::Floats(Array { dims: array.dims.clone(), values })
+                    }
+                    Constant::Numbers(_) => return unsupported("of whole numbers"),
+                },
+                "BatchNormalization" if call.flag("training_mode")? => standardized(call, &inputs)?,
+                "Einsum" => match inputs[..] {
+                    [Some(Constant::Floats(a)), Some(Constant::Floats(b))] => einsum(import, call, a, b)?,
+                    _ => return unsupported("of other than two constants"),
+                },
+                "CumSum" => each_number(first, |a| cumulated(import, call, a))?,
+                "MatMul" => match inputs[..] {
+                    [Some(Constant::Floats(a)), Some(Constant::Floats(b))] => product_of(import, a, b)?,
+                    _ => return wrong("has other than two factors"),
+                },
+                "ReduceMean" | "ReduceSum" => match first {
+                    Constant::Floats(array) => Constant::Floats(reduced(import, call, array)?),
+                    Constant::Numbers(_) => return unsupported("of whole numbers"),
+                },
+                "Expand" => expand(import, call, first)?,
+                "Tile" => each(first, |a| tile(import, call, a), |a| tile(import, call, a))?,
                 "Concat" => concat(call, &inputs.iter().copied().flatten().collect::<Vec<_>>())?,
                 "Shape" => numbers(first.dims().iter().map(|&d| d as i64).collect()),
                 "Reshape" => each(first, |a| reshape(import, call, a), |a| reshape(import, call, a))?,
@@ -49,6 +91,8 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                 "Transpose" => each(first, |a| transpose(call, a), |a| transpose(call, a))?,
                 "Slice" => each(first, |a| slice(import, call, a), |a| slice(import, call, a))?,
                 "Gather" => each(first, |a| gather(import, call, a), |a| gather(import, call, a))?,
+                // By layers, as if it depended on the image.
+                _ if Op::reader(call.operator()).is_some() => return Ok(false),
                 _ => return unsupported("on constants"),
             }
         }
@@ -195,6 +239,258 @@ fn broadcast<T: Clone>(import: &Import<'_>, a: &Array<T>, b: &Array<T>) -> Resul
     Ok(Pair { dims, values })
 }
 
+/// A function of each number.
+fn unary(operator: &str, constant: &Constant) -> Result<Constant, Refusal> {
+    match constant {
+        Constant::Floats(array) => {
+            let of = |&v: &f32| match operator {
+                "Abs" => v.abs(),
+                "Ceil" => v.ceil(),
+                "Cos" => v.cos(),
+                "Exp" => v.exp(),
+                "Floor" => v.floor(),
+                "Neg" => -v,
+                "Reciprocal" => 1.0 / v,
+                "Relu" => v.max(0.0),
+                "Sigmoid" => 1.0 / (1.0 + (-v).exp()),
+                "Sin" => v.sin(),
+                _ => v.sqrt(),
+            };
+            let values = array.values.iter().map(of).collect();
+            Ok(Constant::Floats(Array { dims: array.dims.clone(), values }))
+        }
+        Constant::Numbers(array) => {
+            let of = |n: &Number| match (operator, n) {
+                ("Ceil" | "Floor", n) => Ok(*n),
+                ("Neg", Number::Known(n)) => Ok(Number::Known(n.saturating_neg())),
+                ("Neg", Number::Image(n)) => Ok(Number::Image(n.saturating_neg())),
+                ("Abs", Number::Known(n)) => Ok(Number::Known(n.saturating_abs())),
+                _ => unsupported("of whole numbers"),
+            };
+            let values = array.values.iter().map(of).collect::<Result<_, _>>()?;
+            Ok(Constant::Numbers(Array { dims: array.dims.clone(), values }))
+        }
+    }
+}
+
+/// Where a number is not 0 the first, elsewhere the second.
+fn choose(which: &Array<Number>, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
+    let (Constant::Numbers(a), Constant::Numbers(b)) = (a, b) else { return unsupported("of fractions") };
+    if a.dims != which.dims || b.dims != which.dims {
+        return unsupported("of constants of different shapes");
+    }
+    let pairs = a.values.iter().zip(&b.values);
+    let chosen = which.values.iter().zip(pairs).map(|(which, (a, b))| match which {
+        Number::Known(0) => *b,
+        _ => *a,
+    });
+    Ok(Constant::Numbers(Array { dims: which.dims.clone(), values: chosen.collect() }))
+}
+
+/// A constant in a larger shape; it stays the same for every image.
+fn expand(import: &Import<'_>, call: &Call<'_>, constant: &Constant) -> Result<Constant, Refusal> {
+    let Some(target) = import.numbers(call, 1)? else { return wrong("has no shape") };
+    let once = |n: &Number| if *n == Number::Batch { Number::Known(1) } else { *n };
+    let target: Vec<Number> = target.values.iter().map(once).collect();
+    let dims = sizes(&fixed(import, call, &Array::row(target))?)?;
+    let Some(count) = product(&dims).filter(|&n| n <= LARGEST) else {
+        return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
+    };
+    match constant {
+        Constant::Floats(array) => {
+            let zeros = Array { dims, values: vec![0f32; count] };
+            let Pair { dims, values } = broadcast(import, array, &zeros)?;
+            Ok(Constant::Floats(Array { dims, values: values.map(|(a, _)| a).collect() }))
+        }
+        Constant::Numbers(array) => {
+            let zeros = Array { dims, values: vec![Number::Known(0); count] };
+            let Pair { dims, values } = broadcast(import, array, &zeros)?;
+            Ok(Constant::Numbers(Array { dims, values: values.map(|(a, _)| a).collect() }))
+        }
+    }
+}
+
+fn each_number(
+    constant: &Constant,
+    of: impl Fn(&Array<f32>) -> Result<Array<f32>, Refusal>,
+) -> Result<Constant, Refusal> {
+    match constant {
+        Constant::Floats(array) => Ok(Constant::Floats(of(array)?)),
+        Constant::Numbers(_) => unsupported("of whole numbers"),
+    }
+}
+
+/// Sums up to each position of an axis.
+fn cumulated(import: &Import<'_>, call: &Call<'_>, array: &Array<f32>) -> Result<Array<f32>, Refusal> {
+    if call.flag("exclusive")? || call.flag("reverse")? {
+        return unsupported("that leaves its own value out, or goes backwards");
+    }
+    let d = match input(import, call, 1)?.as_deref() {
+        Some(&[d]) => axis(d, array.dims.len())?,
+        _ => return wrong("has no axis"),
+    };
+    let inner: usize = array.dims[d + 1..].iter().product();
+    let mut values = array.values.clone();
+    for i in 0..values.len() {
+        if i / inner.max(1) % array.dims[d] > 0 {
+            values[i] += values[i - inner];
+        }
+    }
+    Ok(Array { dims: array.dims.clone(), values })
+}
+
+/// The matrix product of a constant's last axis and a matrix.
+fn product_of(import: &Import<'_>, a: &Array<f32>, b: &Array<f32>) -> Result<Constant, Refusal> {
+    let (Some(&k), &[rows, columns]) = (a.dims.last(), &b.dims[..]) else {
+        return unsupported("of constants that are no matrices");
+    };
+    if k != rows || k == 0 {
+        return wrong(format!("multiplies constants of shapes {:?} and {:?}", a.dims, b.dims));
+    }
+    let count = (a.values.len() / k).checked_mul(columns).filter(|&n| n <= LARGEST);
+    let Some(count) = count else { return wrong("makes a constant that is too large") };
+    import.toil(count.saturating_mul(k))?;
+    let row = |r: &[f32]| -> Vec<f32> {
+        (0..columns).map(|c| r.iter().enumerate().map(|(i, v)| v * b.values[i * columns + c]).sum()).collect()
+    };
+    let values = a.values.chunks(k).flat_map(row).collect();
+    let dims = a.dims[..a.dims.len() - 1].iter().copied().chain([columns]).collect();
+    Ok(Constant::Floats(Array { dims, values }))
+}
+
+/// The mean or the sum along axes.
+fn reduced(import: &Import<'_>, call: &Call<'_>, array: &Array<f32>) -> Result<Array<f32>, Refusal> {
+    let axes = match call.ints("axes") {
+        Some(axes) => axes.to_vec(),
+        None => input(import, call, 1)?.unwrap_or_else(|| (0..array.dims.len() as i64).collect()),
+    };
+    let axes =
+        axes.iter().take(MOST_AXES + 1).map(|&a| axis(a, array.dims.len())).collect::<Result<Vec<_>, _>>()?;
+    once(&axes)?;
+    let kept: Vec<usize> = (0..array.dims.len()).filter(|d| !axes.contains(d)).collect();
+    let order: Vec<usize> = kept.iter().chain(&axes).copied().collect();
+    let each: usize = axes.iter().map(|&d| array.dims[d]).product();
+    if each == 0 {
+        return wrong("is over nothing");
+    }
+    import.toil(array.values.len())?;
+    let of = |values: &[f32]| {
+        let sum: f64 = values.iter().map(|&v| f64::from(v)).sum();
+        (if call.operator() == "ReduceMean" { sum / each as f64 } else { sum }) as f32
+    };
+    let values = array.transposed(&order).values.chunks(each).map(of).collect();
+    let keep = call.int("keepdims")?.unwrap_or(1) != 0;
+    let dims = match keep {
+        true => (0..array.dims.len()).map(|d| if axes.contains(&d) { 1 } else { array.dims[d] }).collect(),
+        false => kept.iter().map(|&d| array.dims[d]).collect(),
+    };
+    Ok(Array { dims, values })
+}
+
+/// Each channel with the mean 0 and the variance 1, as weights are standardized, times a scale and with a shift.
+fn standardized(call: &Call<'_>, inputs: &[Option<&Constant>]) -> Result<Constant, Refusal> {
+    let [Some(Constant::Floats(x)), Some(Constant::Floats(scale)), Some(Constant::Floats(shift)), ..] =
+        inputs
+    else {
+        return wrong("has other than an input, a scale and a shift");
+    };
+    let [1, channels, ..] = x.dims[..] else { return unsupported("of a constant of more than one row") };
+    if [&scale.dims, &shift.dims].iter().any(|dims| ***dims != [channels]) || x.values.is_empty() {
+        return wrong(format!("has parameters of the wrong shape for {channels} channels"));
+    }
+    let epsilon = call.float("epsilon", 1e-5)?;
+    let each = x.values.len() / channels;
+    let mut values = Vec::with_capacity(x.values.len());
+    for (c, own) in x.values.chunks(each).enumerate() {
+        let mean = own.iter().map(|&v| f64::from(v)).sum::<f64>() / each as f64;
+        let variance = own.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / each as f64;
+        let factor = f64::from(scale.values[c]) / (variance + epsilon).sqrt();
+        values.extend(own.iter().map(|&v| ((f64::from(v) - mean) * factor) as f32 + shift.values[c]));
+    }
+    Ok(Constant::Floats(Array { dims: x.dims.clone(), values }))
+}
+
+/// A sum of products of two constants over the letters that the result lacks.
+fn einsum(import: &Import<'_>, call: &Call<'_>, a: &Array<f32>, b: &Array<f32>) -> Result<Constant, Refusal> {
+    let equation = call.text("equation")?.unwrap_or_default().replace(' ', "");
+    let Some((x, y, output)) = equation
+        .split_once("->")
+        .and_then(|(inputs, output)| inputs.split_once(',').map(|(x, y)| (x, y, output)))
+    else {
+        return unsupported(format!("of the equation \"{equation}\""));
+    };
+    let mut letters: Vec<char> = output.chars().collect();
+    letters.extend(x.chars().chain(y.chars()).filter(|c| !output.contains(*c)));
+    let mut seen = std::collections::HashSet::new();
+    letters.retain(|c| seen.insert(*c));
+    let mut sizes = vec![0; letters.len()];
+    for (text, array) in [(x, a), (y, b)] {
+        if text.chars().count() != array.dims.len() {
+            return wrong(format!(
+                "has the equation \"{equation}\" for a constant of shape {:?}",
+                array.dims
+            ));
+        }
+        for (c, &n) in text.chars().zip(&array.dims) {
+            let at = letters.iter().position(|own| *own == c).expect("every letter is there");
+            if sizes[at] != 0 && sizes[at] != n {
+                return wrong(format!("has two sizes for {c}, {} and {n}", sizes[at]));
+            }
+            sizes[at] = n;
+        }
+    }
+    if sizes.contains(&0) {
+        return unsupported(format!("of the equation \"{equation}\" for these constants"));
+    }
+    let count = output.chars().count();
+    let dims = sizes[..count].to_vec();
+    let all = product(&sizes).unwrap_or(usize::MAX);
+    import.toil(all)?;
+    let Some(made) = product(&dims).filter(|&n| n <= LARGEST) else {
+        return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
+    };
+    // How far a step of each letter goes in each constant.
+    let steps = [(x, a), (y, b)].map(|(text, array)| {
+        letters
+            .iter()
+            .map(|c| {
+                let places = text.chars().enumerate().filter(|(_, own)| own == c);
+                places.map(|(d, _)| array.dims[d + 1..].iter().product::<usize>()).sum()
+            })
+            .collect::<Vec<usize>>()
+    });
+    let mut values = vec![0f32; made];
+    let mut at = vec![0; sizes.len()];
+    for i in 0..all {
+        let place = |steps: &[usize]| -> usize { at.iter().zip(steps).map(|(i, step)| i * step).sum() };
+        values[i / (all / made)] += a.values[place(&steps[0])] * b.values[place(&steps[1])];
+        for d in (0..at.len()).rev() {
+            at[d] += 1;
+            if at[d] < sizes[d] {
+                break;
+            }
+            at[d] = 0;
+        }
+    }
+    Ok(Constant::Floats(Array { dims, values }))
+}
+
+/// A constant, repeated along each axis.
+fn tile<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) -> Result<Array<T>, Refusal> {
+    let Some(times) = input(import, call, 1)? else { return wrong("has no repeats") };
+    let times = sizes(&times)?;
+    let dims: Vec<usize> = array.dims.iter().zip(&times).map(|(n, t)| n.saturating_mul(*t)).collect();
+    if times.len() != array.dims.len() || product(&dims).is_none_or(|n| n > LARGEST) {
+        return wrong(format!("repeats a constant of shape {:?} {times:?} times", array.dims));
+    }
+    let mut tiled = array.clone();
+    for (d, &n) in dims.iter().enumerate() {
+        let own = array.dims[d].max(1);
+        tiled = tiled.taken(d, &(0..n).map(|i| i % own).collect::<Vec<_>>());
+    }
+    Ok(tiled)
+}
+
 fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
     match (a, b) {
         (Constant::Floats(a), Constant::Floats(b)) => {
@@ -203,13 +499,22 @@ fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -
                 "Sub" => a - b,
                 "Mul" => a * b,
                 "Div" => a / b,
+                "Pow" => a.powf(b),
+                "Max" => a.max(b),
+                "Min" => a.min(b),
                 _ => a + b,
             };
+            if operator == "Equal" {
+                return unsupported("of fractions");
+            }
             Ok(Constant::Floats(Array { dims, values: values.map(of).collect() }))
         }
         (Constant::Numbers(a), Constant::Numbers(b)) => {
             let Pair { dims, values } = broadcast(import, a, b)?;
             let of = |(a, b): (Number, Number)| match (operator, a, b) {
+                ("Equal", Number::Batch, other) | ("Equal", other, Number::Batch) => {
+                    Ok(Number::Known((other == Number::Batch).into()))
+                }
                 ("Mul" | "Div", Number::Batch, Number::Known(1))
                 | ("Add" | "Sub" | "Sum", Number::Batch, Number::Known(0)) => Ok(Number::Batch),
                 (_, Number::Known(x) | Number::Image(x), Number::Known(y) | Number::Image(y)) => {
@@ -217,6 +522,11 @@ fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -
                         "Sub" => x.checked_sub(y),
                         "Mul" => x.checked_mul(y),
                         "Div" => x.checked_div(y),
+                        "Equal" => Some((x == y).into()),
+                        "Max" => Some(x.max(y)),
+                        "Min" => Some(x.min(y)),
+                        "Mod" => x.checked_rem_euclid(y).filter(|_| y > 0),
+                        "Pow" => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
                         _ => x.checked_add(y),
                     };
                     match (value, a, b) {

@@ -9,6 +9,7 @@ use trompe_base::error::Result;
 
 use super::array::{Array, Budget, Constant, Number};
 use super::call::Call;
+use super::view::{IMAGES, View};
 use super::{proto, read};
 use crate::graph::nearest;
 use crate::op::{Constant as ConstantOp, Op};
@@ -41,12 +42,8 @@ pub struct Map {
 #[derive(Clone, Debug)]
 pub enum Value {
     Map(Map),
-    /// A map's channels in groups, `[N, groups, C / groups, H, W]`, the two axes exchanged or not.
-    Groups {
-        layer: usize,
-        groups: usize,
-        shuffled: bool,
-    },
+    /// A map whose axes are split, exchanged or joined.
+    View(View),
     Constant(Constant),
     /// An output that is not computed, with a word for it.
     Absent(&'static str),
@@ -377,19 +374,34 @@ impl Import<'_> {
                 unsupported.join("\n  ")
             ));
         }
-        match self.values.get(output) {
-            Some(Value::Map(map)) => {
-                let order: Vec<Axis> = map.axes.iter().copied().filter(|axis| *axis != Axis::One).collect();
-                let last = [Axis::Batch, Axis::Rows, Axis::Columns, Axis::Channels];
-                let kept = |usual: [Axis; 4]| {
-                    usual.into_iter().filter(|axis| order.contains(axis)).eq(order.clone())
-                };
-                if !kept(MAP) && !kept(last) {
+        let kept = |map: &Map| {
+            let order: Vec<Axis> = map.axes.iter().copied().filter(|axis| *axis != Axis::One).collect();
+            let last = [Axis::Batch, Axis::Rows, Axis::Columns, Axis::Channels];
+            [MAP, last].iter().any(|usual| usual.iter().filter(|axis| order.contains(axis)).eq(&order))
+        };
+        // What nothing reads is put in order here. Of four axes, channels are the second, as everywhere in these files.
+        if let Some(value @ (Value::Map(_) | Value::View(_))) = self.values.get(output)
+            && !matches!(value, Value::Map(map) if kept(map))
+        {
+            let node =
+                proto::Node { input: vec![output.into()], name: Some(output.into()), ..Default::default() };
+            let call = Call::new(&node, 0);
+            let ordered = match self.image(&call, 0) {
+                Ok(layer) => Ok(Map { layer, axes: MAP.into() }),
+                Err(_) => self.ordered(&call, 0),
+            };
+            match ordered {
+                Ok(map) => drop(self.values.insert(output.into(), Value::Map(map))),
+                Err(Refusal::Unsupported(what) | Refusal::Wrong(what)) => {
                     return Err(format!(
-                        "gives \"{output}\" with rows, columns or channels exchanged, and Trompe's maps are [N, channels, \
-                         rows, columns]: leave the Transpose before it out\n{EARLIER}"
+                        "gives \"{output}\", which Trompe can't put in order: {what}\n{EARLIER}"
                     ));
                 }
+                Err(Refusal::Unknown) => {}
+            }
+        }
+        match self.values.get(output) {
+            Some(Value::Map(map)) => {
                 self.graph.output = self.graph.nodes[map.layer].name.clone();
             }
             _ => {
@@ -467,21 +479,40 @@ impl Import<'_> {
         self.optional(call, at)?.ok_or_else(|| Refusal::Wrong(format!("has no input {}", at + 1)))
     }
 
-    /// The map that a node reads.
-    pub fn map(&self, call: &Call<'_>, at: usize) -> Result<Map, Refusal> {
+    /// The map that a node reads, put in order by a layer where its axes are split.
+    pub fn map(&mut self, call: &Call<'_>, at: usize) -> Result<Map, Refusal> {
         match self.value(call, at)? {
             Value::Map(map) => Ok(map.clone()),
-            Value::Groups { .. } => Err(Refusal::Unsupported("on a value of five dimensions".into())),
+            Value::View(_) => self.ordered(call, at),
+            Value::Constant(Constant::Floats(array))
+                if (1..=4).contains(&array.dims.len()) && array.dims[0] == 1 =>
+            {
+                let (shape, values) = (array.dims.clone(), array.values.clone());
+                let axes = MAP[..shape.len()].to_vec();
+                let shape = std::array::from_fn(|d| shape.get(d + 1).copied().unwrap_or(1));
+                let layer = self.fixed(call, at, shape, values)?;
+                let map = Map { layer, axes };
+                self.replace(call.node.input[at].clone(), Value::Map(map.clone()));
+                Ok(map)
+            }
             _ => Err(Refusal::Unsupported("on a constant".into())),
         }
     }
 
     /// The layer that a node reads as `[N, C, H, W]`.
-    pub fn image(&self, call: &Call<'_>, at: usize) -> Result<usize, Refusal> {
-        let map = self.map(call, at)?;
-        match map.axes == MAP {
-            true => Ok(map.layer),
-            false => Err(Refusal::Unsupported("on other than [N, channels, height, width]".into())),
+    pub fn image(&mut self, call: &Call<'_>, at: usize) -> Result<usize, Refusal> {
+        if let Value::Map(map) = self.value(call, at)?
+            && map.axes == MAP
+        {
+            return Ok(map.layer);
+        }
+        let view = self.view(call, at)?;
+        match &view.axes[..] {
+            [images, _, _, _] if images[..] == [IMAGES] => {
+                let layout = [1, 2, 3].map(|d| view.parts([d]));
+                Ok(self.arranged(call, at, &view, layout)?.layer)
+            }
+            _ => Err(Refusal::Unsupported("on other than [N, channels, height, width]".into())),
         }
     }
 
@@ -536,6 +567,16 @@ impl Import<'_> {
         }
     }
 
+    /// A value by its name.
+    pub fn kept_as(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    /// Keeps a value in another order than a node gave it.
+    pub fn replace(&mut self, name: String, value: Value) {
+        self.values.insert(name, value);
+    }
+
     /// Appends the layer of a node, or, with a `part`, one beside it; gives its position.
     pub fn push(
         &mut self,
@@ -587,6 +628,19 @@ impl Import<'_> {
         });
         self.names.insert(name.clone());
         name
+    }
+
+    /// The layer that gives a node's constant, in the shape of a map.
+    pub fn fixed(
+        &mut self,
+        call: &Call<'_>,
+        at: usize,
+        shape: [usize; 3],
+        values: Vec<f32>,
+    ) -> Result<usize, Refusal> {
+        let data = TensorData::new(values, [1, shape[0], shape[1], shape[2]]);
+        let name = self.name(&[call.node.input[at].clone(), format!("{}.constant", call.name())]);
+        self.append(name, ConstantOp { shape }.into(), &[], vec![data])
     }
 
     /// The layer that gives a constant beside a map with these axes.

@@ -14,6 +14,7 @@ pub(super) mod read;
 mod structure;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::path::Path;
 
@@ -26,6 +27,7 @@ pub(super) use call::Call;
 pub(super) use export::{Writer, described, float, int, ints, pads, text, whole};
 pub(super) use import::{Axis, Import, MAP, Map, Refusal, Value};
 pub(super) use read::{Done, Reader, unsupported, wrong};
+pub(super) use view::{IMAGES, Part, View, whole as whole_axis};
 
 use super::Network;
 use trompe_base::error::{Context, Error, Result};

@@ -5,6 +5,7 @@ use burn::tensor::TensorData;
 use super::array::{Array, Number};
 use super::call::Call;
 use super::import::{Axis, Import, MAP, Map, Refusal, Value};
+use super::view::View;
 use super::{constants, structure};
 use crate::op::Op;
 use crate::padding::{Padding, Same};
@@ -16,7 +17,25 @@ pub type Done = Result<(), Refusal>;
 pub type Reader = fn(&mut Import<'_>, &Call<'_>) -> Done;
 
 /// Operators that are computed on constants alone.
-const ON_CONSTANTS: [&str; 2] = ["Constant", "ConstantOfShape"];
+const ON_CONSTANTS: [&str; 17] = [
+    "Abs",
+    "Ceil",
+    "Constant",
+    "ConstantOfShape",
+    "Cos",
+    "CumSum",
+    "Equal",
+    "Exp",
+    "Expand",
+    "Floor",
+    "Max",
+    "Min",
+    "Mod",
+    "Neg",
+    "Sin",
+    "Tile",
+    "Where",
+];
 
 /// Turns a node into layers, or into a constant.
 pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Done {
@@ -58,6 +77,11 @@ pub fn give(import: &mut Import<'_>, call: &Call<'_>, layer: usize, axes: Vec<Ax
 
 /// Appends the layer of a node of one input, whose axes it keeps.
 pub fn elementwise(import: &mut Import<'_>, call: &Call<'_>, op: impl Into<Op>) -> Done {
+    if let Value::View(view) = import.value(call, 0)?.clone() {
+        let layer = import.push(call, None, op, &[view.layer], vec![])?;
+        import.set_view(call, 0, View { layer, ..view });
+        return Ok(());
+    }
     let map = import.map(call, 0)?;
     let layer = import.push(call, None, op, &[map.layer], vec![])?;
     give(import, call, layer, map.axes)

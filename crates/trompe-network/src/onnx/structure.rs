@@ -4,15 +4,19 @@ use super::array::{Array, Constant, Number};
 use super::call::Call;
 use super::import::{Axis, Import, MAP, Value};
 use super::proto::elements;
-use super::read::{Done, Reader, axis, give, listed, order, unsupported, wrong};
+use super::read::{Done, Reader, axis, give, listed, once, order, unsupported, wrong};
+use super::view::{IMAGES, View, whole};
+use crate::op::{Add, LARGEST_MAP};
 
 /// By operator, how it is read.
 pub const READERS: &[(&str, Reader)] = &[
     ("Cast", same),
     ("Dropout", same),
+    ("Expand", expand),
     ("Identity", same),
     ("Shape", shape),
     ("Squeeze", squeeze),
+    ("Tile", tile),
     ("Transpose", transpose),
     ("Unsqueeze", unsqueeze),
 ];
@@ -30,13 +34,80 @@ fn same(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     Ok(())
 }
 
-fn shape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let Value::Map(map) = import.value(call, 0)? else { return unsupported("of a value of five dimensions") };
-    let size = |&axis: &Axis| match import.extent(map.layer, axis) {
-        Number::Known(n) if import.varies(map.layer, axis) => Number::Image(n),
-        n => n,
+/// A map in a larger shape, by adding zeros of that shape; joins broadcast by themselves.
+fn expand(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let view = import.view(call, 0)?;
+    let sizes = view.sizes(import)?;
+    let Some(target) = import.numbers(call, 1)? else { return wrong("has no shape") };
+    let mut target = target.values.clone();
+    while target.len() < sizes.len() {
+        target.insert(0, Number::Known(1));
+    }
+    if target.len() > sizes.len() {
+        return unsupported("to more axes");
+    }
+    // 1 and what is there already change nothing.
+    let batch = import.batch;
+    let images = |n: &Number| *n == Number::Batch || batch.is_some_and(|b| *n == Number::Known(b));
+    let same = |(d, (own, wanted)): (usize, (&Number, &Number))| {
+        own == wanted || *wanted == Number::Known(1) || (view.axes[d][..] == [IMAGES] && images(wanted))
     };
-    let all: Vec<Number> = map.axes.iter().map(size).collect();
+    if sizes.iter().zip(&target).enumerate().all(same) {
+        let value = import.value(call, 0)?.clone();
+        import.set(call, 0, value);
+        return Ok(());
+    }
+    let once: Vec<Number> = target.iter().map(|n| if images(n) { Number::Known(1) } else { *n }).collect();
+    let Some(wanted) = import.settled(call, &once) else { return unsupported("with the number of images") };
+    let mut view = view;
+    let mut shape = import.shape(view.layer);
+    for (d, n) in wanted.into_iter().enumerate() {
+        if n <= 1 || !view.axes[d].is_empty() {
+            continue;
+        }
+        // Along an axis that the map does not use.
+        let Some(free) = shape.iter().position(|&own| own == 1) else {
+            return unsupported("of a value whose map has no axis to spare");
+        };
+        shape[free] = usize::try_from(n).unwrap_or(usize::MAX);
+        view.axes[d] = whole(MAP[free + 1], shape[free]);
+    }
+    let values = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= LARGEST_MAP);
+    let Some(values) = values else { return wrong(format!("asks for maps of the shape {shape:?}")) };
+    import.spend(values)?;
+    let zeros = import.fixed(call, 1, shape, vec![0.0; values])?;
+    let layer = import.push(call, None, Add, &[view.layer, zeros], vec![])?;
+    import.set_view(call, 0, View { layer, ..view });
+    Ok(())
+}
+
+/// A value that is repeated once along every axis, or once for each image.
+fn tile(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let Some(times) = import.numbers(call, 1)? else { return wrong("has no repeats") };
+    let batch = import.batch;
+    let once = |n: &Number| {
+        *n == Number::Known(1) || *n == Number::Batch || batch.is_some_and(|b| *n == Number::Known(b))
+    };
+    if !times.values.iter().all(once) {
+        return unsupported("of values that depend on the image");
+    }
+    let value = import.value(call, 0)?.clone();
+    import.set(call, 0, value);
+    Ok(())
+}
+
+fn shape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let all: Vec<Number> = match import.value(call, 0)? {
+        Value::Map(map) => {
+            let size = |&axis: &Axis| match import.extent(map.layer, axis) {
+                Number::Known(n) if import.varies(map.layer, axis) => Number::Image(n),
+                n => n,
+            };
+            map.axes.iter().map(size).collect()
+        }
+        Value::View(view) => view.sizes(import)?,
+        _ => return unsupported("of a constant"),
+    };
     let n = all.len() as i64;
     let place = |at: i64| (if at < 0 { at.saturating_add(n) } else { at }).clamp(0, n) as usize;
     let start = place(call.int("start")?.unwrap_or(0));
@@ -47,6 +118,20 @@ fn shape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 }
 
 fn squeeze(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    if let Value::View(mut view) = import.value(call, 0)?.clone() {
+        let count = view.axes.len();
+        let numbers = match listed(import, call, "axes", 1)? {
+            Some(axes) => axes.iter().map(|&a| axis(a, count)).collect::<Result<Vec<_>, _>>()?,
+            None => (0..count).filter(|&d| view.axes[d].is_empty()).collect(),
+        };
+        if let Some(d) = numbers.iter().find(|&&d| !view.axes[d].is_empty()) {
+            return wrong(format!("takes away axis {d}, whose size is not 1"));
+        }
+        let mut at = 0..count;
+        view.axes.retain(|_| !numbers.contains(&at.next().expect("one for each axis")));
+        import.set_view(call, 0, view);
+        return Ok(());
+    }
     let map = import.map(call, 0)?;
     let single = |d: usize| import.extent(map.layer, map.axes[d]) == Number::Known(1);
     let numbers = match listed(import, call, "axes", 1)? {
@@ -65,10 +150,27 @@ fn squeeze(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 }
 
 fn unsqueeze(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let map = import.map(call, 0)?;
     let Some(numbers) = listed(import, call, "axes", 1)? else { return wrong("has no axes") };
-    let count = map.axes.len() + numbers.len();
+    let value = import.value(call, 0)?.clone();
+    let count = numbers.len()
+        + match &value {
+            Value::Map(map) => map.axes.len(),
+            Value::View(view) => view.axes.len(),
+            _ => 0,
+        };
     let numbers = numbers.iter().map(|&a| axis(a, count)).collect::<Result<Vec<_>, _>>()?;
+    once(&numbers)?;
+    let map = match value {
+        Value::Map(map) => map,
+        Value::View(mut view) => {
+            let mut places = numbers.clone();
+            places.sort_unstable();
+            places.into_iter().for_each(|d| view.axes.insert(d, vec![]));
+            import.set_view(call, 0, view);
+            return Ok(());
+        }
+        _ => return unsupported("of a constant"),
+    };
     let mut spare: Vec<Axis> = MAP[1..].iter().copied().filter(|a| !map.axes.contains(a)).collect();
     let mut old = map.axes.iter().copied();
     let mut axes = vec![];
@@ -89,21 +191,16 @@ fn unsqueeze(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 }
 
 fn transpose(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let value = import.value(call, 0)?.clone();
-    let count = match &value {
-        Value::Map(map) => map.axes.len(),
-        _ => 5,
-    };
-    let order = order(call, count)?;
-    match value {
+    match import.value(call, 0)?.clone() {
         Value::Map(map) => {
-            let axes = order.iter().map(|&d| map.axes[d]).collect();
+            let axes = order(call, map.axes.len())?.iter().map(|&d| map.axes[d]).collect();
             give(import, call, map.layer, axes)
         }
-        Value::Groups { layer, groups, shuffled: false } if order == [0, 2, 1, 3, 4] => {
-            import.set(call, 0, Value::Groups { layer, groups, shuffled: true });
+        Value::View(view) => {
+            let view = view.transposed(&order(call, view.axes.len())?);
+            import.set_view(call, 0, view);
             Ok(())
         }
-        _ => unsupported(format!("of five dimensions to {order:?}")),
+        _ => unsupported("of a constant"),
     }
 }

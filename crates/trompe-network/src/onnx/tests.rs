@@ -4,10 +4,12 @@ use std::path::Path;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use prost::Message;
+use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution as _, StandardNormal};
 use trompe_base::seed;
 
+use super::array::Array;
 use super::proto::{self, elements};
 use super::{export, from_bytes, is_onnx};
 use crate::{Graph, Network, Op, Padding, Same, op, zoo};
@@ -107,7 +109,7 @@ fn refused(model: &proto::Model, words: &[&str]) {
     }
 }
 
-fn numbers(t: Tensor<4>) -> Vec<f32> {
+fn numbers<const D: usize>(t: Tensor<D>) -> Vec<f32> {
     t.into_data().try_to_vec().unwrap()
 }
 
@@ -663,16 +665,19 @@ fn of_several_outputs_one_is_taken_and_the_others_are_told() {
     assert_eq!(network.output(), "first");
 }
 
-/// A map is written as [N, channels, rows, columns], so rows and columns that are exchanged would come back as they were.
+/// A map is `[N, channels, rows, columns]`: an output with other axes is put in that order.
 #[test]
-fn an_output_with_its_axes_exchanged_is_refused() {
-    let turned = |perm: &[i64]| {
-        let turn = with(node("t", "Transpose", &["a"], "y"), "perm", perm);
-        file(vec![node("r", "Relu", &["x"], "a"), turn], vec![])
-    };
-    assert!(open(&turned(&[0, 2, 3, 1])).is_ok());
-    for perm in [[0, 1, 3, 2], [0, 2, 1, 3], [0, 3, 1, 2]] {
-        refused(&turned(&perm), &["exchanged", "Transpose"]);
+fn an_output_with_its_axes_exchanged_is_put_in_order() {
+    for perm in [[0, 2, 3, 1], [0, 1, 3, 2], [0, 2, 1, 3], [0, 3, 1, 2]] {
+        let turn = with(node("t", "Transpose", &["a"], "y"), "perm", &perm);
+        let network = open(&file(vec![node("r", "Relu", &["x"], "a"), turn], vec![])).unwrap();
+        let output = network.output().to_string();
+        let got = network.capture(ramp(), &[output]).unwrap().remove(0);
+        let array = Array { dims: vec![1, 1, 4, 4], values: (0..16).map(|v| v as f32).collect::<Vec<_>>() };
+        let want = array.transposed(&perm.map(|d| d as usize));
+        // Channels that are last are not moved.
+        let want = if perm == [0, 2, 3, 1] { array } else { want };
+        assert_eq!((got.dims().to_vec(), numbers(got)), (want.dims, want.values), "{perm:?}");
     }
 }
 
@@ -736,7 +741,7 @@ fn menagerie() -> Graph {
         Op::Gelu(op::Gelu { approximate: false }),
         Op::Gelu(op::Gelu { approximate: true }),
         op::Erf.into(),
-        op::Softmax.into(),
+        op::Softmax::default().into(),
         Op::Lrn(op::Lrn { size: 5, alpha: 1e-2, beta: 0.75, bias: 1.0 }),
         Op::LayerNorm(op::LayerNorm { channels: 8, epsilon: 1e-6 }),
         Op::ShuffleChannels(op::ShuffleChannels { groups: 4 }),
@@ -779,12 +784,12 @@ fn menagerie() -> Graph {
     g.then("sized", resized(op::Target::Size([5, 4]), nearest, op::Coordinates::Asymmetric));
     g.then("cubic", resized(op::Target::Scale([1.6, 2.0]), op::Interpolation::Cubic(-0.5), coordinates));
     g.then("every", Op::Subsample(op::Subsample { stride: 2 }));
-    g.push("both", op::Concat, &["every", "every"]);
+    g.push("both", op::Concat::default(), &["every", "every"]);
     g.then("reshaped", Op::Reshape(op::Reshape { shape: [16, 5, 4] }));
     g.then("flat", Op::Flatten(op::Flatten { features: 320 }));
     g.push("average", op::GlobalAvgPool, &["quotient"]);
     g.push("peak", op::GlobalMaxPool, &["most"]);
-    g.push("ends", op::Concat, &["average", "peak", "flat"]);
+    g.push("ends", op::Concat::default(), &["average", "peak", "flat"]);
     g.then("scores", Op::Linear(op::Linear { features: [336, 7], bias: true }));
     g
 }
@@ -1051,5 +1056,152 @@ fn mutate(bytes: &mut Vec<u8>, rng: &mut impl Rng) {
             // A varint of all ones: as large, or as negative, as can be.
             _ => drop(bytes.splice(at..at + 1, [0xff; 9].into_iter().chain([0x01]))),
         }
+    }
+}
+
+/// A shape of so many values, of a few axes.
+fn drawn_shape(rng: &mut impl Rng, values: usize) -> Vec<usize> {
+    let mut shape = vec![1; rng.random_range(1..6)];
+    let mut left = values;
+    for prime in [2, 3] {
+        while left.is_multiple_of(prime) {
+            left /= prime;
+            let axis = rng.random_range(0..shape.len());
+            shape[axis] *= prime;
+        }
+    }
+    shape
+}
+
+/// Whatever is reshaped and transposed, in any order, comes out as it does of an array of numbers.
+#[test]
+fn reshapes_and_transposes_of_any_rank_move_values_as_they_do_of_arrays() {
+    const VALUES: usize = 48;
+    let mut opened = 0;
+    for case in 0..300 {
+        let rng = &mut seed::rng(case, &"reshapes and transposes");
+        let mut want = Array { dims: vec![1, 6, 4, 2], values: (0..VALUES).map(|v| v as f32).collect() };
+        let (mut nodes, mut parameters) = (vec![], vec![]);
+        let mut last = "x".to_string();
+        let steps = rng.random_range(1..6);
+        let mut said = vec![];
+        for step in 0..=steps {
+            let name = if step == steps { "y".to_string() } else { format!("v{step}") };
+            if step < steps && rng.random_range(0..2) == 0 {
+                let mut order: Vec<usize> = (0..want.dims.len()).collect();
+                order.shuffle(rng);
+                let perm: Vec<i64> = order.iter().map(|&d| d as i64).collect();
+                nodes.push(with(node(&name, "Transpose", &[&last], &name), "perm", &perm));
+                want = want.transposed(&order);
+                said.push(("Transpose", order));
+            } else {
+                let shape = if step == steps { vec![1, VALUES] } else { drawn_shape(rng, VALUES) };
+                let sizes: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
+                parameters.push(longs(&format!("s{step}"), &sizes));
+                nodes.push(node(&name, "Reshape", &[&last, &format!("s{step}")], &name));
+                want = want.reshaped(shape.clone()).unwrap();
+                said.push(("Reshape", shape));
+            }
+            last = name;
+        }
+        let mut model = file(nodes, parameters);
+        model.graph.as_mut().unwrap().input = vec![value("x", &[1, 6, 4, 2])];
+        match open(&model) {
+            Ok(network) => {
+                let x = TensorData::new((0..VALUES).map(|v| v as f32).collect(), [1, 6, 4, 2]);
+                let x = Tensor::<4>::from_data(x, &Device::default());
+                assert_eq!(numbers(network.logits(x.clone())), want.values, "case {case}");
+                // And once more, written and read.
+                let again = from_bytes(
+                    export::export(&network).encode_to_vec(),
+                    "again",
+                    Path::new("."),
+                    None,
+                    &Device::default(),
+                );
+                assert_eq!(numbers(again.unwrap().logits(x)), want.values, "case {case}");
+                opened += 1;
+            }
+            Err(message) => panic!("case {case} ({steps:?}): {message}", steps = said),
+        }
+    }
+    assert_eq!(opened, 300);
+}
+
+/// Self-attention as exporters write it: queries, keys and values from one product, split into heads.
+#[test]
+fn attention_is_what_its_formula_says() {
+    const TOKENS: usize = 6;
+    const HEADS: usize = 2;
+    const EACH: usize = 2;
+    const WIDTH: usize = HEADS * EACH;
+    let rng = &mut seed::rng(3, &"attention");
+    let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
+    let (qkv, proj, x) = (draw(WIDTH * 3 * WIDTH), draw(WIDTH * WIDTH), draw(WIDTH * TOKENS));
+    let mut nodes = vec![
+        node("tokens", "Reshape", &["x", "flat"], "t0"),
+        with(node("last", "Transpose", &["t0"], "t1"), "perm", &[0, 2, 1]),
+        node("qkv", "MatMul", &["t1", "wqkv"], "t2"),
+        node("parts", "Reshape", &["t2", "five"], "t3"),
+        with(node("first", "Transpose", &["t3"], "t4"), "perm", &[2, 0, 3, 1, 4]),
+    ];
+    for (i, part) in ["q", "k", "v"].into_iter().enumerate() {
+        nodes.push(int(node(part, "Gather", &["t4", &format!("i{i}")], part), "axis", 0));
+    }
+    nodes.extend([
+        with(node("turned", "Transpose", &["k"], "kt"), "perm", &[0, 1, 3, 2]),
+        node("scores", "MatMul", &["q", "kt"], "s0"),
+        node("scaled", "Mul", &["s0", "scale"], "s1"),
+        int(node("shares", "Softmax", &["s1"], "s2"), "axis", -1),
+        node("gathered", "MatMul", &["s2", "v"], "g0"),
+        with(node("back", "Transpose", &["g0"], "g1"), "perm", &[0, 2, 1, 3]),
+        node("joined", "Reshape", &["g1", "three"], "g2"),
+        node("proj", "MatMul", &["g2", "wproj"], "g3"),
+        with(node("out", "Transpose", &["g3"], "y"), "perm", &[0, 2, 1]),
+    ]);
+    let [tokens, heads, each, width] = [TOKENS, HEADS, EACH, WIDTH].map(|n| n as i64);
+    let index = |i: i64| proto::Tensor { dims: vec![], ..longs(&format!("i{i}"), &[i]) };
+    let mut model = file(
+        nodes,
+        vec![
+            longs("flat", &[0, width, -1]),
+            longs("five", &[1, tokens, 3, heads, each]),
+            longs("three", &[1, tokens, width]),
+            tensor("wqkv", &[width, 3 * width], &qkv),
+            tensor("wproj", &[width, width], &proj),
+            tensor("scale", &[], &[0.7]),
+            index(0),
+            index(1),
+            index(2),
+        ],
+    );
+    model.graph.as_mut().unwrap().input = vec![value("x", &[1, width, 3, 2])];
+    let network = open(&model).unwrap();
+    let image = Tensor::<4>::from_data(TensorData::new(x.clone(), [1, WIDTH, 3, 2]), &Device::default());
+    let got = numbers(network.capture(image, &["proj"]).unwrap().remove(0));
+    // token t's value of feature f of part p, and so on, by loops.
+    let part = |p: usize, t: usize, f: usize| -> f32 {
+        (0..WIDTH).map(|i| x[i * TOKENS + t] * qkv[i * 3 * WIDTH + p * WIDTH + f]).sum()
+    };
+    let mut want = vec![0f32; WIDTH * TOKENS];
+    for t in 0..TOKENS {
+        let mut gathered = [0f32; WIDTH];
+        for h in 0..HEADS {
+            let score = |other: usize| -> f32 {
+                0.7 * (0..EACH).map(|e| part(0, t, h * EACH + e) * part(1, other, h * EACH + e)).sum::<f32>()
+            };
+            let weights: Vec<f32> = (0..TOKENS).map(|other| score(other).exp()).collect();
+            let sum: f32 = weights.iter().sum();
+            for e in 0..EACH {
+                let of = |other: usize| weights[other] / sum * part(2, other, h * EACH + e);
+                gathered[h * EACH + e] = (0..TOKENS).map(of).sum();
+            }
+        }
+        for f in 0..WIDTH {
+            want[f * TOKENS + t] = (0..WIDTH).map(|i| gathered[i] * proj[i * WIDTH + f]).sum();
+        }
+    }
+    for (a, b) in got.iter().zip(&want) {
+        assert!((a - b).abs() < 1e-5, "{got:?} instead of {want:?}");
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
 use crate::Node;
-use crate::onnx::{Axis, Call, Done, Import, Reader, Value, Writer, float, read, unsupported, wrong};
+use crate::onnx::{Call, Done, Import, Reader, Value, View, Writer, float, read, unsupported, wrong};
 use crate::parameters::{Parameters, filled};
 
 /// Batch normalization over `channels` (Ioffe & Szegedy, 2015).
@@ -120,19 +120,20 @@ fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     if call.int("spatial")?.unwrap_or(1) == 0 {
         return unsupported("of every place for itself (spatial = 0)");
     }
-    let map = import.map(call, 0)?;
-    if map.axes.get(1) != Some(&Axis::Channels) {
-        return unsupported("over other than the channels");
+    if import.view(call, 0)?.axes.len() < 2 {
+        return unsupported("of a value of one axis");
     }
-    let channels = import.shape(map.layer)[0];
+    let view = import.with_channels(call, 0, 1)?;
+    let channels = import.shape(view.layer)[0];
     let parameters = read::channelwise(import, call, 1..5, channels)?;
     if let Some(value) = parameters[3].iter::<f32>().find(|&value| value < 0.0) {
         return wrong(format!("has the variance {value}, and none is below 0"));
     }
     let op = BatchNorm { channels, epsilon: call.float("epsilon", 1e-5)? };
-    let layer = import.push(call, None, op, &[map.layer], parameters)?;
+    let layer = import.push(call, None, op, &[view.layer], parameters)?;
     for at in 1..call.node.output.len() {
         import.set(call, at, Value::Absent("the statistics of a BatchNormalization"));
     }
-    read::give(import, call, layer, map.axes)
+    import.set_view(call, 0, View { layer, ..view });
+    Ok(())
 }

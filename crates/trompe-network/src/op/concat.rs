@@ -3,15 +3,21 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Operator, Reads};
+use super::{Along, Operator, Reads};
 use crate::Node;
-use crate::onnx::{Axis, Call, Done, Import, Reader, Writer, int, read, unsupported, wrong};
+use crate::onnx::{
+    Axis, Call, Done, Import, Map, Part, Reader, Value, View, Writer, int, read, unsupported, wrong,
+};
 use crate::parameters::Parameters;
 
-/// The inputs one after another along the channels.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// The inputs one after another along an axis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Concat;
+pub struct Concat {
+    /// Along which.
+    #[serde(default, skip_serializing_if = "Along::is_default")]
+    pub along: Along,
+}
 
 impl Operator for Concat {
     const READERS: &'static [(&'static str, Reader)] = &[("Concat", from_onnx)];
@@ -19,15 +25,21 @@ impl Operator for Concat {
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         match inputs {
             [] => Err("joins nothing".into()),
-            _ => Ok(inputs.iter().fold(0, |sum, c| c.saturating_add(sum))),
+            _ if self.along == Along::Channels => Ok(inputs.iter().fold(0, |sum, c| c.saturating_add(sum))),
+            [first, others @ ..] if others.iter().all(|c| c == first) => Ok(*first),
+            _ => Err(format!("joins maps of different channel counts {inputs:?}")),
         }
     }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
         let [_, h, w] = *inputs.first().ok_or("joins nothing")?;
-        match inputs.iter().all(|shape| shape[1..] == [h, w]) {
-            true => Ok([h, w]),
-            false => Err(format!("joins maps of different sizes {inputs:?}")),
+        let all = |d: usize, n: usize| inputs.iter().all(|shape| shape[d] == n);
+        let sum = |d: usize| inputs.iter().fold(0usize, |sum, shape| sum.saturating_add(shape[d]));
+        match self.along {
+            Along::Channels if all(1, h) && all(2, w) => Ok([h, w]),
+            Along::Rows if all(2, w) => Ok([sum(1), w]),
+            Along::Columns if all(1, h) => Ok([h, sum(2)]),
+            _ => Err(format!("joins maps of different sizes {inputs:?}")),
         }
     }
 
@@ -36,6 +48,9 @@ impl Operator for Concat {
     }
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
+        if self.along != Along::Channels {
+            return Reads::same(channel, inputs);
+        }
         let mut before = 0;
         for (i, &n) in inputs.iter().enumerate() {
             if channel < before + n {
@@ -51,27 +66,66 @@ impl Operator for Concat {
     }
 
     fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
-        Tensor::cat(inputs, 1)
+        // A constant is there once for all images.
+        let n = inputs.iter().map(|x| x.dims()[0]).max().unwrap_or(1);
+        let each = inputs.into_iter().map(|x| {
+            let [own, c, h, w] = x.dims();
+            if own == n { x } else { x.expand([n, c, h, w]) }
+        });
+        Tensor::cat(each.collect(), self.along.dim())
     }
 
     fn write(&self, writer: &mut Writer, node: &Node) {
-        writer.plain(node, "Concat", vec![int("axis", 1)]);
+        writer.plain(node, "Concat", vec![int("axis", self.along.dim())]);
     }
 }
 
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let maps = (0..call.node.input.len()).map(|at| import.map(call, at)).collect::<Result<Vec<_>, _>>()?;
-    let Some(first) = maps.first() else { return wrong("joins nothing") };
-    let axes = first.axes.clone();
-    if maps.iter().any(|m| m.axes != axes) {
+    let mut maps = vec![];
+    for at in 0..call.node.input.len() {
+        maps.push(match import.value(call, at)? {
+            Value::Constant(_) => None,
+            _ => Some(import.map(call, at)?),
+        });
+    }
+    let Some(axes) = maps.iter().flatten().next().map(|map| map.axes.clone()) else {
+        return wrong("joins nothing");
+    };
+    if maps.iter().flatten().any(|map| map.axes != axes) {
         return unsupported("of values whose axes differ");
     }
     // Version 3 and earlier joined channels unless told otherwise.
     let number = call.int("axis")?.unwrap_or(1);
-    if axes[read::axis(number, axes.len())?] != Axis::Channels {
-        return unsupported("along other than the channels");
+    let at = read::axis(number, axes.len())?;
+    let Some(along) = Along::of(axes[at]) else {
+        return match axes[at] {
+            Axis::One => stack(import, call, &maps, at),
+            _ => unsupported("along the images"),
+        };
+    };
+    let mut inputs = vec![];
+    for (at, map) in maps.iter().enumerate() {
+        inputs.push(match map {
+            Some(map) => map.layer,
+            None => import.constant(call, at, &axes)?,
+        });
     }
-    let inputs: Vec<usize> = maps.iter().map(|m| m.layer).collect();
-    let layer = import.push(call, None, Concat, &inputs, vec![])?;
+    if along != Along::Channels && inputs.iter().any(|&layer| import.varies(layer, Axis::Rows)) {
+        import.settle(call);
+    }
+    let layer = import.push(call, None, Concat { along }, &inputs, vec![])?;
     read::give(import, call, layer, axes)
+}
+
+/// Values one after another along an axis that they don't have: their channels, with that axis as the slowest part.
+fn stack(import: &mut Import<'_>, call: &Call<'_>, maps: &[Option<Map>], at: usize) -> Done {
+    let all: Option<Vec<&Map>> = maps.iter().map(Option::as_ref).collect();
+    let Some(all) = all else { return unsupported("of constants along a new axis") };
+    let inputs: Vec<usize> = all.iter().map(|map| map.layer).collect();
+    let [channels, ..] = import.shape(inputs[0]);
+    let layer = import.push(call, None, Concat { along: Along::Channels }, &inputs, vec![])?;
+    let mut view = View { layer, ..View::of(import, all[0]) };
+    view.axes[at] = vec![Part { axis: Axis::Channels, stride: channels, size: inputs.len() }];
+    import.set_view(call, 0, view);
+    Ok(())
 }

@@ -159,11 +159,26 @@ fn explicit([(top, bottom), (left, right)]: [(usize, usize); 2]) -> PaddingConfi
 
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let Some(weight) = import.floats(call, 1)? else { return wrong("has no weights") };
-    let Ok([output, input, kh, kw]) = <[usize; 4]>::try_from(&weight.dims[..]) else {
+    // Over one dimension, as over rows alone.
+    let single = weight.dims.len() == 3;
+    let dims = if single { [&weight.dims[..], &[1]].concat() } else { weight.dims.clone() };
+    let Ok([output, input, kh, kw]) = <[usize; 4]>::try_from(&dims[..]) else {
         return unsupported(format!("over {} dimensions instead of 2", weight.dims.len().saturating_sub(2)));
     };
-    let x = import.image(call, 0)?;
-    let kernel = call.pair("kernel_shape", Some([kh.max(1), kw.max(1)]))?;
+    let view = import.view(call, 0)?;
+    let x = match (single, view.axes.len()) {
+        (true, 3) => {
+            let layout = [view.parts([1]), view.parts([2]), vec![]];
+            import.arranged(call, 0, &view, layout)?.layer
+        }
+        _ => import.image(call, 0)?,
+    };
+    let weight = import.floats(call, 1)?.expect("it was there");
+    let pair = |name: &str, default: [usize; 2]| match call.ints(name) {
+        Some(&[n]) if single && (1..1 << 28).contains(&n) => Ok([n as usize, 1]),
+        _ => call.pair(name, Some(default)),
+    };
+    let kernel = pair("kernel_shape", [kh.max(1), kw.max(1)])?;
     if kernel != [kh, kw] {
         return wrong(format!("has the kernel_shape {kernel:?}, and weights of shape {:?}", weight.dims));
     }
@@ -186,13 +201,20 @@ fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let op = Conv {
         channels: [channels, output],
         kernel,
-        stride: call.pair("strides", Some([1, 1]))?,
-        padding: read::padding(call)?,
-        dilation: call.pair("dilations", Some([1, 1]))?,
+        stride: pair("strides", [1, 1])?,
+        padding: match call.ints("pads") {
+            Some(&[before, after]) if single && before >= 0 && after >= 0 && before.max(after) < 1 << 28 => {
+                Padding::Sides([before as usize, 0, after as usize, 0]).plain()
+            }
+            _ => read::padding(call)?,
+        },
+        dilation: pair("dilations", [1, 1])?,
         groups,
         bias: bias.is_some(),
     };
-    let parameters = [Some(weight), bias].into_iter().flatten().map(read::data).collect();
+    let filters = TensorData::new(weight.values.clone(), dims);
+    let parameters = std::iter::once(filters).chain(bias.map(read::data)).collect();
     let layer = import.push(call, None, op, &[x], parameters)?;
-    read::give(import, call, layer, MAP.into())
+    // Of three axes, columns are not there.
+    read::give(import, call, layer, MAP[..if single { 3 } else { 4 }].into())
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::reshape::into_shape;
 use super::{Operator, Reads, of_values, one, only};
 use crate::Node;
-use crate::onnx::{Call, Done, Import, Reader, Writer, int, unsupported};
+use crate::onnx::{Call, Done, Import, Reader, View, Writer, int, read};
 use crate::parameters::Parameters;
 
 /// The input as `[N, features, 1, 1]`.
@@ -56,11 +56,15 @@ impl Operator for Flatten {
 }
 
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let map = import.map(call, 0)?;
     let number = call.int("axis")?.unwrap_or(1);
-    if number != 1 && number != 1 - map.axes.len() as i64 {
-        return unsupported(format!("from axis {number} on"));
+    let view = import.view(call, 0)?;
+    let at = read::axis(number, view.axes.len() + 1)?;
+    if at != 1 {
+        // Before and after, each as one.
+        let axes = [&view.axes[..at], &view.axes[at..]].map(<[_]>::concat).into();
+        return import.reshaped(call, View { axes, ..view });
     }
+    let map = import.map(call, 0)?;
     let [c, h, w] = import.shape(map.layer);
     into_shape(import, call, map, &[c * h * w])
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Op;
 use crate::Node;
-use crate::onnx::{Axis, Call, Done, Import, Value, Writer, read, unsupported};
+use crate::onnx::{Axis, Call, Done, Import, Refusal, Value, View, Writer, read, unsupported};
 
 /// Refuses other than two inputs.
 pub fn two<T>(inputs: &[T]) -> Result<(), String> {
@@ -52,29 +52,88 @@ pub fn write(writer: &mut Writer, node: &Node, operator: &str) {
     writer.push(&node.name, operator, &[&sum, last], &node.name, vec![]);
 }
 
+/// Reads one of values whose axes are split or in different orders: all are put in the order of one of them.
+fn of_views(import: &mut Import<'_>, call: &Call<'_>, op: impl Into<Op>, model: Option<View>) -> Done {
+    let count = call.node.input.len();
+    let mut widest: Option<View> = model;
+    for at in 0..count {
+        if let Value::Constant(_) = import.value(call, at)? {
+            continue;
+        }
+        let view = import.view(call, at)?;
+        let long = |view: &View| view.axes.iter().filter(|axis| !axis.is_empty()).count();
+        if widest.as_ref().is_none_or(|widest| long(&view) > long(widest)) {
+            widest = Some(view);
+        }
+    }
+    let Some(mut model) = widest else { return unsupported("of constants alone") };
+    let inputs = match all_alike(import, call, &model) {
+        Ok(inputs) => inputs,
+        Err(Refusal::Unsupported(_)) => {
+            // One whose axes are whole: everything can be put in its order.
+            for at in 0..count {
+                if let Value::View(view) = import.value(call, at)?
+                    && *view == model
+                {
+                    let map = import.map(call, at)?;
+                    model = View::of(import, &map);
+                    break;
+                }
+            }
+            all_alike(import, call, &model)?
+        }
+        Err(refusal) => return Err(refusal),
+    };
+    let layer = import.push(call, None, op, &inputs, vec![])?;
+    import.set_view(call, 0, View { layer, ..model });
+    Ok(())
+}
+
+/// The layers of all inputs, in the order of one of them.
+fn all_alike(import: &mut Import<'_>, call: &Call<'_>, model: &View) -> Result<Vec<usize>, Refusal> {
+    let count = call.node.input.len();
+    let layer = |at: usize| match import.value(call, at)? {
+        Value::View(view) if view == model => Ok(model.layer),
+        _ => import.alike(call, at, model),
+    };
+    (0..count).map(layer).collect()
+}
+
 /// Reads one of maps and constants.
 pub fn from_onnx(import: &mut Import<'_>, call: &Call<'_>, op: impl Into<Op>) -> Done {
     if call.int("broadcast")?.unwrap_or(0) != 0 && call.int("axis")?.is_some() {
         return unsupported("with the broadcasting of opset 6 and earlier");
     }
     let count = call.node.input.len();
+    let mut model = None;
+    let mut differ = false;
+    let mut maps: Option<Vec<Axis>> = None;
+    for at in 0..count {
+        match import.value(call, at)? {
+            Value::View(view) if model.is_none() => model = Some(view.clone()),
+            Value::Map(map) => differ |= *maps.get_or_insert_with(|| map.axes.clone()) != map.axes,
+            _ => {}
+        }
+    }
+    if model.is_some() || differ {
+        return of_views(import, call, op, model);
+    }
     let mut axes: Option<Vec<Axis>> = None;
     for at in 0..count {
         if let Value::Map(map) = import.value(call, at)? {
             match &axes {
                 None => axes = Some(map.axes.clone()),
-                Some(axes) if *axes == map.axes => {}
-                Some(_) => return unsupported("of values whose axes differ"),
+                Some(_) => {}
             }
         }
     }
-    let Some(axes) = axes else { return unsupported("of values of five dimensions") };
+    let Some(axes) = axes else { return unsupported("of constants alone") };
     let mut inputs = vec![];
     for at in 0..count {
         inputs.push(match import.value(call, at)? {
             Value::Map(map) => map.layer,
             Value::Constant(_) => import.constant(call, at, &axes)?,
-            _ => return unsupported("of values of five dimensions"),
+            _ => return unsupported("of values that can't be put in order"),
         });
     }
     let layer = import.push(call, None, op, &inputs, vec![])?;

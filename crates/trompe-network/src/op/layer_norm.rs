@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
 use crate::Node;
-use crate::onnx::{Axis, Call, Done, Import, Reader, Value, Writer, float, ints, read, unsupported, whole};
+use crate::onnx::{Call, Done, Import, Reader, Value, View, Writer, float, ints, read, unsupported, whole};
 use crate::parameters::{ChannelNorm, Parameters, filled};
 
 /// Normalization of each place's channels to mean 0 and variance 1, then a scale and a shift for each channel (Ba et al., 2016).
@@ -86,22 +86,22 @@ impl Operator for LayerNorm {
 }
 
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let map = import.map(call, 0)?;
-    let last = map.axes.len() as i64 - 1;
-    let axis = call.int("axis")?.unwrap_or(-1);
-    if (axis != -1 && axis != last) || map.axes.last() != Some(&Axis::Channels) {
-        return unsupported("over other than the channels");
+    let count = import.view(call, 0)?.axes.len();
+    if read::axis(call.int("axis")?.unwrap_or(-1), count)? + 1 != count {
+        return unsupported("over more than the last axis");
     }
-    let channels = import.shape(map.layer)[0];
+    let view = import.with_channels(call, 0, count - 1)?;
+    let channels = import.shape(view.layer)[0];
     let mut parameters = read::channelwise(import, call, 1..2, channels)?;
     parameters.push(match import.floats(call, 2)? {
         Some(_) => read::channelwise(import, call, 2..3, channels)?.remove(0),
         None => TensorData::new(vec![0f32; channels], [channels]),
     });
     let op = LayerNorm { channels, epsilon: call.float("epsilon", 1e-5)? };
-    let layer = import.push(call, None, op, &[map.layer], parameters)?;
+    let layer = import.push(call, None, op, &[view.layer], parameters)?;
     for at in 1..call.node.output.len() {
         import.set(call, at, Value::Absent("the statistics of a LayerNormalization"));
     }
-    read::give(import, call, layer, map.axes)
+    import.set_view(call, 0, View { layer, ..view });
+    Ok(())
 }

@@ -6,9 +6,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Op, Operator, Parameter, Reads, of_values, one, only};
+use super::{Op, Operator, Parameter, Reads, mat_mul, of_values, one, only};
 use crate::Node;
-use crate::onnx::{Array, Axis, Call, Done, Import, Reader, Refusal, Writer, int, read, unsupported, wrong};
+use crate::onnx::{
+    Array, Axis, Call, Done, IMAGES, Import, Reader, Refusal, Value, View, Writer, int, read, unsupported,
+    whole_axis, wrong,
+};
 use crate::parameters::{Parameters, filled, he_normal};
 
 /// A matrix product with the flattened input, to `[N, out, 1, 1]`.
@@ -103,10 +106,12 @@ fn matrix<'a>(import: &'a Import<'_>, call: &Call<'_>) -> Result<&'a Array<f32>,
 }
 
 fn gemm(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let x = import.map(call, 0)?;
-    if call.flag("transA")? || x.axes != [Axis::Batch, Axis::Channels] {
+    if call.flag("transA")? || import.view(call, 0)?.axes.len() != 2 {
         return unsupported("on other than [N, features]");
     }
+    let x = import.with_channels(call, 0, 1)?;
+    // For each image, or for each of its places, too.
+    let flat = x.axes[0] == [IMAGES];
     let (alpha, beta) = (call.float("alpha", 1.0)? as f32, call.float("beta", 1.0)? as f32);
     let weight = matrix(import, call)?;
     let weight = if call.flag("transB")? { weight.transposed(&[1, 0]) } else { weight.clone() };
@@ -123,26 +128,62 @@ fn gemm(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         };
         parameters.push(TensorData::new(values, [output]));
     }
-    let op = Linear { features: [input, output], bias: bias.is_some() };
-    let layer = import.push(call, None, op, &[x.layer], parameters)?;
-    read::give(import, call, layer, x.axes)
+    let bias = bias.is_some();
+    let op = if flat {
+        Linear { features: [input, output], bias }.into()
+    } else {
+        parameters[0] = filters(&parameters[0]);
+        pointwise([input, output], bias)
+    };
+    of_channels(import, call, x, op, output, parameters)
 }
 
 /// Over features, a linear layer; over the channels of every place, a 1x1 convolution.
 fn mat_mul(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let x = import.map(call, 0)?;
-    if x.axes.first() != Some(&Axis::Batch) || x.axes.last() != Some(&Axis::Channels) {
-        return unsupported("over other than the channels");
+    let count = import.view(call, 0)?.axes.len();
+    if !matches!(import.value(call, 1)?, Value::Constant(_)) {
+        return mat_mul::of_maps(import, call);
+    }
+    if count < 2 {
+        return unsupported("of a value of one axis");
     }
     let weight = matrix(import, call)?;
     let [input, output] = [weight.dims[0], weight.dims[1]];
-    let (op, parameters): (Op, _) = if x.axes.len() == 2 {
-        (Linear { features: [input, output], bias: false }.into(), vec![read::data(weight)])
-    } else {
-        let values = weight.transposed(&[1, 0]).values;
-        let weight = TensorData::new(values, [output, input, 1, 1]);
-        (Op::conv(input, output, 1, 1, 0).without_bias(), vec![weight])
+    let weight = read::data(weight);
+    let x = import.with_channels(call, 0, count - 1)?;
+    let flat = count == 2 && x.axes[0] == [IMAGES];
+    let (op, weight): (Op, _) = match flat {
+        true => (Linear { features: [input, output], bias: false }.into(), weight),
+        false => (pointwise([input, output], false), filters(&weight)),
     };
+    of_channels(import, call, x, op, output, vec![weight])
+}
+
+/// A linear layer at each place.
+fn pointwise([input, output]: [usize; 2], bias: bool) -> Op {
+    let conv = Op::conv(input, output, 1, 1, 0);
+    if bias { conv } else { conv.without_bias() }
+}
+
+/// A matrix `[in, out]` as the filters of a 1x1 convolution.
+fn filters(matrix: &TensorData) -> TensorData {
+    let [input, output] = [matrix.shape()[0], matrix.shape()[1]];
+    let values: Vec<f32> = matrix.iter::<f32>().collect();
+    let weight = Array { dims: vec![input, output], values }.transposed(&[1, 0]);
+    TensorData::new(weight.values, [output, input, 1, 1])
+}
+
+/// Appends the layer, and keeps what it gives: as what it reads, with other channels as the last axis.
+fn of_channels(
+    import: &mut Import<'_>,
+    call: &Call<'_>,
+    mut x: View,
+    op: Op,
+    output: usize,
+    parameters: Vec<TensorData>,
+) -> Done {
     let layer = import.push(call, None, op, &[x.layer], parameters)?;
-    read::give(import, call, layer, x.axes)
+    *x.axes.last_mut().expect("it has two or more") = whole_axis(Axis::Channels, output);
+    import.set_view(call, 0, View { layer, ..x });
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! `docs/adding-an-operator.md` has an example. The list is closed and can be written to files.
 
 mod add;
+mod along;
 mod avg_pool;
 mod batch_norm;
 mod channelwise;
@@ -20,6 +21,7 @@ mod flatten;
 mod gelu;
 mod global_avg_pool;
 mod global_max_pool;
+mod group_norm;
 mod hard_sigmoid;
 mod hard_swish;
 mod input;
@@ -28,11 +30,15 @@ mod layer_norm;
 mod leaky_relu;
 mod linear;
 mod lrn;
+mod mat_mul;
+mod max;
 mod max_pool;
 mod mean;
 mod mul;
 mod pad;
 mod pad_channels;
+mod power;
+mod rearrange;
 mod relu;
 mod reshape;
 mod resize;
@@ -43,6 +49,7 @@ mod softmax;
 mod softplus;
 mod sub;
 mod subsample;
+mod sum;
 mod tanh;
 #[cfg(test)]
 mod tests;
@@ -56,6 +63,7 @@ use super::Node;
 use super::onnx::{Reader, Writer};
 use super::padding::Padding;
 use super::parameters::Parameters;
+pub use along::Along;
 pub use channelwise::Channelwise;
 pub use elementwise::Elementwise;
 pub use resize::{Coordinates, Interpolation, Rounding, Target};
@@ -281,14 +289,19 @@ operators! {
     elu::Elu,
     gelu::Gelu,
     erf::Erf,
+    power::Power,
     max_pool::MaxPool,
     avg_pool::AvgPool,
     global_avg_pool::GlobalAvgPool,
     global_max_pool::GlobalMaxPool,
     mean::Mean,
+    sum::Sum,
+    max::Max,
     lrn::Lrn,
     layer_norm::LayerNorm,
+    group_norm::GroupNorm,
     linear::Linear,
+    mat_mul::MatMul,
     softmax::Softmax,
     concat::Concat,
     add::Add,
@@ -298,6 +311,7 @@ operators! {
     constant::Constant,
     flatten::Flatten,
     reshape::Reshape,
+    rearrange::Rearrange,
     shuffle_channels::ShuffleChannels,
     subsample::Subsample,
     slice::Slice,

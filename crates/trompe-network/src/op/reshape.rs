@@ -3,10 +3,10 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Flatten, Operator, Reads, ShuffleChannels, of_values, one, only, values};
+use super::{Flatten, Operator, Reads, of_values, one, only, values};
 use crate::Node;
 use crate::onnx::{
-    Axis, Call, Done, Import, MAP, Map, Number, Reader, Value, Writer, read, unsupported, wrong,
+    Axis, Call, Done, IMAGES, Import, MAP, Map, Number, Reader, Value, View, Writer, read, unsupported, wrong,
 };
 use crate::parameters::Parameters;
 
@@ -81,7 +81,7 @@ fn reshape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let input = import.value(call, 0)?.clone();
     let (layer, sizes): (usize, Vec<Number>) = match &input {
         Value::Map(map) => (map.layer, map.axes.iter().map(|&a| import.extent(map.layer, a)).collect()),
-        Value::Groups { layer, .. } => (*layer, vec![Number::Batch]),
+        Value::View(view) => (view.layer, view.sizes(import)?),
         _ => return unsupported("of a constant"),
     };
     let [c, h, w] = import.shape(layer);
@@ -96,12 +96,18 @@ fn reshape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
             t => Ok(t),
         })
         .collect::<Result<_, _>>()?;
+    let input = match input {
+        Value::View(view) => return of_view(import, call, &view, &copied),
+        Value::Map(map) => map,
+        _ => return unsupported("of a constant"),
+    };
     let leads = |n: &Number| match n {
         Number::Batch | Number::Known(-1) => true,
         Number::Known(n) | Number::Image(n) => Some(*n) == import.batch,
     };
-    let (Some(first), Some(Number::Batch)) = (copied.first(), sizes.first()) else {
-        return unsupported("that mixes images");
+    let first = match (copied.first(), sizes.first()) {
+        (Some(first), Some(Number::Batch)) if leads(first) => first,
+        _ => return of_view(import, call, &View::of(import, &input), &copied),
     };
     let mut rest = vec![];
     let mut open = None;
@@ -120,23 +126,30 @@ fn reshape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     if let (Some(open), Some(fixed)) = (open, fixed) {
         rest[open] = all / fixed;
     }
-    if fixed.is_none_or(|n| open.is_none() && n != all) || !leads(first) {
+    if fixed.is_none_or(|n| open.is_none() && n != all) {
         // The first size is that of one image, or a wrong one.
         return unsupported(format!("of [{c}, {h}, {w}] for each image to {}", described(&target)));
     }
-    match input {
-        Value::Groups { layer, groups, shuffled } => {
-            if rest != [c, h, w] {
-                return unsupported(format!("of five dimensions to {}", described(&target)));
-            }
-            let layer = match shuffled {
-                true => import.push(call, None, ShuffleChannels { groups }, &[layer], vec![])?,
-                false => layer,
-            };
-            read::give(import, call, layer, MAP.into())
-        }
-        Value::Map(map) => into_shape(import, call, map, &rest),
-        _ => unsupported("of a constant"),
+    into_shape(import, call, input, &rest)
+}
+
+/// The same values with these sizes.
+fn of_view(import: &mut Import<'_>, call: &Call<'_>, view: &View, target: &[Number]) -> Done {
+    if let Some(view) = view.reshaped(target, import.batch) {
+        return import.reshaped(call, view);
+    }
+    // What cuts across parts of axes does not once all values are one axis, in the order that they have.
+    let sizes = view.sizes(import)?;
+    let images = view.axes.concat().iter().position(|part| *part == IMAGES);
+    if images != Some(0) && import.batch != Some(1) {
+        return unsupported(format!("of {} to {}: it mixes images", described(&sizes), described(target)));
+    }
+    let parts = view.parts(0..view.axes.len());
+    let flat = View { layer: view.layer, axes: vec![vec![IMAGES], parts.clone()] };
+    let flat = import.arranged(call, 0, &flat, [parts, vec![], vec![]])?;
+    match flat.reshaped(target, import.batch) {
+        Some(view) => import.reshaped(call, view),
+        None => unsupported(format!("of {} to {}", described(&sizes), described(target))),
     }
 }
 
@@ -150,6 +163,8 @@ fn described(shape: &[Number]) -> String {
 
 /// The same values with these sizes for each image.
 pub(super) fn into_shape(import: &mut Import<'_>, call: &Call<'_>, map: Map, rest: &[usize]) -> Done {
+    let target: Vec<Number> =
+        [Number::Batch].into_iter().chain(rest.iter().map(|&n| Number::Known(n as i64))).collect();
     if map.axes.first() != Some(&Axis::Batch) {
         return unsupported("of a value whose first axis is not the images'");
     }
@@ -157,7 +172,6 @@ pub(super) fn into_shape(import: &mut Import<'_>, call: &Call<'_>, map: Map, res
         Number::Known(n) | Number::Image(n) => n as usize,
         Number::Batch => 0,
     };
-    let [c, h, w] = import.shape(map.layer);
     // Where only axes of size 1 come or go, the others keep their places.
     let long: Vec<Axis> = map.axes[1..].iter().copied().filter(|&a| size(import, a) != 1).collect();
     let sizes: Vec<usize> = long.iter().map(|&a| size(import, a)).collect();
@@ -174,23 +188,18 @@ pub(super) fn into_shape(import: &mut Import<'_>, call: &Call<'_>, map: Map, res
         }
         return read::give(import, call, map.layer, axes);
     }
-    if !long.is_sorted() {
-        return unsupported("after a Transpose that mixes channels and places");
-    }
+    let view = View::of(import, &map);
     match *rest {
+        _ if !long.is_sorted() => of_view(import, call, &view, &target),
         [features] => {
             let layer = import.push(call, None, Flatten { features }, &[map.layer], vec![])?;
             read::give(import, call, layer, MAP[..2].into())
-        }
-        [groups, each, rows, columns] if groups * each == c && [rows, columns] == [h, w] => {
-            import.set(call, 0, Value::Groups { layer: map.layer, groups, shuffled: false });
-            Ok(())
         }
         _ if rest.len() <= 3 => {
             let shape = std::array::from_fn(|d| rest.get(d).copied().unwrap_or(1));
             let layer = import.push(call, None, Reshape { shape }, &[map.layer], vec![])?;
             read::give(import, call, layer, MAP[..=rest.len()].into())
         }
-        _ => unsupported(format!("of [{c}, {h}, {w}] for each image to {rest:?}")),
+        _ => of_view(import, call, &view, &target),
     }
 }

@@ -3,10 +3,11 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Op, Operator, Reads, Subsample, one, only};
+use super::{Along, Op, Operator, Reads, Subsample, one, only};
 use crate::Node;
 use crate::onnx::{
-    Array, Axis, Call, Done, Import, Map, Number, Reader, Refusal, Value, Writer, read, unsupported, wrong,
+    Array, Axis, Call, Done, IMAGES, Import, Map, Number, Reader, Refusal, Value, View, Writer, read,
+    unsupported, wrong,
 };
 use crate::parameters::Parameters;
 
@@ -88,6 +89,61 @@ fn bounds(n: usize, start: i64, end: i64) -> (usize, usize) {
     (place(start), place(end))
 }
 
+/// A piece of an axis of a value whose axes are split.
+fn of_view(
+    import: &mut Import<'_>,
+    call: &Call<'_>,
+    part: Option<&str>,
+    at: usize,
+    [from, to]: [usize; 2],
+) -> Result<View, Refusal> {
+    let mut view = import.view(call, 0)?;
+    let slowest = |import: &Import<'_>, view: &View| match view.axes[at][..] {
+        [own] if own != IMAGES => Along::of(own.axis)
+            .filter(|along| own.stride * own.size == import.shape(view.layer)[along.dim() - 1]),
+        _ => None,
+    };
+    if slowest(import, &view).is_none() {
+        view = import.with_channels(call, 0, at)?;
+    }
+    let Some(along) = slowest(import, &view) else { return unsupported("along the images") };
+    let own = &mut view.axes[at];
+    let stride = own[0].stride;
+    own[0].size = to - from;
+    own.retain(|part| part.size > 1);
+    let (mut start, mut end) = ([0; 3], [i64::MAX; 3]);
+    (start[along.dim() - 1], end[along.dim() - 1]) = ((from * stride) as i64, (to * stride) as i64);
+    let layer = import.push(call, part, Slice { start, end, step: [1; 3] }, &[view.layer], vec![])?;
+    Ok(View { layer, ..view })
+}
+
+/// The size of an axis of a value whose axes are split; none, where the value is a map.
+fn split_axis(import: &Import<'_>, call: &Call<'_>, number: i64) -> Result<Option<(usize, i64)>, Refusal> {
+    let Value::View(view) = import.value(call, 0)? else { return Ok(None) };
+    let at = read::axis(number, view.axes.len())?;
+    match view.sizes(import)?[at] {
+        Number::Known(size) => Ok(Some((at, size))),
+        _ => unsupported("of the images"),
+    }
+}
+
+/// The pieces that a Split makes of an axis of `size`.
+fn pieces(import: &Import<'_>, call: &Call<'_>, size: i64) -> Result<Vec<i64>, Refusal> {
+    let count = call.node.output.len() as i64;
+    let parts = match read::listed(import, call, "split", 1)? {
+        Some(parts) => parts,
+        None => {
+            let each = (size + count - 1) / count.max(1);
+            (0..count).map(|i| each.min(size - i * each)).collect()
+        }
+    };
+    let sum = parts.iter().try_fold(0i64, |n, &p| n.checked_add(p));
+    match parts.len() as i64 != count || parts.iter().any(|&p| p < 1) || sum != Some(size) {
+        true => wrong(format!("splits {size} into {parts:?}")),
+        false => Ok(parts),
+    }
+}
+
 fn slice(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let map = import.map(call, 0)?;
     let (Some(starts), Some(ends)) =
@@ -140,30 +196,26 @@ fn piece(
 }
 
 fn split(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let number = call.int("axis")?.unwrap_or(0);
+    if let Some((at, size)) = split_axis(import, call, number)? {
+        let mut from = 0;
+        for (i, part) in pieces(import, call, size)?.into_iter().enumerate() {
+            let view = of_view(import, call, Some(&i.to_string()), at, [from, from + part as usize])?;
+            from += part as usize;
+            import.set_view(call, i, view);
+        }
+        return Ok(());
+    }
     let map = import.map(call, 0)?;
-    let at = read::axis(call.int("axis")?.unwrap_or(0), map.axes.len())?;
+    let at = read::axis(number, map.axes.len())?;
     let Number::Known(size) = import.extent(map.layer, map.axes[at]) else {
         return unsupported("of the images");
     };
     if import.varies(map.layer, map.axes[at]) {
         import.settle(call);
     }
-    let count = call.node.output.len() as i64;
-    let parts = match read::listed(import, call, "split", 1)? {
-        Some(parts) => parts,
-        None => {
-            let each = (size + count - 1) / count.max(1);
-            (0..count).map(|i| each.min(size - i * each)).collect()
-        }
-    };
-    if parts.len() as i64 != count
-        || parts.iter().any(|&p| p < 1)
-        || parts.iter().try_fold(0i64, |n, &p| n.checked_add(p)) != Some(size)
-    {
-        return wrong(format!("splits {size} into {parts:?}"));
-    }
     let mut from = 0;
-    for (i, part) in parts.into_iter().enumerate() {
+    for (i, part) in pieces(import, call, size)?.into_iter().enumerate() {
         let name = format!("{i}");
         let layer = piece(import, call, Some(&name), &map, at, [from, from + part])?;
         from += part;
@@ -174,13 +226,26 @@ fn split(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 
 /// One position of an axis, as for single colour channels.
 fn gather(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let map = import.map(call, 0)?;
-    let at = read::axis(call.int("axis")?.unwrap_or(0), map.axes.len())?;
+    let number = call.int("axis")?.unwrap_or(0);
     let Some(Array { dims, values }) = import.numbers(call, 1)? else { return wrong("has no indices") };
     let (single, index) = match import.settled(call, values).as_deref() {
         Some(&[index]) if dims.len() <= 1 => (dims.is_empty(), index),
         _ => return unsupported("of more than one position"),
     };
+    if let Some((at, size)) = split_axis(import, call, number)? {
+        if !(-size..size).contains(&index) {
+            return wrong(format!("takes position {index} of {size}"));
+        }
+        let index = index.rem_euclid(size) as usize;
+        let mut view = of_view(import, call, None, at, [index, index + 1])?;
+        if single {
+            view.axes.remove(at);
+        }
+        import.set_view(call, 0, view);
+        return Ok(());
+    }
+    let map = import.map(call, 0)?;
+    let at = read::axis(number, map.axes.len())?;
     let Number::Known(size) = import.extent(map.layer, map.axes[at]) else {
         return unsupported("of single images");
     };

@@ -60,7 +60,7 @@ pub fn inception_v1(classes: usize) -> Graph {
         let c = conv(&mut g, &name("_5x5"), &c, five, 5, 1);
         let d = g.push(name("_pool"), pool(1), &[&x]);
         let d = conv(&mut g, &name("_pool_reduce"), &d, [input, pooled], 1, 1);
-        x = g.push(name(""), op::Concat, &[&a, &b, &c, &d]);
+        x = g.push(name(""), op::Concat::default(), &[&a, &b, &c, &d]);
         input = one + three[1] + five[1] + pooled;
     }
     g.then("avgpool0", op::GlobalAvgPool);
@@ -68,6 +68,6 @@ pub fn inception_v1(classes: usize) -> Graph {
         "softmax2_pre_activation_matmul",
         Op::Linear(op::Linear { features: [1024, classes], bias: true }),
     );
-    g.then("softmax2", op::Softmax);
+    g.then("softmax2", op::Softmax::default());
     g
 }

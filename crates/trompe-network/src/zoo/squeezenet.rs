@@ -30,7 +30,7 @@ pub fn squeezenet1_0(classes: usize) -> Graph {
             g.push(name(branch), conv, &[&squeezed]);
             g.then(name(&format!("{branch}_activation")), op::Relu)
         });
-        g.push(format!("features.{index}"), op::Concat, &[&branches[0], &branches[1]]);
+        g.push(format!("features.{index}"), op::Concat::default(), &[&branches[0], &branches[1]]);
         input = 2 * expand;
     }
     g.then("classifier.1", Op::conv(input, classes, 1, 1, 0));

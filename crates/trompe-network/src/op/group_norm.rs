@@ -1,0 +1,140 @@
+//! Normalization over groups of channels.
+
+use burn::module::Param;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
+use crate::Node;
+use crate::onnx::{Axis, Call, Done, IMAGES, Import, Reader, View, Writer, float, read, unsupported, wrong};
+use crate::parameters::{ChannelNorm, Parameters, filled};
+
+/// Normalization of each group of channels, with all their places, to mean 0 and variance 1, then a scale and a shift for each
+/// channel (Wu and He, 2018); with one channel a group, instance normalization.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupNorm {
+    /// How many channels there are.
+    pub channels: usize,
+    /// How many groups they are in.
+    pub groups: usize,
+    /// What is added to the variance.
+    pub epsilon: f64,
+}
+
+impl Operator for GroupNorm {
+    const READERS: &'static [(&'static str, Reader)] = &[("InstanceNormalization", from_onnx)];
+
+    fn check(&self) -> Result<(), String> {
+        if self.groups == 0 || !self.channels.is_multiple_of(self.groups) {
+            return Err(format!("has {} groups of {} channels", self.groups, self.channels));
+        }
+        epsilon_or_more(self.epsilon)
+    }
+
+    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
+        of_channels(inputs, self.channels)?;
+        Ok(self.channels)
+    }
+
+    fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
+        same_size(inputs)
+    }
+
+    fn has_fixed_size(&self) -> bool {
+        false
+    }
+
+    fn reads(&self, channel: usize, _: &[usize]) -> Reads {
+        let each = self.channels / self.groups;
+        let first = channel / each * each;
+        Reads::Channels((first..first + each).map(|c| (0, c)).collect())
+    }
+
+    fn narrowed(&self, channels: &[usize], _: &[usize]) -> Option<Self> {
+        (self.groups == self.channels).then_some(Self {
+            channels: channels.len(),
+            groups: channels.len(),
+            ..*self
+        })
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        ["weight", "bias"].map(|part| Parameter::new(part, [self.channels])).into()
+    }
+
+    fn draw(&self, _: &mut impl Rng) -> Vec<TensorData> {
+        [1.0, 0.0].map(|v| filled(v, &[self.channels])).into()
+    }
+
+    fn with(&self, values: Vec<TensorData>, device: &Device) -> Parameters {
+        let values: [TensorData; 2] = values.try_into().expect("scale and shift");
+        let [weight, bias] = values.map(|values| Param::from_data(values, device));
+        Parameters::ChannelNorm(ChannelNorm { weight, bias })
+    }
+
+    fn forward(&self, parameters: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+        let norm = parameters.channel_norm();
+        let x = one(inputs);
+        let [n, c, h, w] = x.dims();
+        let flat: Tensor<3> = x.reshape([n, self.groups, c / self.groups * h * w]);
+        let centred = flat.clone() - flat.mean_dim(2);
+        let variance = centred.clone().powi_scalar(2).mean_dim(2);
+        let normal = (centred / (variance + self.epsilon).sqrt()).reshape([n, c, h, w]);
+        let [scale, shift] = [&norm.weight, &norm.bias].map(|p| p.val().reshape([1, c, 1, 1]));
+        normal * scale + shift
+    }
+
+    fn write(&self, writer: &mut Writer, node: &Node) {
+        let norm = node.parameters.channel_norm();
+        // The groups as channels of an instance normalization.
+        let shape = writer.numbers(node.part("groups"), &[0, self.groups as i64, -1]);
+        let grouped = writer.aside(node.part("grouped"), "Reshape", &[node.input(), &shape], vec![]);
+        let ones = writer.floats(node.part("ones"), &[self.groups], &vec![1.0; self.groups]);
+        let zeros = writer.floats(node.part("zeros"), &[self.groups], &vec![0.0; self.groups]);
+        let attributes = vec![float("epsilon", self.epsilon)];
+        let normal = writer.aside(
+            node.part("normal"),
+            "InstanceNormalization",
+            &[&grouped, &ones, &zeros],
+            attributes,
+        );
+        let whole = writer.aside(node.part("whole"), "Shape", &[node.input()], vec![]);
+        let back = writer.aside(node.part("map"), "Reshape", &[&normal, &whole], vec![]);
+        let [c, one] = [self.channels, 1];
+        let weight = writer.parameter(node.part("weight"), norm.weight.val().reshape([c, one, one]));
+        let bias = writer.parameter(node.part("bias"), norm.bias.val().reshape([c, one, one]));
+        let scaled = writer.aside(node.part("scaled"), "Mul", &[&back, &weight], vec![]);
+        writer.push(&node.name, "Add", &[&scaled, &bias], &node.name, vec![]);
+    }
+}
+
+fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let view = import.view(call, 0)?;
+    let [channels, rows, columns] = import.shape(view.layer);
+    let [first, own, rest @ ..] = &view.axes[..] else { return unsupported("of a value of one axis") };
+    let groups: usize = own.iter().map(|part| part.size).product();
+    if first[..] != [IMAGES] {
+        return unsupported("of other than [N, channels, …]");
+    }
+    // The groups of channels, and everything in each.
+    let slowest = own.iter().all(|part| part.axis == Axis::Channels && part.stride * part.size == channels);
+    let inside: usize = rest.iter().flatten().map(|part| part.size).product();
+    if !slowest || own.len() > 1 || groups * inside != channels * rows * columns {
+        return unsupported("of a value whose channels are split in another way");
+    }
+    let mut parameters = read::channelwise(import, call, 1..3, groups)?;
+    for values in &mut parameters {
+        let each = channels / groups;
+        let spread: Vec<f32> = values.iter::<f32>().flat_map(|v| std::iter::repeat_n(v, each)).collect();
+        *values = TensorData::new(spread, [channels]);
+    }
+    if groups == 0 {
+        return wrong("has no channels");
+    }
+    let op = GroupNorm { channels, groups, epsilon: call.float("epsilon", 1e-5)? };
+    let layer = import.push(call, None, op, &[view.layer], parameters)?;
+    import.set_view(call, 0, View { layer, ..view });
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Maxima along axes.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{Along, GlobalMaxPool, Operator, Reads, mean, one, only};
+use crate::Node;
+use crate::onnx::{Call, Done, Import, Reader, Writer, ints};
+use crate::parameters::Parameters;
+
+/// The maximum over channels, rows or columns, whichever are named; they have size 1 then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Max {
+    /// Over which.
+    pub over: Vec<Along>,
+}
+
+impl Operator for Max {
+    const READERS: &'static [(&'static str, Reader)] = &[("ReduceMax", from_onnx)];
+
+    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
+        only(inputs).map(|channels| if self.over.contains(&Along::Channels) { 1 } else { channels })
+    }
+
+    fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
+        let [_, h, w] = only(inputs)?;
+        let kept = |along: Along, n: usize| if self.over.contains(&along) { 1 } else { n };
+        Ok([kept(Along::Rows, h), kept(Along::Columns, w)])
+    }
+
+    fn has_fixed_size(&self) -> bool {
+        self.over.contains(&Along::Rows) && self.over.contains(&Along::Columns)
+    }
+
+    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
+        if self.over.contains(&Along::Channels) { Reads::All } else { Reads::same(channel, inputs) }
+    }
+
+    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
+        (!self.over.contains(&Along::Channels)).then(|| self.clone())
+    }
+
+    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+        self.over.iter().fold(one(inputs), |x, along| x.max_dim(along.dim()))
+    }
+
+    fn write(&self, writer: &mut Writer, node: &Node) {
+        // As an attribute, in the version of the operators that is written.
+        let axes: Vec<usize> = self.over.iter().map(|along| along.dim()).collect();
+        writer.plain(node, "ReduceMax", vec![ints("axes", &axes)]);
+    }
+}
+
+fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    mean::reduced(import, call, |mut over| {
+        over.sort_by_key(|along| along.dim());
+        match over[..] {
+            [Along::Rows, Along::Columns] => GlobalMaxPool.into(),
+            _ => Max { over }.into(),
+        }
+    })
+}

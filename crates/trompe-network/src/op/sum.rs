@@ -1,0 +1,67 @@
+//! Sums along axes.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{Along, Operator, Power, Reads, mean, one, only};
+use crate::Node;
+use crate::onnx::{Call, Done, Import, Reader, View, Writer};
+use crate::parameters::Parameters;
+
+/// Sum over channels, rows or columns, whichever are named; what is summed has size 1 then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sum {
+    /// Over which.
+    pub over: Vec<Along>,
+}
+
+impl Operator for Sum {
+    const READERS: &'static [(&'static str, Reader)] = &[
+        ("ReduceSum", |import, call| mean::reduced(import, call, |over| Sum { over }.into())),
+        ("ReduceL2", norm),
+    ];
+
+    fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
+        only(inputs).map(|channels| if self.over.contains(&Along::Channels) { 1 } else { channels })
+    }
+
+    fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
+        let [_, h, w] = only(inputs)?;
+        let kept = |along: Along, n: usize| if self.over.contains(&along) { 1 } else { n };
+        Ok([kept(Along::Rows, h), kept(Along::Columns, w)])
+    }
+
+    fn has_fixed_size(&self) -> bool {
+        self.over.contains(&Along::Rows) && self.over.contains(&Along::Columns)
+    }
+
+    fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
+        if self.over.contains(&Along::Channels) { Reads::All } else { Reads::same(channel, inputs) }
+    }
+
+    fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
+        (!self.over.contains(&Along::Channels)).then(|| self.clone())
+    }
+
+    fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
+        self.over.iter().fold(one(inputs), |x, along| x.sum_dim(along.dim()))
+    }
+
+    fn write(&self, writer: &mut Writer, node: &Node) {
+        let axes: Vec<i64> = self.over.iter().map(|along| along.dim() as i64).collect();
+        let axes = writer.numbers(node.part("axes"), &axes);
+        writer.push(&node.name, "ReduceSum", &[node.input(), &axes], &node.name, vec![]);
+    }
+}
+
+/// The root of the sum of squares.
+fn norm(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let view = import.view(call, 0)?;
+    let squared = import.push(call, Some("squared"), Power { exponent: 2.0 }, &[view.layer], vec![])?;
+    mean::reduced_of(import, call, View { layer: squared, ..view }, Some("sum"), |over| Sum { over }.into())?;
+    let sum = import.given(call)?;
+    let layer = import.push(call, None, Power { exponent: 0.5 }, &[sum.layer], vec![])?;
+    import.set_view(call, 0, View { layer, ..sum });
+    Ok(())
+}
