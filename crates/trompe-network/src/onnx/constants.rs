@@ -41,7 +41,7 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     }
                     result
                 }
-                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Neg" | "Reciprocal" | "Relu" | "Sigmoid"
+                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Neg" | "Not" | "Reciprocal" | "Relu" | "Sigmoid"
                 | "Sin" | "Sqrt" => unary(call.operator(), first)?,
                 "Equal" | "Max" | "Min" | "Mod" | "Pow" => {
                     let mut result = first.clone();
@@ -51,7 +51,7 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     result
                 }
                 "Where" => match inputs[..] {
-                    [Some(Constant::Numbers(which)), Some(a), Some(b)] => choose(which, a, b)?,
+                    [Some(Constant::Numbers(which)), Some(a), Some(b)] => choose(import, which, a, b)?,
                     _ => return wrong("has other than three inputs"),
                 },
                 "Clip" => match first {
@@ -70,6 +70,16 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                 "Einsum" => match inputs[..] {
                     [Some(Constant::Floats(a)), Some(Constant::Floats(b))] => einsum(import, call, a, b)?,
                     _ => return unsupported("of other than two constants"),
+                },
+                "Range" => range(import, call)?,
+                "ScatterND" => match inputs[..] {
+                    [Some(Constant::Floats(a)), _, Some(Constant::Floats(b))] => {
+                        Constant::Floats(scattered(import, call, a, b)?)
+                    }
+                    [Some(Constant::Numbers(a)), _, Some(Constant::Numbers(b))] => {
+                        Constant::Numbers(scattered(import, call, a, b)?)
+                    }
+                    _ => return wrong("has other than values, places and new values of one type"),
                 },
                 "CumSum" => each_number(first, |a| cumulated(import, call, a))?,
                 "MatMul" => match inputs[..] {
@@ -262,6 +272,7 @@ fn unary(operator: &str, constant: &Constant) -> Result<Constant, Refusal> {
         Constant::Numbers(array) => {
             let of = |n: &Number| match (operator, n) {
                 ("Ceil" | "Floor", n) => Ok(*n),
+                ("Not", Number::Known(n)) => Ok(Number::Known((*n == 0).into())),
                 ("Neg", Number::Known(n)) => Ok(Number::Known(n.saturating_neg())),
                 ("Neg", Number::Image(n)) => Ok(Number::Image(n.saturating_neg())),
                 ("Abs", Number::Known(n)) => Ok(Number::Known(n.saturating_abs())),
@@ -274,17 +285,88 @@ fn unary(operator: &str, constant: &Constant) -> Result<Constant, Refusal> {
 }
 
 /// Where a number is not 0 the first, elsewhere the second.
-fn choose(which: &Array<Number>, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
-    let (Constant::Numbers(a), Constant::Numbers(b)) = (a, b) else { return unsupported("of fractions") };
-    if a.dims != which.dims || b.dims != which.dims {
-        return unsupported("of constants of different shapes");
+fn choose(import: &Import<'_>, which: &Array<Number>, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
+    fn chosen<T: Copy>(
+        import: &Import<'_>,
+        which: &Array<Number>,
+        a: &Array<T>,
+        b: &Array<T>,
+        none: T,
+    ) -> Result<Array<T>, Refusal> {
+        let Pair { dims, values } = broadcast(import, a, b)?;
+        let (a, b): (Vec<T>, Vec<T>) = values.unzip();
+        let blank = Array { dims: dims.clone(), values: vec![Number::Known(0); a.len()] };
+        let Pair { dims: all, values } = broadcast(import, which, &blank)?;
+        let which: Vec<Number> = values.map(|(which, _)| which).collect();
+        let wide = |values: Vec<T>| -> Result<Vec<T>, Refusal> {
+            let own = Array { dims: dims.clone(), values };
+            let spread = Array { dims: all.clone(), values: vec![none; which.len()] };
+            Ok(broadcast(import, &own, &spread)?.values.map(|(own, _)| own).collect())
+        };
+        let pairs = wide(a)?.into_iter().zip(wide(b)?);
+        let pick = |(which, (a, b)): (&Number, (T, T))| if *which == Number::Known(0) { b } else { a };
+        let values = which.iter().zip(pairs).map(pick).collect();
+        Ok(Array { dims: all, values })
     }
-    let pairs = a.values.iter().zip(&b.values);
-    let chosen = which.values.iter().zip(pairs).map(|(which, (a, b))| match which {
-        Number::Known(0) => *b,
-        _ => *a,
-    });
-    Ok(Constant::Numbers(Array { dims: which.dims.clone(), values: chosen.collect() }))
+    match (a, b) {
+        (Constant::Numbers(a), Constant::Numbers(b)) => {
+            Ok(Constant::Numbers(chosen(import, which, a, b, Number::Known(0))?))
+        }
+        (Constant::Floats(a), Constant::Floats(b)) => Ok(Constant::Floats(chosen(import, which, a, b, 0.0)?)),
+        _ => wrong("joins whole numbers and fractions"),
+    }
+}
+
+/// Whole numbers from a first to before a last, in steps.
+fn range(import: &Import<'_>, call: &Call<'_>) -> Result<Constant, Refusal> {
+    let one = |at: usize| match input(import, call, at)?.as_deref() {
+        Some(&[n]) => Ok(n),
+        _ => wrong("has other than three numbers"),
+    };
+    let (first, last, step) = (one(0)?, one(1)?, one(2)?);
+    if step == 0 {
+        return wrong("has the step 0");
+    }
+    let count = (i128::from(last) - i128::from(first)) / i128::from(step)
+        + i128::from((i128::from(last) - i128::from(first)) % i128::from(step) != 0);
+    match usize::try_from(count.max(0)).ok().filter(|&n| n <= LARGEST) {
+        Some(n) => Ok(numbers((0..n as i64).map(|i| first + i * step).collect())),
+        None => wrong("makes a constant that is too large"),
+    }
+}
+
+/// A constant with other values at some places.
+fn scattered<T: Copy>(
+    import: &Import<'_>,
+    call: &Call<'_>,
+    array: &Array<T>,
+    updates: &Array<T>,
+) -> Result<Array<T>, Refusal> {
+    if call.text("reduction")?.is_some_and(|how| how != "none") {
+        return unsupported("that adds or multiplies");
+    }
+    let Some(indices) = import.numbers(call, 1)? else { return wrong("has no indices") };
+    let depth = indices.dims.last().copied().unwrap_or(0);
+    if depth == 0 || depth > array.dims.len() {
+        return wrong(format!("has indices of the shape {:?}", indices.dims));
+    }
+    let each: usize = array.dims[depth..].iter().product();
+    let places = fixed(import, call, indices)?;
+    if places.len() / depth * each != updates.values.len() {
+        return wrong("has as many values as it has no places for");
+    }
+    let mut scattered = array.clone();
+    for (i, place) in places.chunks(depth).enumerate() {
+        let mut at = 0;
+        for (&p, &n) in place.iter().zip(&array.dims) {
+            if !(-(n as i64)..n as i64).contains(&p) {
+                return wrong(format!("writes to position {p} of {n}"));
+            }
+            at = at * n + p.rem_euclid(n as i64) as usize;
+        }
+        scattered.values[at * each..][..each].copy_from_slice(&updates.values[i * each..][..each]);
+    }
+    Ok(scattered)
 }
 
 /// A constant in a larger shape; it stays the same for every image.
@@ -505,12 +587,24 @@ fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -
                 _ => a + b,
             };
             if operator == "Equal" {
-                return unsupported("of fractions");
+                let values = values.map(|(a, b)| Number::Known((a == b).into())).collect();
+                return Ok(Constant::Numbers(Array { dims, values }));
             }
             Ok(Constant::Floats(Array { dims, values: values.map(of).collect() }))
         }
         (Constant::Numbers(a), Constant::Numbers(b)) => {
             let Pair { dims, values } = broadcast(import, a, b)?;
+            // Where the file fixes how many images there are, that is a number as any other.
+            let own = |n: Number| match (n, import.batch) {
+                (Number::Batch, Some(images)) => Number::Known(images),
+                _ => n,
+            };
+            let plain = |(a, b): (Number, Number)| match (operator, a, b) {
+                ("Mul" | "Div", Number::Batch, Number::Known(1))
+                | ("Add" | "Sub" | "Sum", Number::Batch, Number::Known(0))
+                | ("Equal", Number::Batch, Number::Known(-1) | Number::Batch) => (a, b),
+                _ => (own(a), own(b)),
+            };
             let of = |(a, b): (Number, Number)| match (operator, a, b) {
                 ("Equal", Number::Batch, other) | ("Equal", other, Number::Batch) => {
                     Ok(Number::Known((other == Number::Batch).into()))
@@ -537,7 +631,7 @@ fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -
                 }
                 _ => unsupported("with the number of images"),
             };
-            let values = values.map(of).collect::<Result<_, _>>()?;
+            let values = values.map(plain).map(of).collect::<Result<_, _>>()?;
             Ok(Constant::Numbers(Array { dims, values }))
         }
         _ => wrong("joins whole numbers and fractions"),

@@ -17,7 +17,7 @@ pub type Done = Result<(), Refusal>;
 pub type Reader = fn(&mut Import<'_>, &Call<'_>) -> Done;
 
 /// Operators that are computed on constants alone.
-const ON_CONSTANTS: [&str; 17] = [
+const ON_CONSTANTS: [&str; 20] = [
     "Abs",
     "Ceil",
     "Constant",
@@ -32,6 +32,9 @@ const ON_CONSTANTS: [&str; 17] = [
     "Min",
     "Mod",
     "Neg",
+    "Not",
+    "Range",
+    "ScatterND",
     "Sin",
     "Tile",
     "Where",

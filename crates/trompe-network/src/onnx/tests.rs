@@ -1003,6 +1003,7 @@ fn mutated_files_are_opened_or_refused() {
         files.push(model.encode_to_vec());
     }
     files.extend(foreign().iter().map(Message::encode_to_vec));
+    files.extend([attention(&[0.5; WIDTH * 3 * WIDTH], &[0.5; WIDTH * WIDTH]), windows()].iter().map(Message::encode_to_vec));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("w"), vec![0; 1 << 20]).unwrap();
     let (mut opened, mut run) = (0, 0);
@@ -1128,16 +1129,13 @@ fn reshapes_and_transposes_of_any_rank_move_values_as_they_do_of_arrays() {
     assert_eq!(opened, 300);
 }
 
+const TOKENS: usize = 6;
+const HEADS: usize = 2;
+const EACH: usize = 2;
+const WIDTH: usize = HEADS * EACH;
+
 /// Self-attention as exporters write it: queries, keys and values from one product, split into heads.
-#[test]
-fn attention_is_what_its_formula_says() {
-    const TOKENS: usize = 6;
-    const HEADS: usize = 2;
-    const EACH: usize = 2;
-    const WIDTH: usize = HEADS * EACH;
-    let rng = &mut seed::rng(3, &"attention");
-    let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
-    let (qkv, proj, x) = (draw(WIDTH * 3 * WIDTH), draw(WIDTH * WIDTH), draw(WIDTH * TOKENS));
+fn attention(qkv: &[f32], proj: &[f32]) -> proto::Model {
     let mut nodes = vec![
         node("tokens", "Reshape", &["x", "flat"], "t0"),
         with(node("last", "Transpose", &["t0"], "t1"), "perm", &[0, 2, 1]),
@@ -1167,8 +1165,8 @@ fn attention_is_what_its_formula_says() {
             longs("flat", &[0, width, -1]),
             longs("five", &[1, tokens, 3, heads, each]),
             longs("three", &[1, tokens, width]),
-            tensor("wqkv", &[width, 3 * width], &qkv),
-            tensor("wproj", &[width, width], &proj),
+            tensor("wqkv", &[width, 3 * width], qkv),
+            tensor("wproj", &[width, width], proj),
             tensor("scale", &[], &[0.7]),
             index(0),
             index(1),
@@ -1176,7 +1174,15 @@ fn attention_is_what_its_formula_says() {
         ],
     );
     model.graph.as_mut().unwrap().input = vec![value("x", &[1, width, 3, 2])];
-    let network = open(&model).unwrap();
+    model
+}
+
+#[test]
+fn attention_is_what_its_formula_says() {
+    let rng = &mut seed::rng(3, &"attention");
+    let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
+    let (qkv, proj, x) = (draw(WIDTH * 3 * WIDTH), draw(WIDTH * WIDTH), draw(WIDTH * TOKENS));
+    let network = open(&attention(&qkv, &proj)).unwrap();
     let image = Tensor::<4>::from_data(TensorData::new(x.clone(), [1, WIDTH, 3, 2]), &Device::default());
     let got = numbers(network.capture(image, &["proj"]).unwrap().remove(0));
     // token t's value of feature f of part p, and so on, by loops.
@@ -1203,5 +1209,102 @@ fn attention_is_what_its_formula_says() {
     }
     for (a, b) in got.iter().zip(&want) {
         assert!((a - b).abs() < 1e-5, "{got:?} instead of {want:?}");
+    }
+}
+
+/// Windows of an image among the images, as hierarchical transformers have them, with what else comes with those: an equation, a
+/// bias from constants, group norms, sums and values that are put in a larger shape.
+fn windows() -> proto::Model {
+    let mut equation = node("scores", "Einsum", &["w2", "w2"], "s0");
+    equation.attribute.push(proto::Attribute {
+        name: Some("equation".into()),
+        s: Some(prost::bytes::Bytes::from_static(b"bic,bjc->bij")),
+        kind: Some(proto::kind::STRING),
+        ..Default::default()
+    });
+    let scalar = |name: &str, value: i64| proto::Tensor { dims: vec![], ..longs(name, &[value]) };
+    let mut model = file(
+        vec![
+            node("split", "Reshape", &["x", "six"], "w0"),
+            with(node("together", "Transpose", &["w0"], "w1"), "perm", &[0, 2, 4, 3, 5, 1]),
+            node("windows", "Reshape", &["w1", "three"], "w2"),
+            equation,
+            node("places", "Range", &["zero", "four", "one"], "r0"),
+            node("again", "Tile", &["r0", "two"], "r1"),
+            int(node("as_fractions", "Cast", &["r1"], "r2"), "to", 1),
+            node("bias", "Reshape", &["r2", "pairs"], "r3"),
+            int(node("up_to", "CumSum", &["r3", "last"], "r4"), "exclusive", 0),
+            node("biased", "Add", &["s0", "r4"], "s1"),
+            int(node("shares", "Softmax", &["s1"], "s2"), "axis", -1),
+            node("gathered", "MatMul", &["s2", "w2"], "g0"),
+            node("apart", "Reshape", &["g0", "back"], "g1"),
+            with(node("around", "Transpose", &["g1"], "g2"), "perm", &[0, 5, 1, 3, 2, 4]),
+            node("image", "Reshape", &["g2", "map"], "g3"),
+            node("grouped", "Reshape", &["g3", "groups"], "n0"),
+            float(node("norm", "InstanceNormalization", &["n0", "ones", "ones"], "n1"), "epsilon", 1e-5),
+            node("ungrouped", "Reshape", &["n1", "map"], "n2"),
+            int(with(node("length", "ReduceL2", &["n2"], "l0"), "axes", &[1]), "keepdims", 1),
+            node("wide", "Expand", &["l0", "map"], "l1"),
+            node("y", "Div", &["n2", "l1"], "y"),
+        ],
+        vec![
+            longs("six", &[1, 2, 2, 2, 2, 2]),
+            longs("three", &[4, 4, 2]),
+            longs("two", &[4]),
+            longs("pairs", &[4, 4]),
+            longs("back", &[1, 2, 2, 2, 2, 2]),
+            longs("map", &[1, 2, 4, 4]),
+            longs("groups", &[1, 2, -1]),
+            tensor("ones", &[2], &[1.0; 2]),
+            scalar("zero", 0),
+            scalar("one", 1),
+            scalar("four", 4),
+            scalar("last", -1),
+        ],
+    );
+    model.graph.as_mut().unwrap().input = vec![value("x", &[1, 2, 4, 4])];
+    model
+}
+
+/// By loops over the places of each window.
+#[test]
+fn windows_among_the_images_are_understood() {
+    let network = open(&windows()).unwrap();
+    let rng = &mut seed::rng(5, &"windows");
+    let x: Vec<f32> = (0..2 * 32).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let image = Tensor::<4>::from_data(TensorData::new(x.clone(), [2, 2, 4, 4]), &Device::default());
+    let got = numbers(network.capture(image, &["y"]).unwrap().remove(0));
+    let mut want = vec![0f32; 64];
+    for n in 0..2 {
+        let at = |c: usize, window: usize, i: usize| {
+            let (row, column) = (window / 2 * 2 + i / 2, window % 2 * 2 + i % 2);
+            n * 32 + c * 16 + row * 4 + column
+        };
+        for window in 0..4 {
+            for i in 0..4 {
+                // The bias of row i is 0, 1, 3, 6: the sums of 0, 1, 2, 3.
+                let bias = [0.0, 1.0, 3.0, 6.0];
+                let score = |j: usize| (0..2).map(|c| x[at(c, window, i)] * x[at(c, window, j)]).sum::<f32>() + bias[j];
+                let weights: Vec<f32> = (0..4).map(|j| score(j).exp()).collect();
+                let sum: f32 = weights.iter().sum();
+                for c in 0..2 {
+                    want[at(c, window, i)] = (0..4).map(|j| weights[j] / sum * x[at(c, window, j)]).sum();
+                }
+            }
+        }
+        for c in 0..2 {
+            let own = &mut want[n * 32 + c * 16..][..16];
+            let mean = own.iter().sum::<f32>() / 16.0;
+            let variance = own.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / 16.0;
+            own.iter_mut().for_each(|v| *v = (*v - mean) / (variance + 1e-5).sqrt() + 1.0);
+        }
+        for place in 0..16 {
+            let [a, b] = [0, 1].map(|c| want[n * 32 + c * 16 + place]);
+            let length = a.hypot(b);
+            (0..2).for_each(|c| want[n * 32 + c * 16 + place] /= length);
+        }
+    }
+    for (a, b) in got.iter().zip(&want) {
+        assert!((a - b).abs() < 1e-4, "{got:?} instead of {want:?}");
     }
 }

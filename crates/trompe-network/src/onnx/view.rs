@@ -121,11 +121,12 @@ impl View {
             Number::Known(n) | Number::Image(n) => usize::try_from(*n).ok(),
         };
         let known = target.iter().filter_map(size).try_fold(1usize, |n, s| n.checked_mul(s))?;
-        if known == 0 || !all.is_multiple_of(known) {
+        let open = target.iter().filter(|n| size(n).is_none()).count();
+        if known == 0 || open > 1 || !all.is_multiple_of(known) {
             return None;
         }
         let sizes: Vec<usize> = target.iter().map(|n| size(n).unwrap_or(all / known)).collect();
-        if sizes.iter().product::<usize>() != all {
+        if open == 0 && known != all {
             return None;
         }
         let mut parts = self.axes.concat().into_iter().collect::<std::collections::VecDeque<_>>();
@@ -346,6 +347,7 @@ impl Import<'_> {
                 };
                 along(axis).iter().map(of).sum()
             };
+            self.spend(own.iter().fold(1, |n: usize, &size| n.saturating_mul(size)))?;
             let offsets: [Vec<usize>; 3] =
                 std::array::from_fn(|k| (0..own[k]).map(|position| offset(OWN[k], position)).collect());
             let [channels, rows, columns] = &offsets;
