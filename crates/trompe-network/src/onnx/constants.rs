@@ -41,8 +41,8 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     }
                     result
                 }
-                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Neg" | "Not" | "Reciprocal" | "Relu" | "Sigmoid"
-                | "Sin" | "Sqrt" => unary(call.operator(), first)?,
+                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Neg" | "Not" | "Reciprocal" | "Relu"
+                | "Sigmoid" | "Sin" | "Sqrt" => unary(call.operator(), first)?,
                 "Equal" | "Max" | "Min" | "Mod" | "Pow" => {
                     let mut result = first.clone();
                     for other in inputs[1..].iter().flatten() {
@@ -285,7 +285,12 @@ fn unary(operator: &str, constant: &Constant) -> Result<Constant, Refusal> {
 }
 
 /// Where a number is not 0 the first, elsewhere the second.
-fn choose(import: &Import<'_>, which: &Array<Number>, a: &Constant, b: &Constant) -> Result<Constant, Refusal> {
+fn choose(
+    import: &Import<'_>,
+    which: &Array<Number>,
+    a: &Constant,
+    b: &Constant,
+) -> Result<Constant, Refusal> {
     fn chosen<T: Copy>(
         import: &Import<'_>,
         which: &Array<Number>,

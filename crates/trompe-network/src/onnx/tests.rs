@@ -1003,7 +1003,11 @@ fn mutated_files_are_opened_or_refused() {
         files.push(model.encode_to_vec());
     }
     files.extend(foreign().iter().map(Message::encode_to_vec));
-    files.extend([attention(&[0.5; WIDTH * 3 * WIDTH], &[0.5; WIDTH * WIDTH]), windows()].iter().map(Message::encode_to_vec));
+    files.extend(
+        [attention(&[0.5; WIDTH * 3 * WIDTH], &[0.5; WIDTH * WIDTH]), windows()]
+            .iter()
+            .map(Message::encode_to_vec),
+    );
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("w"), vec![0; 1 << 20]).unwrap();
     let (mut opened, mut run) = (0, 0);
@@ -1284,7 +1288,9 @@ fn windows_among_the_images_are_understood() {
             for i in 0..4 {
                 // The bias of row i is 0, 1, 3, 6: the sums of 0, 1, 2, 3.
                 let bias = [0.0, 1.0, 3.0, 6.0];
-                let score = |j: usize| (0..2).map(|c| x[at(c, window, i)] * x[at(c, window, j)]).sum::<f32>() + bias[j];
+                let score = |j: usize| {
+                    (0..2).map(|c| x[at(c, window, i)] * x[at(c, window, j)]).sum::<f32>() + bias[j]
+                };
                 let weights: Vec<f32> = (0..4).map(|j| score(j).exp()).collect();
                 let sum: f32 = weights.iter().sum();
                 for c in 0..2 {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
 use crate::Node;
-use crate::onnx::{Axis, Call, Done, IMAGES, Import, Reader, View, Writer, float, read, unsupported, wrong};
+use crate::onnx::{Axis, Call, Done, IMAGES, Import, Reader, View, Writer, float, read, unsupported};
 use crate::parameters::{ChannelNorm, Parameters, filled};
 
 /// Normalization of each group of channels, with all their places, to mean 0 and variance 1, then a scale and a shift for each
@@ -111,27 +111,26 @@ impl Operator for GroupNorm {
 }
 
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let view = import.view(call, 0)?;
+    let mut view = import.view(call, 0)?;
     let [channels, rows, columns] = import.shape(view.layer);
     let [first, own, rest @ ..] = &view.axes[..] else { return unsupported("of a value of one axis") };
-    let groups: usize = own.iter().map(|part| part.size).product();
     if first[..] != [IMAGES] {
         return unsupported("of other than [N, channels, …]");
     }
-    // The groups of channels, and everything in each.
-    let slowest = own.iter().all(|part| part.axis == Axis::Channels && part.stride * part.size == channels);
+    let groups: usize = own.iter().map(|part| part.size).product();
+    // Groups of a map's channels, with everything in each; or else the axis as channels.
+    let slowest = own.len() < 2
+        && own.iter().all(|part| part.axis == Axis::Channels && part.stride * part.size == channels);
     let inside: usize = rest.iter().flatten().map(|part| part.size).product();
-    if !slowest || own.len() > 1 || groups * inside != channels * rows * columns {
-        return unsupported("of a value whose channels are split in another way");
+    if !slowest || groups * inside != channels * rows * columns {
+        view = import.with_channels(call, 0, 1)?;
     }
+    let [channels, ..] = import.shape(view.layer);
     let mut parameters = read::channelwise(import, call, 1..3, groups)?;
     for values in &mut parameters {
         let each = channels / groups;
         let spread: Vec<f32> = values.iter::<f32>().flat_map(|v| std::iter::repeat_n(v, each)).collect();
         *values = TensorData::new(spread, [channels]);
-    }
-    if groups == 0 {
-        return wrong("has no channels");
     }
     let op = GroupNorm { channels, groups, epsilon: call.float("epsilon", 1e-5)? };
     let layer = import.push(call, None, op, &[view.layer], parameters)?;
