@@ -60,7 +60,7 @@ pub struct Content<'a> {
     figures: &'a Figures<'a>,
 }
 
-/// The page of a kind of results: a file beside this one, with its template, and its name in [`all`].
+/// The page of a kind of results: a file beside this one, with its template, and its name in the list below.
 pub trait Report: Sync {
     /// What results it shows.
     fn kind(&self) -> Kind;

@@ -419,7 +419,7 @@ fn cumulated(import: &Import<'_>, call: &Call<'_>, array: &Array<f32>) -> Result
     let inner: usize = array.dims[d + 1..].iter().product();
     let mut values = array.values.clone();
     for i in 0..values.len() {
-        if i / inner.max(1) % array.dims[d] > 0 {
+        if !(i / inner.max(1)).is_multiple_of(array.dims[d]) {
             values[i] += values[i - inner];
         }
     }

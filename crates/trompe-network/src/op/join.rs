@@ -107,25 +107,16 @@ pub fn from_onnx(import: &mut Import<'_>, call: &Call<'_>, op: impl Into<Op>) ->
     let count = call.node.input.len();
     let mut model = None;
     let mut differ = false;
-    let mut maps: Option<Vec<Axis>> = None;
+    let mut axes: Option<Vec<Axis>> = None;
     for at in 0..count {
         match import.value(call, at)? {
             Value::View(view) if model.is_none() => model = Some(view.clone()),
-            Value::Map(map) => differ |= *maps.get_or_insert_with(|| map.axes.clone()) != map.axes,
+            Value::Map(map) => differ |= *axes.get_or_insert_with(|| map.axes.clone()) != map.axes,
             _ => {}
         }
     }
     if model.is_some() || differ {
         return of_views(import, call, op, model);
-    }
-    let mut axes: Option<Vec<Axis>> = None;
-    for at in 0..count {
-        if let Value::Map(map) = import.value(call, at)? {
-            match &axes {
-                None => axes = Some(map.axes.clone()),
-                Some(_) => {}
-            }
-        }
     }
     let Some(axes) = axes else { return unsupported("of constants alone") };
     let mut inputs = vec![];
