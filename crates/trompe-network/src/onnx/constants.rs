@@ -156,7 +156,7 @@ fn constant(import: &mut Import<'_>, call: &Call<'_>) -> Result<Constant, Refusa
 fn fixed(import: &Import<'_>, call: &Call<'_>, array: &Array<Number>) -> Result<Vec<i64>, Refusal> {
     match import.settled(call, &array.values) {
         Some(numbers) => Ok(numbers),
-        None => unsupported("with the number of images"),
+        None => unsupported("with the number of images: export it for one image, without dynamic axes"),
     }
 }
 
@@ -634,7 +634,7 @@ fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -
                         (Some(value), ..) => Ok(Number::Image(value)),
                     }
                 }
-                _ => unsupported("with the number of images"),
+                _ => unsupported("with the number of images: export it for one image, without dynamic axes"),
             };
             let values = values.map(plain).map(of).collect::<Result<_, _>>()?;
             Ok(Constant::Numbers(Array { dims, values }))

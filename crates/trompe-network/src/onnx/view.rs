@@ -269,6 +269,13 @@ impl Import<'_> {
         self.with_axes_in_order(call, at, view, axis)
     }
 
+    /// The same of a value that the node has made of what it reads.
+    pub fn turned(&mut self, call: &Call<'_>, at: usize, view: View, axis: usize) -> Result<View, Refusal> {
+        let others = (0..view.axes.len()).filter(|&d| d != axis);
+        let layout = [view.parts([axis]), view.parts(others), vec![]];
+        self.arranged(call, at, &view, layout)
+    }
+
     /// The same, whose rows and columns are the other axes in order: rows the first, and columns all that are left.
     fn with_axes_in_order(
         &mut self,

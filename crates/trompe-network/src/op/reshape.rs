@@ -127,6 +127,9 @@ fn reshape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         rest[open] = all / fixed;
     }
     if fixed.is_none_or(|n| open.is_none() && n != all) {
+        if import.batch == Some(1) {
+            return of_view(import, call, &View::of(import, &input), &copied);
+        }
         // The first size is that of one image, or a wrong one.
         return unsupported(format!("of [{c}, {h}, {w}] for each image to {}", described(&target)));
     }

@@ -94,17 +94,17 @@ fn of_view(
     import: &mut Import<'_>,
     call: &Call<'_>,
     part: Option<&str>,
+    mut view: View,
     at: usize,
     [from, to]: [usize; 2],
 ) -> Result<View, Refusal> {
-    let mut view = import.view(call, 0)?;
     let slowest = |import: &Import<'_>, view: &View| match view.axes[at][..] {
         [own] if own != IMAGES => Along::of(own.axis)
             .filter(|along| own.stride * own.size == import.shape(view.layer)[along.dim() - 1]),
         _ => None,
     };
     if slowest(import, &view).is_none() {
-        view = import.with_channels(call, 0, at)?;
+        view = import.turned(call, 0, view, at)?;
     }
     let Some(along) = slowest(import, &view) else { return unsupported("along the images") };
     let own = &mut view.axes[at];
@@ -145,15 +145,15 @@ fn pieces(import: &Import<'_>, call: &Call<'_>, size: i64) -> Result<Vec<i64>, R
 }
 
 fn slice(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let map = import.map(call, 0)?;
+    let count = import.view(call, 0)?.axes.len();
     let (Some(starts), Some(ends)) =
         (read::listed(import, call, "starts", 1)?, read::listed(import, call, "ends", 2)?)
     else {
         return wrong("has no starts or no ends");
     };
     let axes = match read::listed(import, call, "axes", 3)? {
-        Some(axes) => axes.iter().map(|&a| read::axis(a, map.axes.len())).collect::<Result<Vec<_>, _>>()?,
-        None => (0..starts.len().min(map.axes.len())).collect(),
+        Some(axes) => axes.iter().map(|&a| read::axis(a, count)).collect::<Result<Vec<_>, _>>()?,
+        None => (0..starts.len().min(count)).collect(),
     };
     let steps = read::listed(import, call, "", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
     if [ends.len(), steps.len(), axes.len()].iter().any(|&n| n != starts.len()) {
@@ -162,6 +162,11 @@ fn slice(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     if steps.iter().any(|&s| s < 1) {
         return unsupported(format!("with the steps {steps:?}"));
     }
+    if let Value::View(view) = import.value(call, 0)?.clone() {
+        read::once(&axes)?;
+        return slices(import, call, view, &axes, [&starts, &ends, &steps]);
+    }
+    let map = import.map(call, 0)?;
     // All images, said in whatever way.
     let whole = |d: usize, k: usize| {
         let end = ends[k] >= import.batch.unwrap_or(i64::from(i32::MAX));
@@ -179,6 +184,38 @@ fn slice(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     };
     let layer = import.push(call, None, op, &[map.layer], vec![])?;
     read::give(import, call, layer, map.axes)
+}
+
+/// Pieces of several axes of a value whose axes are split.
+fn slices(
+    import: &mut Import<'_>,
+    call: &Call<'_>,
+    mut view: View,
+    axes: &[usize],
+    [starts, ends, steps]: [&[i64]; 3],
+) -> Done {
+    let sizes = view.sizes(import)?;
+    let mut changed: Vec<(usize, [usize; 2])> = vec![];
+    for (k, &at) in axes.iter().enumerate() {
+        let Number::Known(size) = sizes[at] else { return unsupported("of the images") };
+        let (from, to) = bounds(size as usize, starts[k], ends[k]);
+        match (steps[k], from, to) {
+            (_, 0, to) if to as i64 == size && steps[k] == 1 => {}
+            (1, from, to) if from < to => changed.push((at, [from, to])),
+            (1, ..) => return wrong("leaves nothing"),
+            _ => return unsupported("in steps of a value whose axes are split"),
+        }
+    }
+    let Some((&(last, range), others)) = changed.split_last() else {
+        import.set_view(call, 0, view);
+        return Ok(());
+    };
+    for (i, &(at, range)) in others.iter().enumerate() {
+        view = of_view(import, call, Some(&format!("axis{i}")), view, at, range)?;
+    }
+    let view = of_view(import, call, None, view, last, range)?;
+    import.set_view(call, 0, view);
+    Ok(())
 }
 
 /// One piece of an axis of a map.
@@ -200,7 +237,8 @@ fn split(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     if let Some((at, size)) = split_axis(import, call, number)? {
         let mut from = 0;
         for (i, part) in pieces(import, call, size)?.into_iter().enumerate() {
-            let view = of_view(import, call, Some(&i.to_string()), at, [from, from + part as usize])?;
+            let view = import.view(call, 0)?;
+            let view = of_view(import, call, Some(&i.to_string()), view, at, [from, from + part as usize])?;
             from += part as usize;
             import.set_view(call, i, view);
         }
@@ -237,7 +275,8 @@ fn gather(import: &mut Import<'_>, call: &Call<'_>) -> Done {
             return wrong(format!("takes position {index} of {size}"));
         }
         let index = index.rem_euclid(size) as usize;
-        let mut view = of_view(import, call, None, at, [index, index + 1])?;
+        let view = import.view(call, 0)?;
+        let mut view = of_view(import, call, None, view, at, [index, index + 1])?;
         if single {
             view.axes.remove(at);
         }
