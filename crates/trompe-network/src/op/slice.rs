@@ -266,9 +266,16 @@ fn split(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 fn gather(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let number = call.int("axis")?.unwrap_or(0);
     let Some(Array { dims, values }) = import.numbers(call, 1)? else { return wrong("has no indices") };
+    let dims = dims.clone();
     let (single, index) = match import.settled(call, values).as_deref() {
         Some(&[index]) if dims.len() <= 1 => (dims.is_empty(), index),
-        _ => return unsupported("of more than one position"),
+        Some(list)
+            if list.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(1)) && !list.is_empty() =>
+        {
+            let ends = [list[0], list[list.len() - 1]];
+            return gather_range(import, call, number, &dims, ends);
+        }
+        _ => return unsupported("of positions that do not follow on one another"),
     };
     if let Some((at, size)) = split_axis(import, call, number)? {
         if !(-size..size).contains(&index) {
@@ -301,4 +308,31 @@ fn gather(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         axes.remove(at);
     }
     read::give(import, call, layer, axes)
+}
+
+/// Positions that follow on one another, from the first to the last, in the shape of the list that names them.
+fn gather_range(
+    import: &mut Import<'_>,
+    call: &Call<'_>,
+    number: i64,
+    dims: &[usize],
+    [first, last]: [i64; 2],
+) -> Done {
+    let mut view = import.view(call, 0)?;
+    let at = read::axis(number, view.axes.len())?;
+    let Number::Known(size) = view.sizes(import)?[at] else { return unsupported("of single images") };
+    if first < 0 || last >= size {
+        return wrong(format!("takes positions {first} to {last} of {size}"));
+    }
+    if [first, last] != [0, size - 1] {
+        view = of_view(import, call, None, view, at, [first as usize, last as usize + 1])?;
+    }
+    let sizes: Vec<Number> = dims.iter().map(|&n| Number::Known(n as i64)).collect();
+    let own = View { layer: view.layer, axes: vec![view.axes[at].clone()] };
+    let Some(parts) = own.reshaped(&sizes, import.batch) else {
+        return unsupported(format!("in the shape {dims:?}"));
+    };
+    view.axes.splice(at..=at, parts.axes);
+    import.set_view(call, 0, view);
+    Ok(())
 }
