@@ -137,9 +137,9 @@ pub fn compare(baseline: &[Expected], metrics: &[Measured]) -> Vec<Outcome> {
 /// The new content of the baseline at `path`: the values found, with the metrics and directions of the old one, and after
 /// them every metric that it lacks. `repeats` are the metrics of the same experiment with other seeds; a metric's value is then the
 /// mean of all these runs, and it may move as far as one more run would, by a prediction interval of Student's t, and a little
-/// where runs don't differ at all. All metrics share an error of 1 %: of a hundred runs that differ in nothing but their seed,
-/// or in how a processor rounds, one has a metric beyond its tolerance. Without repeats tolerances stay, and metrics that have
-/// none are not added: they are [`lacking`].
+/// where runs don't differ at all. Of a hundred runs that differ in nothing but their seed, or in how a processor rounds, a metric
+/// is beyond its tolerance in one. Without repeats tolerances stay, and metrics that have none are not added: they are
+/// [`lacking`].
 ///
 /// # Errors
 /// Usage, if there is neither an old baseline nor a repeat, or no metric; failure, if a metric is not there any more.
@@ -151,7 +151,7 @@ pub fn renew(
 ) -> Result<Vec<Expected>> {
     /// A metric that is the same in all runs may still move by so much.
     const LEAST: f64 = 0.02;
-    /// The probability that any metric of one more run is beyond its tolerance.
+    /// The probability that a metric of one more run is beyond its tolerance.
     const ERROR: f64 = 0.01;
     if old.is_none() && repeats.is_empty() {
         return Err(Error::usage(format!(
@@ -180,9 +180,6 @@ pub fn renew(
         return Err(Error::usage("the results have no metric for a baseline to hold"));
     }
     let round = |v: f64| (v * 1e4).round() / 1e4;
-    let error = ERROR / kept.len() as f64;
-    let runs = repeats.len() + 1;
-    let reach = if repeats.is_empty() { 0.0 } else { one_more(runs, error)? };
     kept.into_iter()
         .map(|expected| {
             let name = &expected.metric;
@@ -197,7 +194,9 @@ pub fn renew(
                     repeats.iter().map(|run| find(run, name).ok_or_else(gone)).collect::<Result<Vec<_>>>()?;
                 let all: Vec<f64> = std::iter::once(value).chain(others).collect();
                 renewed.value = round((&all).mean());
-                renewed.tolerance = round((reach * (&all).std_dev()).max(LEAST));
+                // A metric that may move one way has all of the error on the other.
+                let above = if expected.direction == Direction::Same { ERROR / 2.0 } else { ERROR };
+                renewed.tolerance = round((one_more(all.len(), above)? * (&all).std_dev()).max(LEAST));
                 renewed.runs = Some(all.len());
             }
             Ok(renewed)
@@ -205,11 +204,11 @@ pub fn renew(
         .collect()
 }
 
-/// How far from the mean of so many runs, in their standard deviations, one more is with a probability of `error`.
-fn one_more(runs: usize, error: f64) -> Result<f64> {
+/// How far above the mean of so many runs, in their standard deviations, one more is with a probability of `above`.
+fn one_more(runs: usize, above: f64) -> Result<f64> {
     let freedom = runs as f64 - 1.0;
     let t = StudentsT::new(0.0, 1.0, freedom).map_err(|e| Error::usage(format!("{runs} runs: {e}")))?;
-    Ok(t.inverse_cdf(1.0 - error / 2.0) * (1.0 + 1.0 / runs as f64).sqrt())
+    Ok(t.inverse_cdf(1.0 - above) * (1.0 + 1.0 / runs as f64).sqrt())
 }
 
 /// The metrics that a baseline says nothing of.
@@ -272,19 +271,19 @@ mod tests {
     fn tolerances_are_what_one_more_run_may_differ_by() {
         let path = Path::new("baseline.csv");
         let renewed = renew(path, None, &measured(0.7), &[measured(0.9), measured(0.8)]).unwrap();
-        // Their standard deviation is 0.1, and t with two degrees of freedom exceeds 9.9248 once in 200.
-        assert_eq!((renewed[0].value, renewed[0].tolerance, renewed[0].runs), (0.8, 1.146, Some(3)));
-        // Of two metrics each has half of the error.
+        // Their standard deviation is 0.1, and t with two degrees of freedom exceeds 6.9646 once in 100.
+        assert_eq!((renewed[0].value, renewed[0].tolerance, renewed[0].runs), (0.8, 0.8042, Some(3)));
+        // And 9.9248 once in 200.
         let two = |a: f64| {
             let other = Measured { metric: "n".into(), value: a, direction: Direction::Same };
             measured(a).into_iter().chain([other]).collect::<Vec<_>>()
         };
         let renewed_two = renew(path, None, &two(0.7), &[two(0.9), two(0.8)]).unwrap();
-        assert_eq!(renewed_two[1].tolerance, 1.6269);
+        assert_eq!(renewed_two[1].tolerance, 1.146);
         assert_eq!(renewed[0].direction, Direction::Higher);
         // Without repeats what was there stays, but for the value.
         let again = renew(path, Some(&renewed), &measured(0.75), &[]).unwrap();
-        assert_eq!((again[0].value, again[0].tolerance, again[0].runs), (0.75, 1.146, Some(3)));
+        assert_eq!((again[0].value, again[0].tolerance, again[0].runs), (0.75, 0.8042, Some(3)));
         assert!(renew(path, None, &measured(0.8), &[]).is_err());
         assert!(renew(path, Some(&renewed), &[], &[]).is_err());
         let same = renew(path, None, &measured(1.0), &[measured(1.0)]).unwrap();
@@ -308,9 +307,9 @@ mod tests {
         let all = renew(path, Some(&old), &now, &[repeat]).unwrap();
         assert_eq!(all.len(), 2);
         assert_eq!((all[0].metric.as_str(), all[0].value, all[0].tolerance), ("m", 0.7, 0.02));
-        // The deviation of 1 and 3 is the root of 2, and t with one degree of freedom exceeds 127.3213 once in 400.
+        // The deviation of 1 and 3 is the root of 2, and t with one degree of freedom exceeds 63.6567 once in 200.
         assert_eq!((all[1].metric.as_str(), all[1].direction), ("n", Direction::Same));
-        assert_eq!((all[1].value, all[1].tolerance, all[1].runs), (2.0, 220.527, Some(2)));
+        assert_eq!((all[1].value, all[1].tolerance, all[1].runs), (2.0, 110.2567, Some(2)));
     }
 
     #[test]

@@ -162,9 +162,11 @@ fn slice(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     if steps.iter().any(|&s| s < 1) {
         return unsupported(format!("with the steps {steps:?}"));
     }
-    if let Value::View(view) = import.value(call, 0)?.clone() {
+    if let Value::View(view) = import.value(call, 0)?.clone()
+        && steps.iter().all(|&step| step == 1)
+    {
         read::once(&axes)?;
-        return slices(import, call, view, &axes, [&starts, &ends, &steps]);
+        return slices(import, call, view, &axes, [&starts, &ends]);
     }
     let map = import.map(call, 0)?;
     // All images, said in whatever way.
@@ -192,18 +194,17 @@ fn slices(
     call: &Call<'_>,
     mut view: View,
     axes: &[usize],
-    [starts, ends, steps]: [&[i64]; 3],
+    [starts, ends]: [&[i64]; 2],
 ) -> Done {
     let sizes = view.sizes(import)?;
     let mut changed: Vec<(usize, [usize; 2])> = vec![];
     for (k, &at) in axes.iter().enumerate() {
         let Number::Known(size) = sizes[at] else { return unsupported("of the images") };
         let (from, to) = bounds(size as usize, starts[k], ends[k]);
-        match (steps[k], from, to) {
-            (_, 0, to) if to as i64 == size && steps[k] == 1 => {}
-            (1, from, to) if from < to => changed.push((at, [from, to])),
-            (1, ..) => return wrong("leaves nothing"),
-            _ => return unsupported("in steps of a value whose axes are split"),
+        match (from, to) {
+            (0, to) if to as i64 == size => {}
+            (from, to) if from < to => changed.push((at, [from, to])),
+            _ => return wrong("leaves nothing"),
         }
     }
     let Some((&(last, range), others)) = changed.split_last() else {
