@@ -341,7 +341,8 @@ def part_lucid():
 
 OPERATORS = """Conv BatchNormalization Relu LeakyRelu Clip Sigmoid HardSwish HardSigmoid MaxPool AveragePool
 GlobalAveragePool LRN Gemm MatMul Add Mul Sub Concat Flatten Reshape Squeeze Unsqueeze Transpose Pad Slice ReduceMean
-Dropout Softmax Identity Constant Resize""".split()
+Dropout Softmax Identity Constant Resize Div Sum Split Gather Elu Erf Gelu Tanh Softplus Pow Sqrt Reciprocal Expand Tile
+ReduceSum ReduceMax ReduceL2 Einsum InstanceNormalization LayerNormalization""".split()
 
 
 def part_node():

@@ -57,7 +57,9 @@ fn expand(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         import.set(call, 0, value);
         return Ok(());
     }
-    let once: Vec<Number> = target.iter().map(|n| if images(n) { Number::Known(1) } else { *n }).collect();
+    // Of the images there are as many as there are.
+    let own = |(d, n): (usize, &Number)| if view.axes[d].contains(&IMAGES) { Number::Known(1) } else { *n };
+    let once: Vec<Number> = target.iter().enumerate().map(own).collect();
     let Some(wanted) = import.settled(call, &once) else { return unsupported("with the number of images") };
     let mut view = view;
     let mut shape = import.shape(view.layer);
@@ -81,14 +83,10 @@ fn expand(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     Ok(())
 }
 
-/// A value that is repeated once along every axis, or once for each image.
+/// A value that is repeated once along every axis.
 fn tile(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let Some(times) = import.numbers(call, 1)? else { return wrong("has no repeats") };
-    let batch = import.batch;
-    let once = |n: &Number| {
-        *n == Number::Known(1) || *n == Number::Batch || batch.is_some_and(|b| *n == Number::Known(b))
-    };
-    if !times.values.iter().all(once) {
+    if times.values.iter().any(|n| *n != Number::Known(1)) {
         return unsupported("of values that depend on the image");
     }
     let value = import.value(call, 0)?.clone();

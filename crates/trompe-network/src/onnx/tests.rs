@@ -1314,3 +1314,21 @@ fn windows_among_the_images_are_understood() {
         assert!((a - b).abs() < 1e-4, "{got:?} instead of {want:?}");
     }
 }
+
+/// Two images of a file that is for two: an axis that is repeated or widened to two is not the images'.
+#[test]
+fn what_is_as_many_as_the_images_is_not_taken_for_them() {
+    let of = |nodes: Vec<proto::Node>, numbers: Vec<proto::Tensor>| {
+        let mut model = file(nodes, numbers);
+        model.graph.as_mut().unwrap().input = vec![value("x", &[2, 1, 4, 4])];
+        model
+    };
+    let tiled = of(vec![node("tile", "Tile", &["x", "times"], "y")], vec![longs("times", &[1, 2, 1, 1])]);
+    refused(&tiled, &["Tile \"tile\""]);
+    let wide = of(vec![node("widen", "Expand", &["x", "shape"], "y")], vec![longs("shape", &[2, 2, 4, 4])]);
+    let x = Tensor::cat(vec![ramp(), ramp() * 3.0], 0);
+    let got = numbers(open(&wide).unwrap().capture(x, &["widen"]).unwrap().remove(0));
+    let want: Vec<f32> =
+        [1.0, 1.0, 3.0, 3.0].iter().flat_map(|k| (0..16).map(move |v| k * v as f32)).collect();
+    assert_eq!(got, want);
+}
