@@ -103,7 +103,14 @@ fn shape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
             };
             map.axes.iter().map(size).collect()
         }
-        Value::View(view) => view.sizes(import)?,
+        Value::View(view) => {
+            let varies = |d: usize| view.axes[d].iter().any(|part| import.varies(view.layer, part.axis));
+            let size = |(d, n): (usize, Number)| match n {
+                Number::Known(n) if varies(d) => Number::Image(n),
+                n => n,
+            };
+            view.sizes(import)?.into_iter().enumerate().map(size).collect()
+        }
         _ => return unsupported("of a constant"),
     };
     let n = all.len() as i64;

@@ -1332,3 +1332,23 @@ fn what_is_as_many_as_the_images_is_not_taken_for_them() {
         [1.0, 1.0, 3.0, 3.0].iter().flat_map(|k| (0..16).map(move |v| k * v as f32)).collect();
     assert_eq!(got, want);
 }
+
+/// Half of the rows of an image, by splitting them: of another image it would be another part.
+#[test]
+fn a_piece_of_split_rows_is_for_images_of_one_size() {
+    let half = file(
+        vec![
+            node("split", "Reshape", &["x", "five"], "a"),
+            int(node("upper", "Gather", &["a", "zero"], "y"), "axis", 2),
+        ],
+        vec![longs("five", &[1, 1, 2, 2, 4]), proto::Tensor { dims: vec![], ..longs("zero", &[0]) }],
+    );
+    let network = open(&half).unwrap();
+    let output = network.output().to_string();
+    assert_eq!(
+        numbers(network.capture(ramp(), &[output]).unwrap().remove(0)),
+        [0., 1., 2., 3., 4., 5., 6., 7.]
+    );
+    let message = network.graph().shapes([1, 8, 8]).unwrap_err().to_string();
+    assert!(message.contains("Gather \"upper\"") && message.contains("4x4"), "{message}");
+}

@@ -108,6 +108,10 @@ fn of_view(
     }
     let Some(along) = slowest(import, &view) else { return unsupported("along the images") };
     let own = &mut view.axes[at];
+    // A part of what another image has more of.
+    if import.varies(view.layer, own[0].axis) {
+        import.settle(call);
+    }
     let stride = own[0].stride;
     own[0].size = to - from;
     own.retain(|part| part.size > 1);
