@@ -54,18 +54,15 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     [Some(Constant::Numbers(which)), Some(a), Some(b)] => choose(import, which, a, b)?,
                     _ => return wrong("has other than three inputs"),
                 },
-                "Clip" => match first {
-                    Constant::Floats(array) => {
-                        let bound = |at: usize, default: f32| match inputs.get(at) {
-                            Some(Some(Constant::Floats(bound))) if bound.values.len() == 1 => bound.values[0],
-                            _ => default,
-                        };
-                        let (least, most) = (bound(1, f32::NEG_INFINITY), bound(2, f32::INFINITY));
-                        let values = array.values.iter().map(|v| v.max(least).min(most)).collect();
-                        Constant::Floats(Array { dims: array.dims.clone(), values })
-                    }
-                    Constant::Numbers(_) => return unsupported("of whole numbers"),
-                },
+                "Clip" => each_number(first, |array| {
+                    let bound = |at: usize, default: f32| match inputs.get(at) {
+                        Some(Some(Constant::Floats(bound))) if bound.values.len() == 1 => bound.values[0],
+                        _ => default,
+                    };
+                    let (least, most) = (bound(1, f32::NEG_INFINITY), bound(2, f32::INFINITY));
+                    let values = array.values.iter().map(|v| v.max(least).min(most)).collect();
+                    Ok(Array { dims: array.dims.clone(), values })
+                })?,
                 "BatchNormalization" if call.flag("training_mode")? => standardized(call, &inputs)?,
                 "Einsum" => match inputs[..] {
                     [Some(Constant::Floats(a)), Some(Constant::Floats(b))] => einsum(import, call, a, b)?,
@@ -86,10 +83,7 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     [Some(Constant::Floats(a)), Some(Constant::Floats(b))] => product_of(import, a, b)?,
                     _ => return wrong("has other than two factors"),
                 },
-                "ReduceMean" | "ReduceSum" => match first {
-                    Constant::Floats(array) => Constant::Floats(reduced(import, call, array)?),
-                    Constant::Numbers(_) => return unsupported("of whole numbers"),
-                },
+                "ReduceMean" | "ReduceSum" => each_number(first, |a| reduced(import, call, a))?,
                 "Expand" => expand(import, call, first)?,
                 "Tile" => each(first, |a| tile(import, call, a), |a| tile(import, call, a))?,
                 "Concat" => concat(call, &inputs.iter().copied().flatten().collect::<Vec<_>>())?,
@@ -211,19 +205,19 @@ fn cast(import: &Import<'_>, call: &Call<'_>, constant: &Constant) -> Result<Con
 }
 
 /// Two constants in the one shape that they broadcast to.
-struct Pair<T> {
+struct Pair<T, U = T> {
     dims: Vec<usize>,
-    values: std::iter::Zip<std::vec::IntoIter<T>, std::vec::IntoIter<T>>,
+    values: std::iter::Zip<std::vec::IntoIter<T>, std::vec::IntoIter<U>>,
 }
 
-fn broadcast<T: Clone>(import: &Import<'_>, a: &Array<T>, b: &Array<T>) -> Result<Pair<T>, Refusal> {
+fn broadcast<T: Clone, U: Clone>(
+    import: &Import<'_>,
+    a: &Array<T>,
+    b: &Array<U>,
+) -> Result<Pair<T, U>, Refusal> {
     let n = a.dims.len().max(b.dims.len());
-    let widened = |array: &Array<T>| {
-        let mut dims = vec![1; n - array.dims.len()];
-        dims.extend(&array.dims);
-        dims
-    };
-    let (x, y) = (widened(a), widened(b));
+    let widened = |own: &[usize]| [&vec![1; n - own.len()], own].concat();
+    let (x, y) = (widened(&a.dims), widened(&b.dims));
     let mut dims = vec![];
     for (&p, &q) in x.iter().zip(&y) {
         match (p, q) {
@@ -236,7 +230,7 @@ fn broadcast<T: Clone>(import: &Import<'_>, a: &Array<T>, b: &Array<T>) -> Resul
         return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
     }
     import.toil(places(&dims))?;
-    let spread = |array: &Array<T>, own: Vec<usize>| {
+    fn spread<T: Clone>(array: &Array<T>, own: Vec<usize>, dims: &[usize]) -> Vec<T> {
         let mut array = Array { dims: own, values: array.values.clone() };
         for (d, &wide) in dims.iter().enumerate() {
             if array.dims[d] != wide {
@@ -244,8 +238,8 @@ fn broadcast<T: Clone>(import: &Import<'_>, a: &Array<T>, b: &Array<T>) -> Resul
             }
         }
         array.values
-    };
-    let values = spread(a, x).into_iter().zip(spread(b, y));
+    }
+    let values = spread(a, x, &dims).into_iter().zip(spread(b, y, &dims));
     Ok(Pair { dims, values })
 }
 
@@ -296,28 +290,18 @@ fn choose(
         which: &Array<Number>,
         a: &Array<T>,
         b: &Array<T>,
-        none: T,
     ) -> Result<Array<T>, Refusal> {
-        let Pair { dims, values } = broadcast(import, a, b)?;
-        let (a, b): (Vec<T>, Vec<T>) = values.unzip();
-        let blank = Array { dims: dims.clone(), values: vec![Number::Known(0); a.len()] };
-        let Pair { dims: all, values } = broadcast(import, which, &blank)?;
-        let which: Vec<Number> = values.map(|(which, _)| which).collect();
-        let wide = |values: Vec<T>| -> Result<Vec<T>, Refusal> {
-            let own = Array { dims: dims.clone(), values };
-            let spread = Array { dims: all.clone(), values: vec![none; which.len()] };
-            Ok(broadcast(import, &own, &spread)?.values.map(|(own, _)| own).collect())
-        };
-        let pairs = wide(a)?.into_iter().zip(wide(b)?);
+        let a = in_shape(import, a, b)?;
+        let which = in_shape(import, which, &a)?;
+        let (a, b) = (in_shape(import, &a, &which)?, in_shape(import, b, &which)?);
+        let pairs = a.values.into_iter().zip(b.values);
         let pick = |(which, (a, b)): (&Number, (T, T))| if *which == Number::Known(0) { b } else { a };
-        let values = which.iter().zip(pairs).map(pick).collect();
-        Ok(Array { dims: all, values })
+        let values = which.values.iter().zip(pairs).map(pick).collect();
+        Ok(Array { dims: which.dims, values })
     }
     match (a, b) {
-        (Constant::Numbers(a), Constant::Numbers(b)) => {
-            Ok(Constant::Numbers(chosen(import, which, a, b, Number::Known(0))?))
-        }
-        (Constant::Floats(a), Constant::Floats(b)) => Ok(Constant::Floats(chosen(import, which, a, b, 0.0)?)),
+        (Constant::Numbers(a), Constant::Numbers(b)) => Ok(Constant::Numbers(chosen(import, which, a, b)?)),
+        (Constant::Floats(a), Constant::Floats(b)) => Ok(Constant::Floats(chosen(import, which, a, b)?)),
         _ => wrong("joins whole numbers and fractions"),
     }
 }
@@ -383,20 +367,21 @@ fn expand(import: &Import<'_>, call: &Call<'_>, constant: &Constant) -> Result<C
     let Some(count) = product(&dims).filter(|&n| n <= LARGEST) else {
         return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
     };
-    match constant {
-        Constant::Floats(array) => {
-            let zeros = Array { dims, values: vec![0f32; count] };
-            let Pair { dims, values } = broadcast(import, array, &zeros)?;
-            Ok(Constant::Floats(Array { dims, values: values.map(|(a, _)| a).collect() }))
-        }
-        Constant::Numbers(array) => {
-            let zeros = Array { dims, values: vec![Number::Known(0); count] };
-            let Pair { dims, values } = broadcast(import, array, &zeros)?;
-            Ok(Constant::Numbers(Array { dims, values: values.map(|(a, _)| a).collect() }))
-        }
-    }
+    let shape = Array { dims, values: vec![(); count] };
+    each(constant, |array| in_shape(import, array, &shape), |array| in_shape(import, array, &shape))
 }
 
+/// The first of two arrays in the shape that both broadcast to.
+fn in_shape<T: Copy, U: Clone>(
+    import: &Import<'_>,
+    array: &Array<T>,
+    other: &Array<U>,
+) -> Result<Array<T>, Refusal> {
+    let Pair { dims, values } = broadcast(import, array, other)?;
+    Ok(Array { dims, values: values.map(|(own, _)| own).collect() })
+}
+
+/// A function of fractions alone.
 fn each_number(
     constant: &Constant,
     of: impl Fn(&Array<f32>) -> Result<Array<f32>, Refusal>,

@@ -567,11 +567,6 @@ impl Import<'_> {
         }
     }
 
-    /// A value by its name.
-    pub fn kept_as(&self, name: &str) -> Option<&Value> {
-        self.values.get(name)
-    }
-
     /// Keeps a value in another order than a node gave it.
     pub fn replace(&mut self, name: String, value: Value) {
         self.values.insert(name, value);

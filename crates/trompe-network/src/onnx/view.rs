@@ -432,16 +432,6 @@ impl Import<'_> {
         self.set(call, at, value);
     }
 
-    /// What a node has given so far.
-    pub fn given(&self, call: &Call<'_>) -> Result<View, Refusal> {
-        let node = call.node.output.first().and_then(|name| self.kept_as(name));
-        match node {
-            Some(Value::Map(map)) => Ok(View::of(self, map)),
-            Some(Value::View(view)) => Ok(view.clone()),
-            _ => unsupported("without an output"),
-        }
-    }
-
     /// Keeps what a Reshape gives: shuffled channels by a layer of their own.
     pub fn reshaped(&mut self, call: &Call<'_>, view: View) -> Result<(), Refusal> {
         if let [images, channels, rest @ ..] = &view.axes[..]

@@ -1,14 +1,13 @@
 //! Normalization over groups of channels.
 
-use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
+use super::{Operator, Parameter, Reads, epsilon_or_more, norm, of_channels, one, same_size};
 use crate::Node;
 use crate::onnx::{Axis, Call, Done, IMAGES, Import, Reader, View, Writer, float, read, unsupported};
-use crate::parameters::{ChannelNorm, Parameters, filled};
+use crate::parameters::Parameters;
 
 /// Normalization of each group of channels, with all their places, to mean 0 and variance 1, then a scale and a shift for each
 /// channel (Wu and He, 2018); with one channel a group, instance normalization.
@@ -61,29 +60,25 @@ impl Operator for GroupNorm {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        ["weight", "bias"].map(|part| Parameter::new(part, [self.channels])).into()
+        norm::parameters(self.channels)
     }
 
     fn draw(&self, _: &mut impl Rng) -> Vec<TensorData> {
-        [1.0, 0.0].map(|v| filled(v, &[self.channels])).into()
+        norm::draw(self.channels)
     }
 
     fn with(&self, values: Vec<TensorData>, device: &Device) -> Parameters {
-        let values: [TensorData; 2] = values.try_into().expect("scale and shift");
-        let [weight, bias] = values.map(|values| Param::from_data(values, device));
-        Parameters::ChannelNorm(ChannelNorm { weight, bias })
+        norm::with(values, device)
     }
 
     fn forward(&self, parameters: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
-        let norm = parameters.channel_norm();
         let x = one(inputs);
         let [n, c, h, w] = x.dims();
         let flat: Tensor<3> = x.reshape([n, self.groups, c / self.groups * h * w]);
         let centred = flat.clone() - flat.mean_dim(2);
         let variance = centred.clone().powi_scalar(2).mean_dim(2);
         let normal = (centred / (variance + self.epsilon).sqrt()).reshape([n, c, h, w]);
-        let [scale, shift] = [&norm.weight, &norm.bias].map(|p| p.val().reshape([1, c, 1, 1]));
-        normal * scale + shift
+        norm::scaled(parameters, normal)
     }
 
     fn write(&self, writer: &mut Writer, node: &Node) {

@@ -1,14 +1,13 @@
 //! Layer normalization.
 
-use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
+use super::{Operator, Parameter, Reads, epsilon_or_more, norm, of_channels, one, same_size};
 use crate::Node;
 use crate::onnx::{Call, Done, Import, Reader, Value, View, Writer, float, ints, read, unsupported, whole};
-use crate::parameters::{ChannelNorm, Parameters, filled};
+use crate::parameters::Parameters;
 
 /// Normalization of each place's channels to mean 0 and variance 1, then a scale and a shift for each channel (Ba et al., 2016).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,26 +48,22 @@ impl Operator for LayerNorm {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        ["weight", "bias"].map(|part| Parameter::new(part, [self.channels])).into()
+        norm::parameters(self.channels)
     }
 
     fn draw(&self, _: &mut impl Rng) -> Vec<TensorData> {
-        [1.0, 0.0].map(|v| filled(v, &[self.channels])).into()
+        norm::draw(self.channels)
     }
 
     fn with(&self, values: Vec<TensorData>, device: &Device) -> Parameters {
-        let values: [TensorData; 2] = values.try_into().expect("scale and shift");
-        let [weight, bias] = values.map(|values| Param::from_data(values, device));
-        Parameters::ChannelNorm(ChannelNorm { weight, bias })
+        norm::with(values, device)
     }
 
     fn forward(&self, parameters: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
-        let norm = parameters.channel_norm();
         let x = one(inputs);
         let centred = x.clone() - x.mean_dim(1);
         let variance = centred.clone().powi_scalar(2).mean_dim(1);
-        let [scale, shift] = [&norm.weight, &norm.bias].map(|p| p.val().reshape([1, self.channels, 1, 1]));
-        centred / (variance + self.epsilon).sqrt() * scale + shift
+        norm::scaled(parameters, centred / (variance + self.epsilon).sqrt())
     }
 
     fn write(&self, writer: &mut Writer, node: &Node) {

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Along, GlobalMaxPool, Operator, Reads, mean, one, only};
+use super::{Along, GlobalMaxPool, Operator, Reads, one, reduce};
 use crate::Node;
 use crate::onnx::{Call, Done, Import, Reader, Writer, ints};
 use crate::parameters::Parameters;
@@ -20,21 +20,19 @@ impl Operator for Max {
     const READERS: &'static [(&'static str, Reader)] = &[("ReduceMax", from_onnx)];
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        only(inputs).map(|channels| if self.over.contains(&Along::Channels) { 1 } else { channels })
+        reduce::channels(&self.over, inputs)
     }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
-        let [_, h, w] = only(inputs)?;
-        let kept = |along: Along, n: usize| if self.over.contains(&along) { 1 } else { n };
-        Ok([kept(Along::Rows, h), kept(Along::Columns, w)])
+        reduce::size(&self.over, inputs)
     }
 
     fn has_fixed_size(&self) -> bool {
-        self.over.contains(&Along::Rows) && self.over.contains(&Along::Columns)
+        reduce::has_fixed_size(&self.over)
     }
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        if self.over.contains(&Along::Channels) { Reads::All } else { Reads::same(channel, inputs) }
+        reduce::reads(&self.over, channel, inputs)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
@@ -53,7 +51,7 @@ impl Operator for Max {
 }
 
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    mean::reduced(import, call, |mut over| {
+    reduce::from_onnx(import, call, |mut over| {
         over.sort_by_key(|along| along.dim());
         match over[..] {
             [Along::Rows, Along::Columns] => GlobalMaxPool.into(),

@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Along, GlobalAvgPool, Op, Operator, Reads, one, only};
+use super::{Along, GlobalAvgPool, Op, Operator, Reads, one, reduce};
 use crate::Node;
-use crate::onnx::{Axis, Call, Done, IMAGES, Import, Reader, Value, View, Writer, ints, read, unsupported};
+use crate::onnx::{Axis, Call, Done, Import, Reader, Value, Writer, ints, read, unsupported};
 use crate::parameters::Parameters;
 
 /// Mean over channels, rows or columns, whichever are named; what is averaged has size 1 then.
@@ -20,25 +20,32 @@ pub struct Mean {
     pub columns: bool,
 }
 
+impl Mean {
+    /// The axes that are averaged, in order.
+    fn over(&self) -> Vec<Along> {
+        let all =
+            [(self.channels, Along::Channels), (self.rows, Along::Rows), (self.columns, Along::Columns)];
+        all.into_iter().filter(|(averaged, _)| *averaged).map(|(_, along)| along).collect()
+    }
+}
+
 impl Operator for Mean {
     const READERS: &'static [(&'static str, Reader)] = &[("ReduceMean", from_onnx)];
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        only(inputs).map(|channels| if self.channels { 1 } else { channels })
+        reduce::channels(&self.over(), inputs)
     }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
-        let [_, h, w] = only(inputs)?;
-        let kept = |averaged: bool, n: usize| if averaged { 1 } else { n };
-        Ok([kept(self.rows, h), kept(self.columns, w)])
+        reduce::size(&self.over(), inputs)
     }
 
     fn has_fixed_size(&self) -> bool {
-        self.rows && self.columns
+        reduce::has_fixed_size(&self.over())
     }
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        if self.channels { Reads::All } else { Reads::same(channel, inputs) }
+        reduce::reads(&self.over(), channel, inputs)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
@@ -46,13 +53,11 @@ impl Operator for Mean {
     }
 
     fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
-        let dims = [(self.channels, 1), (self.rows, 2), (self.columns, 3)];
-        dims.iter().filter(|(averaged, _)| *averaged).fold(one(inputs), |x, (_, d)| x.mean_dim(*d))
+        self.over().iter().fold(one(inputs), |x, along| x.mean_dim(along.dim()))
     }
 
     fn write(&self, writer: &mut Writer, node: &Node) {
-        let dims = [(self.channels, 1), (self.rows, 2), (self.columns, 3)];
-        let dims: Vec<usize> = dims.iter().filter(|(averaged, _)| *averaged).map(|(_, d)| *d).collect();
+        let dims: Vec<usize> = self.over().iter().map(|along| along.dim()).collect();
         match dims.is_empty() {
             true => writer.plain(node, "Identity", vec![]),
             false => writer.plain(node, "ReduceMean", vec![ints("axes", &dims)]),
@@ -60,66 +65,9 @@ impl Operator for Mean {
     }
 }
 
-/// Reads a reduction of a value along some of its axes; `op` makes it for axes of a map.
-pub(super) fn reduced(import: &mut Import<'_>, call: &Call<'_>, op: impl Fn(Vec<Along>) -> Op) -> Done {
-    let view = import.view(call, 0)?;
-    reduced_of(import, call, view, None, op)
-}
-
-/// The same of another value than the node reads.
-pub(super) fn reduced_of(
-    import: &mut Import<'_>,
-    call: &Call<'_>,
-    mut view: View,
-    part: Option<&str>,
-    op: impl Fn(Vec<Along>) -> Op,
-) -> Done {
-    let axes = read::listed(import, call, "axes", 1)?.filter(|axes| !axes.is_empty());
-    let Some(axes) = axes else { return unsupported("over all axes, the images among them") };
-    let axes = axes.iter().map(|&a| read::axis(a, view.axes.len())).collect::<Result<Vec<_>, _>>()?;
-    read::once(&axes)?;
-    if axes.iter().any(|&d| view.axes[d].contains(&IMAGES)) {
-        return unsupported("over the images");
-    }
-    let shape = import.shape(view.layer);
-    let along = |view: &View, d: usize| match view.axes[d][..] {
-        [own] => {
-            let along = Along::of(own.axis)?;
-            (own.stride == 1 && own.size == shape[along.dim() - 1]).then_some(along)
-        }
-        _ => None,
-    };
-    let long: Vec<usize> = axes.iter().copied().filter(|&d| !view.axes[d].is_empty()).collect();
-    let whole: Option<Vec<Along>> = long.iter().map(|&d| along(&view, d)).collect();
-    let mut over = match whole {
-        Some(over) => over,
-        None => {
-            // What is reduced as columns.
-            let left: Vec<usize> = (0..view.axes.len()).filter(|d| !long.contains(d)).collect();
-            let units = view.units(&left);
-            let rows: Vec<usize> = left.iter().copied().filter(|d| Some(*d) != units).collect();
-            let layout = [view.parts(units), view.parts(rows), view.parts(long.iter().copied())];
-            view = import.arranged(call, 0, &view, layout)?;
-            vec![Along::Columns]
-        }
-    };
-    over.sort_by_key(|along| along.dim());
-    let layer = match over.is_empty() {
-        true => view.layer,
-        false => import.push(call, part, op(over), &[view.layer], vec![])?,
-    };
-    axes.iter().for_each(|&d| view.axes[d].clear());
-    if call.int("keepdims")?.unwrap_or(1) == 0 {
-        let mut at = 0..view.axes.len();
-        view.axes.retain(|_| !axes.contains(&at.next().expect("one for each axis")));
-    }
-    import.set_view(call, 0, View { layer, ..view });
-    Ok(())
-}
-
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     if let Value::View(_) = import.value(call, 0)? {
-        return reduced(import, call, |over| {
+        return reduce::from_onnx(import, call, |over| {
             let has = |along| over.contains(&along);
             let (channels, rows, columns) = (has(Along::Channels), has(Along::Rows), has(Along::Columns));
             Mean { channels, rows, columns }.into()

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Along, Operator, Power, Reads, mean, one, only};
+use super::{Along, Operator, Power, Reads, one, reduce};
 use crate::Node;
 use crate::onnx::{Call, Done, Import, Reader, View, Writer};
 use crate::parameters::Parameters;
@@ -18,26 +18,24 @@ pub struct Sum {
 
 impl Operator for Sum {
     const READERS: &'static [(&'static str, Reader)] = &[
-        ("ReduceSum", |import, call| mean::reduced(import, call, |over| Sum { over }.into())),
+        ("ReduceSum", |import, call| reduce::from_onnx(import, call, |over| Sum { over }.into())),
         ("ReduceL2", norm),
     ];
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        only(inputs).map(|channels| if self.over.contains(&Along::Channels) { 1 } else { channels })
+        reduce::channels(&self.over, inputs)
     }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
-        let [_, h, w] = only(inputs)?;
-        let kept = |along: Along, n: usize| if self.over.contains(&along) { 1 } else { n };
-        Ok([kept(Along::Rows, h), kept(Along::Columns, w)])
+        reduce::size(&self.over, inputs)
     }
 
     fn has_fixed_size(&self) -> bool {
-        self.over.contains(&Along::Rows) && self.over.contains(&Along::Columns)
+        reduce::has_fixed_size(&self.over)
     }
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
-        if self.over.contains(&Along::Channels) { Reads::All } else { Reads::same(channel, inputs) }
+        reduce::reads(&self.over, channel, inputs)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
@@ -59,8 +57,8 @@ impl Operator for Sum {
 fn norm(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let view = import.view(call, 0)?;
     let squared = import.push(call, Some("squared"), Power { exponent: 2.0 }, &[view.layer], vec![])?;
-    mean::reduced_of(import, call, View { layer: squared, ..view }, Some("sum"), |over| Sum { over }.into())?;
-    let sum = import.given(call)?;
+    let squares = View { layer: squared, ..view };
+    let sum = reduce::of_view(import, call, squares, Some("sum"), |over| Sum { over }.into())?;
     let layer = import.push(call, None, Power { exponent: 0.5 }, &[sum.layer], vec![])?;
     import.set_view(call, 0, View { layer, ..sum });
     Ok(())
