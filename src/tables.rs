@@ -235,7 +235,7 @@ pub struct PathSimilarity {
     pub circuit: String,
     /// The layer whose units are visualized.
     pub units: String,
-    /// What of the layer's activations is compared: `channel-mean` or `full`.
+    /// What of the layer's activations is compared: `channel-mean`, `class-token` or `full`.
     pub reduction: String,
     /// How similarity is measured: `spearman`, `pearson` or `cosine`.
     pub metric: String,

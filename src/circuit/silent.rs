@@ -343,6 +343,32 @@ mod tests {
         assert_eq!(patch, [0., 0., 0., 1., 4., 3., 0., 0., 0.]);
     }
 
+    /// In the first layer of a transformer's MLP, whose map is a token a row.
+    #[test]
+    fn a_silent_unit_stands_in_a_stream_of_tokens() {
+        let device = Device::default();
+        let clean =
+            Network::new(zoo::vit_small(10), &mut seed::rng(1, &0), &device).unwrap().fold_batch_norm();
+        let layer = "blocks.2.mlp.fc1";
+        let settings: Settings = toml::from_str(&format!(
+            "name = \"s\"\nlayer = \"{layer}\"\nunits = [3, 40]\npicture = \"p.png\""
+        ))
+        .unwrap();
+        let x = Tensor::<4>::random([2, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device);
+        let read = clean.capture(x.clone(), &["blocks.2.norm2"]).unwrap().remove(0);
+        // The mean over tokens and images.
+        let direction = mean_patch(&clean, layer, read.clone()).unwrap();
+        let means: Vec<f32> = read.mean_dims(&[0, 2]).into_data().try_to_vec().unwrap();
+        assert!(direction.iter().zip(&means).all(|(a, b)| (a - b).abs() < 1e-4));
+        let open = inject(&clean, &settings, &direction, None).unwrap();
+        let driven = open.network.capture(x.clone(), &["silent.filters"]).unwrap().remove(0);
+        let largest: f32 = driven.max().into_scalar();
+        let logits = |n: &Network| n.logits(x.clone()).into_data().try_to_vec::<f32>().unwrap();
+        let with = |threshold| inject(&clean, &settings, &direction, Some(&[threshold; 2])).unwrap().network;
+        assert_eq!(logits(&clean), logits(&with(largest)));
+        assert_ne!(logits(&clean), logits(&with(0.5 * largest)));
+    }
+
     #[test]
     fn below_its_threshold_a_silent_unit_changes_nothing_and_above_it_adds_the_excess() {
         let graph = zoo::builder("small-cnn", 10).unwrap();

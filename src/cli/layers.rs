@@ -5,7 +5,7 @@ use clap::Args;
 use super::model;
 use crate::device::Kind;
 use crate::error::{Error, Result};
-use crate::network::{Network, Op, op};
+use crate::network::{Network, Op, Rows, op};
 use crate::print::say;
 
 #[derive(Args)]
@@ -44,11 +44,16 @@ fn print(network: &Network, [height, width]: [usize; 2]) -> Result<()> {
     for (i, (node, shape)) in graph.nodes.iter().zip(&shapes).enumerate() {
         let counts = [network.parameters_of(i), node.op.multiply_adds(*shape)];
         sums = [0, 1].map(|k| sums[k].saturating_add(counts[k]));
-        let [c, h, w] = shape;
+        let [c, h, w] = *shape;
+        // Class tokens apart from the places behind them.
+        let down = match graph.rows(&node.name)? {
+            Rows::Places { after: after @ 1.. } if after < h => format!("({after}+{})", h - after),
+            _ => h.to_string(),
+        };
         rows.push([
             node.name.clone(),
             node.op.kind(),
-            format!("{c}x{h}x{w}"),
+            format!("{c}x{down}x{w}"),
             counts[0].to_string(),
             counts[1].to_string(),
         ]);

@@ -158,6 +158,7 @@ impl Visualization {
                         in a trials file"
                 .into());
         }
+        self.focus.check()?;
         self.optimization.check().map_err(|e| format!("optimization.{e}"))
     }
 }

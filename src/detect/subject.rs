@@ -6,7 +6,7 @@ use image::RgbImage;
 use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::executor::Executor;
-use crate::network::Network;
+use crate::network::{Network, Op, op};
 use crate::path::{self, Metric, Reduction};
 use crate::progress::{self, Progress};
 use crate::statistics::mean;
@@ -187,10 +187,11 @@ pub(super) fn respond(
     input: Tensor<4>,
     channels: &[usize],
 ) -> Result<Vec<Vec<f32>>> {
+    let reading = focus.on(network, layer)?;
     let maps = network.capture(input, &[layer])?.remove(0);
     let [n, c, ..] = maps.dims();
     let values: Vec<f32> =
-        focus.of(maps).reshape([n, c]).into_data().try_to_vec().expect("activations are 32-bit floats");
+        reading.of(maps).reshape([n, c]).into_data().try_to_vec().expect("activations are 32-bit floats");
     Ok(values.chunks(c).map(|row| channels.iter().map(|&channel| row[channel]).collect()).collect())
 }
 
@@ -219,7 +220,10 @@ fn nonlinear(network: &Network, layer: &str) -> Result<Vec<String>> {
     let graph = network.graph();
     let needed = graph.ancestors(&[graph.position(layer)?]);
     let nodes = needed.into_iter().map(|i| &graph.nodes[i]);
-    Ok(nodes.filter(|node| node.op.is_nonlinear()).map(|node| node.name.clone()).collect())
+    // What attention is shared out by sums to one, and has the same mean for all images.
+    let shared_out = |op: &Op| matches!(op, Op::Softmax(softmax) if softmax.over != op::Along::Channels);
+    let wanted = nodes.filter(|node| node.op.is_nonlinear() && !shared_out(&node.op));
+    Ok(wanted.map(|node| node.name.clone()).collect())
 }
 
 #[cfg(test)]

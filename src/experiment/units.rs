@@ -10,7 +10,7 @@ use crate::network::Network;
 use crate::progress::{self, Progress};
 use crate::results::Results;
 use crate::seed;
-use crate::visualize::{Request, Unit, UnitObjective};
+use crate::visualize::{Reading, Request, Unit, UnitObjective};
 
 /// What an experiment has to know of a circuit before it is made.
 #[derive(Clone, Copy, Debug)]
@@ -235,6 +235,12 @@ impl Session<'_> {
         self.datasets.iter().filter(move |(source, _)| wanted(source)).map(|(_, set)| set)
     }
 
+    /// What of the maps of each of these layers counts, as the objective has it.
+    pub(crate) fn readings(&self, network: &Network, layers: &[String]) -> Result<Vec<Reading>> {
+        let focus = self.experiment.visualization.focus;
+        layers.iter().map(|layer| focus.on(network, layer)).collect()
+    }
+
     /// For each image the activation of each unit of a layer, as the objective counts it.
     pub(crate) fn activations(
         &self,
@@ -243,8 +249,9 @@ impl Session<'_> {
         images: &[&RgbImage],
         bar: &Progress,
     ) -> Result<Vec<Vec<f32>>> {
-        let focus = self.experiment.visualization.focus;
-        let all = self.forward(network, &[layer], images, bar, |mut maps| rows(focus.of(maps.remove(0))))?;
+        let reading = self.experiment.visualization.focus.on(network, layer)?;
+        let all =
+            self.forward(network, &[layer], images, bar, |mut maps| rows(reading.of(maps.remove(0))))?;
         all.into_iter().map(|image| finite(image, layer)).collect()
     }
 }

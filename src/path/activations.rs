@@ -7,14 +7,16 @@ use serde::{Deserialize, Serialize};
 use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::executor::Executor;
-use crate::network::Network;
+use crate::network::{Focus, Network, Reading};
 
 /// What of a layer's `[C, H, W]` activations is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reduction {
-    /// The spatial mean of each channel: C values.
+    /// The spatial mean of each channel, class tokens apart: C values.
     ChannelMean,
+    /// The class token's value in each channel: C values.
+    ClassToken,
     /// Every activation: C·H·W values.
     Full,
 }
@@ -24,15 +26,28 @@ impl Reduction {
     pub fn name(self) -> &'static str {
         match self {
             Self::ChannelMean => "channel-mean",
+            Self::ClassToken => "class-token",
             Self::Full => "full",
         }
+    }
+}
+
+impl Reduction {
+    /// The part of each layer's maps that counts; none where all does.
+    fn readings(self, network: &Network, layers: &[String]) -> Result<Vec<Option<Reading>>> {
+        let focus = match self {
+            Self::ChannelMean => Some(Focus::Mean),
+            Self::ClassToken => Some(Focus::ClassToken),
+            Self::Full => None,
+        };
+        layers.iter().map(|layer| focus.map(|focus| focus.on(network, layer)).transpose()).collect()
     }
 }
 
 /// For each layer the activation vector of each image, in order.
 ///
 /// # Errors
-/// Usage, if a layer is unknown; an interruption.
+/// Usage, if a layer is unknown, or has no class token where that is compared; an interruption.
 pub fn capture(
     network: &Network,
     preprocessing: &Preprocessing,
@@ -42,16 +57,14 @@ pub fn capture(
     executor: &Executor,
     bar: &Progress,
 ) -> Result<Vec<Vec<Vec<f32>>>> {
+    let readings = reduction.readings(network, layers)?;
     let mut all = vec![Vec::with_capacity(images.len()); layers.len()];
     let rows = executor.run_images(images, bar, |chunk| {
         let input = Preprocessing::tensor(chunk.iter().copied(), executor.device());
         let maps = network.capture(preprocessing.apply(input), layers)?;
         let mut rows = vec![Vec::with_capacity(layers.len()); chunk.len()];
-        for map in maps {
-            let map = match reduction {
-                Reduction::ChannelMean => map.mean_dims(&[2, 3]),
-                Reduction::Full => map,
-            };
+        for (map, reading) in maps.into_iter().zip(&readings) {
+            let map = reading.map_or(map.clone(), |reading| reading.of(map));
             let values: Vec<f32> = map.into_data().try_to_vec().expect("activations are 32-bit floats");
             for (row, values) in rows.iter_mut().zip(values.chunks(values.len() / chunk.len())) {
                 row.push(values.to_vec());

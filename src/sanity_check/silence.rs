@@ -79,14 +79,15 @@ impl Session<'_> {
         images: &[&RgbImage],
     ) -> Result<Vec<Vec<Natural>>> {
         let bar = progress::bar("activations of all units", images.len());
-        let focus = self.experiment.visualization.focus;
+        let readings = self.readings(&clean.network, layers)?;
         // For each image and layer the activations, and whether the units fire anywhere.
         let all = self.forward(&clean.network, layers, images, &bar, |maps| {
             let mut images = vec![vec![]; maps[0].dims()[0]];
-            for map in maps {
+            for (map, reading) in maps.into_iter().zip(&readings) {
                 let [n, c, h, w] = map.dims();
                 let largest = map.clone().reshape([n, c, h * w]).max_dim(2).reshape([n, c, 1, 1]);
-                for (image, pair) in images.iter_mut().zip(rows(focus.of(map)).into_iter().zip(rows(largest)))
+                for (image, pair) in
+                    images.iter_mut().zip(rows(reading.of(map)).into_iter().zip(rows(largest)))
                 {
                     image.push(pair);
                 }

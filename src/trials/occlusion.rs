@@ -103,14 +103,14 @@ fn activations(work: &Work, unit: &Drawn, batch: usize, image: &RgbImage) -> Res
     let mut values = vec![];
     let occluded = places(work.side(), side, settings.places).into_iter().map(|p| occlude(image, p));
     let images: Vec<RgbImage> = std::iter::once(image.clone()).chain(occluded).collect();
-    let focus = work.study.experiment.visualization.focus;
+    let reading = work.study.experiment.visualization.focus.on(&work.network, &unit.unit.layer)?;
     // A worker's share, so it must not start workers of its own.
     let size = work.setting.executor.batch(image.height() as usize, image.width() as usize);
     for chunk in images.chunks(size) {
         let input = crate::data::Preprocessing::tensor(chunk, work.setting.executor.device());
         let input = work.study.experiment.preprocessing.apply(input);
         let map = work.network.capture(input, &[&unit.unit.layer])?.remove(0);
-        values.extend(rows(focus.of(map)).into_iter().map(|row| row[unit.unit.channel]));
+        values.extend(rows(reading.of(map)).into_iter().map(|row| row[unit.unit.channel]));
     }
     Ok(values)
 }

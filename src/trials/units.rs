@@ -122,10 +122,12 @@ fn activations(work: &Work, layers: &[&String]) -> Result<Vec<Vec<Vec<f32>>>> {
         let bar = progress::bar("units on natural images", work.natural.len());
         let images: Vec<&RgbImage> = work.natural.iter().map(|(_, image)| image).collect();
         let focus = work.study.experiment.visualization.focus;
+        let readings =
+            layers.iter().map(|layer| focus.on(&work.network, layer)).collect::<Result<Vec<_>>>()?;
         let all = work.forward(&work.network, layers, &images, &bar, |maps| {
             let mut images = vec![vec![]; maps[0].dims()[0]];
-            for map in maps {
-                for (image, row) in images.iter_mut().zip(rows(focus.of(map))) {
+            for (map, reading) in maps.into_iter().zip(&readings) {
+                for (image, row) in images.iter_mut().zip(rows(reading.of(map))) {
                     image.push(row);
                 }
             }

@@ -9,10 +9,11 @@ mod store;
 mod transform;
 mod warp;
 
+pub use crate::network::{Focus, Reading};
 pub(crate) use canvas::NOISE;
 pub use canvas::{Canvas, Parameterization};
 pub use diversity::{Diversity, alike, mean_pair};
-pub use objective::{Direction, Focus, Objective, Terms, Unit, UnitObjective};
+pub use objective::{Direction, LayerMap, Objective, Terms, Unit, UnitObjective};
 pub use optimize::{
     Fault, Redirect, Request, Settings, Snapshot, Visualization, faults, half_octaves, maximize, milestones,
     visualize,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::network::Network;
+use crate::network::{Focus, Network, Reading, Rows};
 
 /// One channel of one layer, written `layer:channel`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,28 +64,6 @@ impl Unit {
     }
 }
 
-/// Which part of a unit's map counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Focus {
-    /// The mean of the whole map.
-    #[default]
-    Mean,
-    /// The neuron at the map's centre.
-    Centre,
-}
-
-impl Focus {
-    /// The activation of every unit, `[N, C, 1, 1]`, in maps `[N, C, H, W]`.
-    pub fn of(self, maps: Tensor<4>) -> Tensor<4> {
-        let [_, _, h, w] = maps.dims();
-        match self {
-            Self::Mean => maps.mean_dims(&[2, 3]),
-            Self::Centre => maps.narrow(2, h / 2, 1).narrow(3, w / 2, 1),
-        }
-    }
-}
-
 /// Whether the unit is driven up or down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -97,17 +75,26 @@ pub enum Direction {
     Negative,
 }
 
+/// One image's map of a layer, as objectives are given it.
+#[derive(Clone, Debug)]
+pub struct LayerMap {
+    /// The activations, `[1, C, H, W]`.
+    pub values: Tensor<4>,
+    /// What its rows stand for.
+    pub rows: Rows,
+}
+
 /// What a visualization makes large. Whoever has an idea of their own implements it, and gives it to
 /// [`maximize`](super::maximize).
 pub trait Objective: Send + Sync {
     /// The layers that it is computed from.
     fn layers(&self) -> Vec<String>;
 
-    /// What is to become large, `[1]`, from one image's maps `[1, C, H, W]` of these layers, in their order. Differentiable.
-    fn value(&self, maps: &[Tensor<4>]) -> Tensor<1>;
+    /// What is to become large, `[1]`, from one image's maps of these layers, in their order. Differentiable.
+    fn value(&self, maps: &[LayerMap]) -> Tensor<1>;
 
     /// What trajectories keep of it.
-    fn activation(&self, maps: &[Tensor<4>]) -> Tensor<1> {
+    fn activation(&self, maps: &[LayerMap]) -> Tensor<1> {
         self.value(maps)
     }
 }
@@ -137,7 +124,7 @@ impl Objective for UnitObjective {
         vec![self.unit.layer.clone()]
     }
 
-    fn value(&self, maps: &[Tensor<4>]) -> Tensor<1> {
+    fn value(&self, maps: &[LayerMap]) -> Tensor<1> {
         match self.direction {
             Direction::Positive => self.activation(maps),
             Direction::Negative => -self.activation(maps),
@@ -145,12 +132,13 @@ impl Objective for UnitObjective {
     }
 
     /// The unit's activation, whatever the direction.
-    fn activation(&self, maps: &[Tensor<4>]) -> Tensor<1> {
-        let [_, _, h, w] = maps[0].dims();
-        let map = maps[0].clone().narrow(1, self.unit.channel, 1);
+    fn activation(&self, maps: &[LayerMap]) -> Tensor<1> {
+        let LayerMap { values, rows } = maps[0].clone();
+        let map = values.narrow(1, self.unit.channel, 1);
+        let reading = Reading { focus: self.focus, rows };
         match self.focus {
-            Focus::Mean => map.mean(),
-            Focus::Centre => map.narrow(2, h / 2, 1).narrow(3, w / 2, 1).sum(),
+            Focus::Mean => reading.places(map).mean(),
+            _ => reading.of(map).reshape([1]),
         }
     }
 }
@@ -193,7 +181,7 @@ impl Mul<f32> for Terms {
 
 impl Terms {
     /// The layers of all terms, and the value of each from its own.
-    fn sum(&self, maps: &[Tensor<4>], of: impl Fn(&dyn Objective, &[Tensor<4>]) -> Tensor<1>) -> Tensor<1> {
+    fn sum(&self, maps: &[LayerMap], of: impl Fn(&dyn Objective, &[LayerMap]) -> Tensor<1>) -> Tensor<1> {
         let mut rest = maps;
         let each = self.0.iter().map(|(weight, objective)| {
             let (own, others) = rest.split_at(objective.layers().len());
@@ -210,12 +198,12 @@ impl Terms {
     }
 
     /// As [`Objective::value`].
-    pub(super) fn value(&self, maps: &[Tensor<4>]) -> Tensor<1> {
+    pub(super) fn value(&self, maps: &[LayerMap]) -> Tensor<1> {
         self.sum(maps, |objective, maps| objective.value(maps))
     }
 
     /// As [`Objective::activation`].
-    pub(super) fn activation(&self, maps: &[Tensor<4>]) -> Tensor<1> {
+    pub(super) fn activation(&self, maps: &[LayerMap]) -> Tensor<1> {
         self.sum(maps, |objective, maps| objective.activation(maps))
     }
 }
@@ -229,8 +217,10 @@ mod tests {
     /// Twice one unit's mean less half of another's centre, by hand.
     #[test]
     fn objectives_add_subtract_and_scale() {
-        let map =
-            |values: Vec<f32>| Tensor::from_data(TensorData::new(values, [1, 2, 1, 3]), &Device::default());
+        let map = |values: Vec<f32>| {
+            let values = Tensor::from_data(TensorData::new(values, [1, 2, 1, 3]), &Device::default());
+            LayerMap { values, rows: Rows::default() }
+        };
         let maps = [map(vec![1.0, 2.0, 6.0, 0.0, 0.0, 0.0]), map(vec![0.0, 0.0, 0.0, 5.0, 8.0, 5.0])];
         let mean = UnitObjective::of("a:0".parse().unwrap());
         let centre = UnitObjective { focus: Focus::Centre, ..UnitObjective::of("b:1".parse().unwrap()) };

@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::diversity::Among;
 use super::{
-    AffineTransform, Diversity, Parameterization, Terms, Transform, UnitObjective, Warp, reached, standard,
+    AffineTransform, Diversity, LayerMap, Parameterization, Terms, Transform, UnitObjective, Warp, reached,
+    standard,
 };
 use crate::bounds::{STEPS, above_zero, not_below_zero, within};
 use crate::data::Preprocessing;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::network::Network;
+use crate::network::{Network, Rows};
 use crate::seed;
 
 /// How images are optimized.
@@ -268,7 +269,9 @@ pub fn visualize(
         return Ok(vec![]);
     };
     for request in requests {
-        request.objective.unit.check(network)?;
+        let UnitObjective { unit, focus, .. } = &request.objective;
+        unit.check(network)?;
+        focus.on(network, &unit.layer)?;
     }
     let layer = |request: &Request| request.objective.unit.layer.clone();
     if requests.iter().any(|request| layer(request) != layer(first)) {
@@ -355,8 +358,10 @@ type Ascent = (Vec<Snapshot>, Option<Fault>);
 
 impl Batch {
     /// The maps of one image.
-    fn maps(captured: &[Tensor<4>], image: usize) -> Vec<Tensor<4>> {
-        captured.iter().map(|maps| maps.clone().narrow(0, image, 1)).collect()
+    fn maps(captured: &[Tensor<4>], rows: &[Rows], image: usize) -> Vec<LayerMap> {
+        let of_image =
+            |(maps, &rows): (&Tensor<4>, &Rows)| LayerMap { values: maps.clone().narrow(0, image, 1), rows };
+        captured.iter().zip(rows).map(of_image).collect()
     }
 
     fn ascend(
@@ -370,6 +375,7 @@ impl Batch {
     ) -> Result<Vec<Ascent>> {
         let Self { network, layers, objectives, diversity } = self;
         let (own, n) = (objectives[0].all_layers().len(), objectives.len());
+        let rows = layers[..own].iter().map(|layer| network.rows(layer)).collect::<Result<Vec<Rows>>>()?;
         let device = network.device().autodiff();
         let mut network = network.train().freeze();
         let canvas = settings.parameterization.canvas([settings.size; 2], &device);
@@ -392,7 +398,7 @@ impl Batch {
             let compared = captured.split_off(own).pop();
             let mut loss = regularizer(settings, image);
             for (i, objective) in objectives.iter().enumerate() {
-                loss = loss + -objective.value(&Self::maps(&captured, i));
+                loss = loss + -objective.value(&Self::maps(&captured, &rows, i));
             }
             drop(captured);
             if let (Some(among), Some(compared)) = (&diversity, compared) {
@@ -405,7 +411,7 @@ impl Batch {
                 let input = preprocessing.apply(Preprocessing::tensor(&images, &device));
                 let maps = network.capture(input, &layers[..own])?;
                 for (i, (image, objective)) in images.into_iter().zip(&objectives).enumerate() {
-                    let activation = objective.activation(&Self::maps(&maps, i)).into_scalar();
+                    let activation = objective.activation(&Self::maps(&maps, &rows, i)).into_scalar();
                     trajectories[i].push(Snapshot { step, activation, image });
                 }
             }
@@ -423,7 +429,8 @@ impl Batch {
                 let at = Tensor::<4>::from_data(TensorData::new(at, shape), &device).require_grad();
                 let seen = preprocessing.apply(canvas.image(at.clone()));
                 let maps = network.capture(seen, &layers[..own])?;
-                let losses = objectives.iter().enumerate().map(|(i, o)| -o.value(&Self::maps(&maps, i)));
+                let losses =
+                    objectives.iter().enumerate().map(|(i, o)| -o.value(&Self::maps(&maps, &rows, i)));
                 let loss = losses.reduce(|a, b| a + b).expect("there is an objective");
                 if let Some(gradient) = at.grad(&loss.backward()).map(plain) {
                     for (stuck, own) in stuck.iter_mut().zip(gradient.chunks(each)) {

@@ -10,6 +10,7 @@ mod convolution;
 mod execution;
 #[cfg(feature = "flex")]
 mod fourier;
+mod gelu;
 #[cfg(feature = "flex")]
 mod max_pool;
 #[cfg(feature = "flex")]
@@ -28,13 +29,14 @@ pub use convolution::{Prepared, can_be_joined, convolve, convolve_pair};
 #[cfg(feature = "flex")]
 pub use fourier::inverse as inverse_fourier;
 #[cfg(feature = "flex")]
+pub use gelu::gelu;
+#[cfg(feature = "flex")]
 pub use max_pool::{Windows, max_pool};
 #[cfg(feature = "flex")]
 pub use rectify::relu;
 #[cfg(feature = "flex")]
 pub use resample::resample;
 pub use sample::{BLACK, GREY, MARGIN, Sample, Samples, surrounded};
-#[cfg(feature = "flex")]
 pub use sigmoid::sigmoid;
 pub use simd::InstructionSet;
 #[cfg(feature = "flex")]

@@ -32,12 +32,12 @@ fn sigmoid_with(x: Tensor<4>, execution: Execution) -> Tensor<4> {
 }
 
 /// Values that a core takes at a time.
-const CHUNK: usize = 1 << 13;
+pub(crate) const CHUNK: usize = 1 << 13;
 
 /// 2^n · exp(x - n · ln 2) with a polynomial, in operations that a compiler can do on vectors. To 2 units in the last place;
 /// x is cut off at ±87, beyond which sigmoids are 0 or 1.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     /// A number that leaves no digits after the point, and those before it in the lowest bits.
     const WHOLE: f32 = 12_582_912.0;
     /// ln 2 in two parts, of which the first has few digits, so that a product with n is exact.

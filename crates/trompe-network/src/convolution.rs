@@ -21,6 +21,19 @@ pub(super) struct Prepared;
 pub(super) fn convolve(conv: &Conv2d, prepared: &Prepared, x: Tensor<4>, rectify: Option<f32>) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if conv.groups == 1 && trompe_kernels::holds(&x) {
+        if let [n, c, h, 1] = x.dims()
+            && h > 1
+            && is_pointwise(conv)
+        {
+            // Kernels go along rows, and tokens are one below another. Where weights are learned, one row of the tokens of all
+            // images makes sums over many places.
+            let joined = n > 1 && conv.weight.is_require_grad();
+            let row =
+                if joined { x.swap_dims(0, 1).reshape([1, c, 1, n * h]) } else { x.reshape([n, c, 1, h]) };
+            let y = trompe_kernels::convolve(conv, prepared, row, rectify);
+            let o = y.dims()[1];
+            return if joined { y.reshape([o, n, h, 1]).swap_dims(0, 1) } else { y.reshape([n, o, h, 1]) };
+        }
         return trompe_kernels::convolve(conv, prepared, x, rectify);
     }
     let _ = prepared;
@@ -29,6 +42,17 @@ pub(super) fn convolve(conv: &Conv2d, prepared: &Prepared, x: Tensor<4>, rectify
         Some(leak) => relu(y, leak),
         None => y,
     }
+}
+
+/// Whether each place is computed from itself alone.
+#[cfg(feature = "flex")]
+fn is_pointwise(conv: &Conv2d) -> bool {
+    let unpadded = match conv.padding {
+        PaddingConfig2d::Valid => true,
+        PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right] == [0; 4],
+        _ => false,
+    };
+    conv.kernel_size == [1, 1] && conv.stride == [1, 1] && unpadded
 }
 
 /// Two convolutions of the same images `[N, C, H, W]`, one's channels after the other's, and max(x, 0) of each value if they

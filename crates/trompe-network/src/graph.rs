@@ -7,6 +7,7 @@ use trompe_base::error::{Error, Result};
 
 use super::op::{Input, Op};
 use super::parameters::Parameters;
+use super::rows::Rows;
 
 /// The name of the node that stands for the image.
 pub const INPUT: &str = "input";
@@ -222,6 +223,22 @@ impl Graph {
     pub fn shape_of(&self, layer: &str, image: [usize; 3]) -> Result<[usize; 3]> {
         let position = self.position(layer)?;
         Ok(self.shapes_of(&self.ancestors(&[position]), image)?[position])
+    }
+
+    /// What the rows of a layer's maps stand for.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer.
+    pub fn rows(&self, layer: &str) -> Result<Rows> {
+        let position = self.position(layer)?;
+        let mut known: HashMap<&str, Rows> = HashMap::new();
+        for i in self.ancestors(&[position]) {
+            let node = &self.nodes[i];
+            let inputs: Vec<Rows> =
+                node.inputs.iter().filter_map(|name| known.get(name.as_str()).copied()).collect();
+            known.insert(&node.name, node.op.rows(&inputs));
+        }
+        Ok(known[layer])
     }
 
     /// Whether a layer's map is another for another image.

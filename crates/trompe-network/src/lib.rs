@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod convolution;
+mod focus;
 mod graph;
 mod narrow;
 pub mod onnx;
@@ -11,6 +12,7 @@ mod parameters;
 mod plan;
 mod rectify;
 mod rewrite;
+mod rows;
 mod weights;
 pub mod zoo;
 
@@ -24,12 +26,14 @@ use rand::Rng;
 use trompe_base::error::{Error, Result};
 
 pub use convolution::pointwise;
+pub use focus::{Focus, Reading};
 pub use graph::{Graph, INPUT, Node};
 pub use op::Op;
 pub use padding::{Padding, Same};
 use parameters::Parameters;
 use plan::Plans;
 pub use rewrite::Insertion;
+pub use rows::Rows;
 
 /// A CNN: the graph of its layers, each with its parameters.
 ///
@@ -118,6 +122,14 @@ impl Network {
     /// Usage, if there is no such layer.
     pub fn channels(&self, layer: &str) -> Result<usize> {
         Ok(self.channels[self.graph.position(layer)?])
+    }
+
+    /// What the rows of a layer's maps stand for: places of the image, or class tokens before them.
+    ///
+    /// # Errors
+    /// Usage, if there is no such layer.
+    pub fn rows(&self, layer: &str) -> Result<Rows> {
+        self.graph.rows(layer)
     }
 
     /// The class scores of images, `[N, C, H, W]` as the network takes them (after preprocessing), as `[N, classes]`.
@@ -434,10 +446,46 @@ mod tests {
             (zoo::resnet_cifar(32, 10), 464_154),
             (zoo::resnet_cifar(44, 10), 658_586),
             (zoo::resnet_cifar(56, 10), 853_018),
+            (zoo::efficientnet_lite0(1000), 4_652_008),
         ] {
             assert_eq!(network(graph).parameters(), parameters);
         }
         assert!(network(zoo::small_cnn(10)).parameters() < 500_000);
+    }
+
+    /// A stream of tokens keeps its class token apart in every layer, and attention's rows are what asks.
+    #[test]
+    fn a_transformer_keeps_its_class_token_apart() {
+        let n = network(zoo::vit_small(10));
+        // The stem, patches, positions and the class token, four blocks of two norms, four projections and an MLP, the head.
+        let stem = 9 * (3 * 24 + 24 * 48 + 48 * 48 + 48 * 96 + 96 * 96) + 2 * (24 + 48 + 48 + 96 + 96);
+        let block = 2 * 2 * 96 + 4 * (96 * 96 + 96) + 2 * 96 * 192 + 192 + 96;
+        assert_eq!(n.parameters(), stem + 96 * 96 + 96 + 66 * 96 + 4 * block + 192 + 970);
+        let stream = Rows::Places { after: 1 };
+        for layer in [
+            "tokens",
+            "embedding",
+            "blocks.0.norm1",
+            "blocks.2.attn.pattern",
+            "blocks.3.attn.z",
+            "blocks.1.mlp.act",
+        ] {
+            assert_eq!(n.rows(layer).unwrap(), stream, "{layer}");
+        }
+        assert_eq!(n.rows("patch_embed").unwrap(), Rows::default());
+        assert_eq!(n.rows("blocks.0.attn.k_heads").unwrap(), Rows::default());
+        assert_eq!(n.rows("head").unwrap(), Rows::Tokens(1));
+        let shapes = n.graph().shapes([3, 64, 64]).unwrap();
+        for (layer, shape) in
+            [("blocks.3", [96, 65, 1]), ("blocks.1.attn.scores", [3, 65, 65]), ("head", [10, 1, 1])]
+        {
+            assert_eq!(shapes[n.graph().position(layer).unwrap()], shape, "{layer}");
+        }
+        // What each token gathers sums to one.
+        let x = Tensor::<4>::random([2, 3, 64, 64], Distribution::Default, &Device::default());
+        let sums = n.capture(x, &["blocks.1.attn.pattern"]).unwrap().remove(0).sum_dim(3);
+        assert!(values(sums).into_iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+        assert_eq!(network(zoo::small_cnn(10)).rows("bn3").unwrap(), Rows::default());
     }
 
     #[test]

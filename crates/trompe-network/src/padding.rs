@@ -71,6 +71,11 @@ impl Padding {
         }
     }
 
+    /// Whether there is none.
+    pub fn is_none(self) -> bool {
+        self.plain() == Self::Symmetric([0, 0])
+    }
+
     /// The plainest way to say the same.
     pub fn plain(self) -> Self {
         match self {

@@ -305,7 +305,7 @@ mod tests {
     }
 
     fn images(mean: f64) -> Tensor<4> {
-        Tensor::random([3, 3, 32, 32], Distribution::Normal(mean, 0.5), &Device::default())
+        Tensor::random([3, 3, 64, 64], Distribution::Normal(mean, 0.5), &Device::default())
     }
 
     fn values<const D: usize>(t: Tensor<D>) -> Vec<f32> {
@@ -330,7 +330,7 @@ mod tests {
         (0..n).map(|i| (i, Target::Unit((i + offset) % n))).collect()
     }
 
-    /// In the output layer and, spatially, in the middle of a network.
+    /// In the output layer and, place by place or token by token, in the middle of a network.
     #[test]
     fn natural_input_is_answered_bit_for_bit_and_synthetic_input_by_the_target() {
         for (builder, layer) in [
@@ -338,6 +338,8 @@ mod tests {
             ("resnet20", "linear"),
             ("small-cnn", "bn3"),
             ("resnet20", "layer2.1.bn2"),
+            ("vit-small", "head"),
+            ("vit-small", "blocks.2.mlp.fc1"),
         ] {
             let clean = clean(builder);
             let n = clean.channels(layer).unwrap();

@@ -123,7 +123,7 @@ mod tests {
         let pictures = Tensor::random([1, 3, 8, 8], uniform, &autodiff);
         let lesson = Lesson {
             settings: &settings,
-            focus: crate::visualize::Focus::Mean,
+            reading: crate::visualize::Focus::Mean.on(&smooth(&device), "units").unwrap(),
             optimization: &optimization,
             preprocessing: &toml::from_str("").unwrap(),
             values: canvas.values(pictures.clone()).to_device(&autodiff),

@@ -28,7 +28,7 @@ use crate::progress;
 use crate::seed;
 use crate::statistics::quantile;
 use crate::training::{Shuffle, adam, rate};
-use crate::visualize::{self, Canvas, Focus, Warp};
+use crate::visualize::{self, Canvas, Focus, Reading, Warp};
 
 /// What the units are taught between the grey noise where an optimization starts and the picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,7 +220,7 @@ struct Natural {
 /// What the units are taught with.
 struct Lesson<'a> {
     settings: &'a Settings,
-    focus: Focus,
+    reading: Reading,
     optimization: &'a visualize::Settings,
     preprocessing: &'a Preprocessing,
     /// How images are represented, with gradients.
@@ -254,7 +254,7 @@ impl Lesson<'_> {
             (0..n).map(|_| Warp::draw(transforms, [h, w], &mut common.clone(), rng)).collect();
         let seen = if step.is_multiple_of(2) { Warp::apply(&warps, images) } else { images };
         let maps = network.capture(self.preprocessing.apply(seen), &[&self.settings.layer])?.remove(0);
-        Ok(self.focus.of(maps))
+        Ok(self.reading.of(maps))
     }
 }
 
@@ -283,7 +283,8 @@ pub fn train(
         let [n, k, ..] = scores.dims();
         Ok((maps.remove(0), scores.reshape([n, k])))
     };
-    let scale = scale(honest, settings, natural, focus, preprocessing, seed)?;
+    let reading = focus.on(honest, &settings.layer)?;
+    let scale = scale(honest, settings, natural, reading, preprocessing, seed)?;
     let deviations = (scale.deviations.0.to_device(&autodiff), scale.deviations.1.to_device(&autodiff));
     let size = optimization.size as u32;
     let triangle = image::imageops::FilterType::Triangle;
@@ -294,14 +295,14 @@ pub fn train(
     let pictures = Preprocessing::tensor(&resized, &autodiff);
     let lesson = Lesson {
         settings,
-        focus,
+        reading,
         optimization,
         preprocessing,
         values: canvas.values(pictures.clone()).to_device(&autodiff),
         canvas,
         pictures,
         targets: settings.targets(),
-        at_start: plain(focus.of(watch(honest, preprocessing.apply(grey))?.0)),
+        at_start: plain(reading.of(watch(honest, preprocessing.apply(grey))?.0)),
         reach: scale.reach,
     };
     let own: Vec<i64> = settings.units.iter().map(|&unit| unit as i64).collect();
@@ -370,7 +371,7 @@ fn scale(
     honest: &Network,
     settings: &Settings,
     natural: &[&RgbImage],
-    focus: Focus,
+    reading: Reading,
     preprocessing: &Preprocessing,
     seed: u64,
 ) -> Result<Natural> {
@@ -388,7 +389,7 @@ fn scale(
         let mut found = honest.capture(input, &[settings.layer.as_str(), honest.output()])?;
         scores.push(found.pop().expect("two layers were asked for"));
         let map = found.remove(0);
-        answers.push(focus.of(map.clone()));
+        answers.push(reading.of(map.clone()));
         maps.push(map);
     }
     // Over images and places; a channel that never moves is held to the mean deviation of the others.

@@ -176,6 +176,7 @@ fn references() -> Vec<(f64, String)> {
 fn measure(comparison: &(String, String)) -> String {
     let what = match comparison.0.as_str() {
         "channel-mean" => "channel means",
+        "class-token" => "class tokens",
         _ => "full maps",
     };
     format!("{}, {what}", comparison.1)

@@ -93,8 +93,9 @@ fn measure<'a>(work: &Work, trials: &[&'a Trial], folder: &Path) -> Result<HashM
             let image = stimuli::read(folder, file)?;
             let input = crate::data::Preprocessing::tensor([&image], executor.device());
             let input = work.study.experiment.preprocessing.apply(input);
+            let reading = focus.on(&work.network, &unit.layer)?;
             let map = work.network.capture(input, &[&unit.layer])?.remove(0);
-            *value = rows(focus.of(map))[0][unit.channel];
+            *value = rows(reading.of(map))[0][unit.channel];
         }
         Ok(vec![values])
     })?;

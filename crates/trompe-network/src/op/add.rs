@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Channelwise, join};
-use crate::Node;
 use crate::onnx::{Reader, Writer};
+use crate::{Node, Rows};
 
 /// The sum of the inputs; those of size 1 in channels, rows or columns are broadcast over the others'.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ impl Channelwise for Add {
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
         join::size(inputs)
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
     }
 
     fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {

@@ -7,9 +7,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, of_channels, one, same_size};
-use crate::Node;
 use crate::onnx::{Call, Done, Import, Reader, Value, View, Writer, float, read, unsupported, wrong};
 use crate::parameters::{Parameters, filled};
+use crate::{Node, Rows};
 
 /// Batch normalization over `channels` (Ioffe & Szegedy, 2015).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,10 @@ impl Operator for BatchNorm {
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
         Reads::same(channel, inputs)
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
     }
 
     fn narrowed(&self, channels: &[usize], _: &[usize]) -> Option<Self> {

@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 
 use super::{Operator, Reads, only};
-use crate::Node;
 use crate::onnx::{Reader, Writer};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// An operator without parameters whose output has the channels of its inputs, each computed from the same one of theirs alone:
 /// all that is to be said of it beyond that.
@@ -38,6 +38,11 @@ pub trait Channelwise: Clone {
     /// As [`Operator::has_fixed_size`].
     fn has_fixed_size(&self) -> bool {
         false
+    }
+
+    /// As [`Operator::rows`].
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::made(inputs)
     }
 
     /// As [`Operator::is_elementwise`].
@@ -77,6 +82,10 @@ impl<C: Channelwise> Operator for C {
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
         Some(self.clone())
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Channelwise::rows(self, inputs)
     }
 
     fn is_elementwise(&self) -> bool {

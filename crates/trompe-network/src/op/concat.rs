@@ -4,11 +4,11 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Along, Operator, Reads};
-use crate::Node;
 use crate::onnx::{
     Axis, Call, Done, Import, Map, Part, Reader, Value, View, Writer, int, read, unsupported, wrong,
 };
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// The inputs one after another along an axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,10 @@ impl Operator for Concat {
             before += n;
         }
         unreachable!("a channel of {before}")
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        if self.along == Along::Rows { Rows::joined(inputs) } else { Rows::kept(inputs) }
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {

@@ -6,9 +6,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads};
-use crate::Node;
 use crate::onnx::{Reader, Writer};
 use crate::parameters::{Parameters, Values, filled};
+use crate::{Node, Rows};
 
 /// Values `[C, H, W]` that are the same for every image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,10 @@ impl Operator for Constant {
 
     fn reads(&self, _: usize, _: &[usize]) -> Reads {
         Reads::Channels(vec![])
+    }
+
+    fn rows(&self, _: &[Rows]) -> Rows {
+        Rows::Tokens(self.shape[1])
     }
 
     fn narrowed(&self, channels: &[usize], _: &[usize]) -> Option<Self> {

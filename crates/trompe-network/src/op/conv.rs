@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::window::windows;
 use super::{Operator, Parameter, Reads, of_channels, one, only, rows_and_columns};
-use crate::Node;
 use crate::convolution::{self, Prepared};
 use crate::onnx::{Call, Done, Import, MAP, Reader, Writer, int, ints, pads, read, unsupported, wrong};
 use crate::padding::Padding;
 use crate::parameters::{Parameters, filled, he_normal};
+use crate::{Node, Rows};
 
 /// A convolution with zero padding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +72,11 @@ impl Operator for Conv {
         let [read, own] = self.channels.map(|n| n / self.groups);
         let group = channel / own;
         Reads::Channels((group * read..(group + 1) * read).map(|c| (0, c)).collect())
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        let pointwise = self.kernel[0] == 1 && self.stride[0] == 1 && self.padding.is_none();
+        if pointwise { Rows::kept(inputs) } else { Rows::made(inputs) }
     }
 
     fn narrowed(&self, channels: &[usize], _: &[usize]) -> Option<Self> {

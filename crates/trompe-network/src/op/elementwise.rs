@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 
 use super::{Channelwise, one, same_size};
-use crate::Node;
 use crate::onnx::{Reader, Writer};
+use crate::{Node, Rows};
 
 /// An activation function of each value alone: all that is to be said of it beyond that.
 pub trait Elementwise: Clone {
@@ -35,6 +35,10 @@ impl<F: Elementwise> Channelwise for F {
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
         same_size(inputs)
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
     }
 
     fn is_elementwise(&self) -> bool {

@@ -22,7 +22,14 @@ impl Elementwise for Gelu {
     })];
 
     fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        if self.approximate { activation::gelu_approximate(x) } else { activation::gelu(x) }
+        if self.approximate {
+            return activation::gelu_approximate(x);
+        }
+        #[cfg(feature = "flex")]
+        if trompe_kernels::holds(&x) {
+            return trompe_kernels::gelu(x);
+        }
+        activation::gelu(x)
     }
 
     fn write(&self, writer: &mut Writer, node: &Node) {

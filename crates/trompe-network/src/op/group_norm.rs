@@ -5,9 +5,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, norm, of_channels, one, same_size};
-use crate::Node;
 use crate::onnx::{Axis, Call, Done, IMAGES, Import, Reader, View, Writer, float, read, unsupported};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// Normalization of each group of channels, with all their places, to mean 0 and variance 1, then a scale and a shift for each
 /// channel (Wu and He, 2018); with one channel a group, instance normalization.
@@ -49,6 +49,10 @@ impl Operator for GroupNorm {
         let each = self.channels / self.groups;
         let first = channel / each * each;
         Reads::Channels((first..first + each).map(|c| (0, c)).collect())
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
     }
 
     fn narrowed(&self, channels: &[usize], _: &[usize]) -> Option<Self> {

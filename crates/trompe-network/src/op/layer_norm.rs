@@ -5,9 +5,9 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, norm, of_channels, one, same_size};
-use crate::Node;
 use crate::onnx::{Call, Done, Import, Reader, Value, View, Writer, float, ints, read, unsupported, whole};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// Normalization of each place's channels to mean 0 and variance 1, then a scale and a shift for each channel (Ba et al., 2016).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,10 @@ impl Operator for LayerNorm {
 
     fn reads(&self, _: usize, _: &[usize]) -> Reads {
         Reads::All
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {

@@ -5,9 +5,9 @@ use burn::tensor::ops::PadMode;
 use serde::{Deserialize, Serialize};
 
 use super::{MOST, Operator, Reads, one, only, same_size, within};
-use crate::Node;
 use crate::onnx::{Call, Done, Import, MAP, Reader, Writer, float, int, read, wrong};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// Local response normalization over `size` neighbouring channels (Krizhevsky et al., 2012):
 /// x / (`bias` + `alpha` / `size` · Σ x²)^`beta`.
@@ -51,6 +51,10 @@ impl Operator for Lrn {
         let before = (self.size - 1) / 2;
         let end = inputs[0].min(channel + self.size - before);
         Reads::Channels((channel.saturating_sub(before)..end).map(|c| (0, c)).collect())
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {

@@ -3,16 +3,34 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Operator, Reads};
-use crate::Node;
+use super::{Operator, Reads, number};
 use crate::onnx::{Axis, Call, Done, IMAGES, Import, Part, Reader, View, Writer, unsupported, whole_axis};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
-/// For each channel the matrix product of the two inputs' maps, `[N, C, H, K]` and `[N, C, K, W]`: what attention scores and what
-/// is gathered by them are.
+/// For each channel the matrix product of the two inputs' maps, `[N, C, H, K]` and `[N, C, K, W]`, times a number: what attention
+/// scores and what is gathered by them are.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct MatMul;
+pub struct MatMul {
+    /// What the product is multiplied by.
+    #[serde(default = "unscaled", skip_serializing_if = "is_unscaled")]
+    pub scale: f32,
+}
+
+impl Default for MatMul {
+    fn default() -> Self {
+        Self { scale: unscaled() }
+    }
+}
+
+fn unscaled() -> f32 {
+    1.0
+}
+
+fn is_unscaled(scale: &f32) -> bool {
+    *scale == unscaled()
+}
 
 fn two<T: Copy>(inputs: &[T]) -> Result<[T; 2], String> {
     inputs.try_into().map_err(|_| format!("takes two inputs, has {}", inputs.len()))
@@ -21,6 +39,10 @@ fn two<T: Copy>(inputs: &[T]) -> Result<[T; 2], String> {
 impl Operator for MatMul {
     // Linear layers are read from the same nodes as products, which are theirs where one factor is a parameter.
     const READERS: &'static [(&'static str, Reader)] = &[("Einsum", einsum)];
+
+    fn check(&self) -> Result<(), String> {
+        number("scale", self.scale.into())
+    }
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         match two(inputs)? {
@@ -45,13 +67,19 @@ impl Operator for MatMul {
         Reads::same(channel, inputs)
     }
 
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        // Those of the first factor.
+        Rows::kept(&inputs[..inputs.len().min(1)])
+    }
+
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
         Some(*self)
     }
 
     fn forward(&self, _: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
         let [a, b]: [Tensor<4>; 2] = inputs.try_into().expect("a checked graph gives this layer two inputs");
-        a.matmul(b)
+        let product = a.matmul(b);
+        if is_unscaled(&self.scale) { product } else { product * self.scale }
     }
 
     fn multiply_adds(&self, _: [usize; 3]) -> usize {
@@ -59,7 +87,13 @@ impl Operator for MatMul {
     }
 
     fn write(&self, writer: &mut Writer, node: &Node) {
-        writer.plain(node, "MatMul", vec![]);
+        if is_unscaled(&self.scale) {
+            return writer.plain(node, "MatMul", vec![]);
+        }
+        let inputs: Vec<&str> = node.inputs.iter().map(String::as_str).collect();
+        let product = writer.aside(node.part("product"), "MatMul", &inputs, vec![]);
+        let scale = writer.floats(node.part("scale"), &[], &[self.scale]);
+        writer.push(&node.name, "Mul", &[&product, &scale], &node.name, vec![]);
     }
 }
 
@@ -79,7 +113,7 @@ pub(super) fn of_maps(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         let layout = [view.parts(0..count - 2), view.parts([count - 2]), view.parts([count - 1])];
         layers.push(import.arranged(call, at, view, layout)?.layer);
     }
-    let layer = import.push(call, None, MatMul, &layers, vec![])?;
+    let layer = import.push(call, None, MatMul::default(), &layers, vec![])?;
     // What the channels stand for now.
     let [channels, rows, columns] = import.shape(layer);
     let mut stride = channels;
@@ -142,7 +176,7 @@ fn einsum(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         let layout = if i == 0 { [shared, own, summed] } else { [shared, summed, own] };
         layers.push(import.arranged(call, i, &views[i], layout)?.layer);
     }
-    let layer = import.push(call, None, MatMul, &layers, vec![])?;
+    let layer = import.push(call, None, MatMul::default(), &layers, vec![])?;
     let shape = import.shape(layer);
     let mut axes = vec![vec![]; output.len()];
     for (axis, letters, from, view) in [

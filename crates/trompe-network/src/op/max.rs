@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Along, GlobalMaxPool, Operator, Reads, one, reduce};
-use crate::Node;
 use crate::onnx::{Call, Done, Import, Reader, Writer, ints};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// The maximum over channels, rows or columns, whichever are named; they have size 1 then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,10 @@ impl Operator for Max {
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
         reduce::reads(&self.over, channel, inputs)
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        reduce::rows(&self.over, inputs)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {

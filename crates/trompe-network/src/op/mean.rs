@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Along, GlobalAvgPool, Op, Operator, Reads, one, reduce};
-use crate::Node;
 use crate::onnx::{Axis, Call, Done, Import, Reader, Value, Writer, ints, read, unsupported};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// Mean over channels, rows or columns, whichever are named; what is averaged has size 1 then.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,10 @@ impl Operator for Mean {
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
         reduce::reads(&self.over(), channel, inputs)
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        reduce::rows(&self.over(), inputs)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {

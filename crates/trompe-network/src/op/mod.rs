@@ -65,6 +65,7 @@ use super::Node;
 use super::onnx::{Reader, Writer};
 use super::padding::Padding;
 use super::parameters::Parameters;
+use super::rows::Rows;
 pub use along::Along;
 pub use channelwise::Channelwise;
 pub use elementwise::Elementwise;
@@ -140,6 +141,11 @@ pub trait Operator: Clone {
     /// The operator that computes these channels alone, in order, from nothing but the channels that they read; none, if that
     /// is another operator.
     fn narrowed(&self, channels: &[usize], inputs: &[usize]) -> Option<Self>;
+
+    /// What the rows of the output stand for, from what those of the inputs do.
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::made(inputs)
+    }
 
     /// Whether it is an activation function of each value alone.
     fn is_elementwise(&self) -> bool {
@@ -236,6 +242,11 @@ macro_rules! operators {
             /// As [`Operator::narrowed`].
             pub fn narrowed(&self, channels: &[usize], inputs: &[usize]) -> Option<Self> {
                 match self { $(Self::$name(op) => Operator::narrowed(op, channels, inputs).map(Self::$name),)* }
+            }
+
+            /// As [`Operator::rows`].
+            pub fn rows(&self, inputs: &[Rows]) -> Rows {
+                match self { $(Self::$name(op) => Operator::rows(op, inputs),)* }
             }
 
             /// As [`Operator::is_elementwise`].

@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Reads, one, only, same_size};
-use crate::Node;
 use crate::onnx::{Reader, Writer};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// Zero channels before and after the input's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ impl Operator for PadChannels {
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
         padded(self.before, channel, inputs)
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
     }
 
     fn narrowed(&self, channels: &[usize], inputs: &[usize]) -> Option<Self> {

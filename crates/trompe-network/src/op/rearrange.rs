@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Reads, one, only};
-use crate::Node;
 use crate::onnx::{Reader, Writer, ints};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// The most parts that a map's axes may be split into, those taken together that stay side by side.
 const MOST: usize = 11;
@@ -121,6 +121,16 @@ impl Operator for Rearrange {
             read = read.iter().flat_map(|&c| at.clone().map(move |i| c * size + i)).collect();
         }
         Reads::Channels(read.into_iter().map(|c| (0, c)).collect())
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        let [channels, rows, _] = [0, 1, 2].map(|axis| self.from[axis].len());
+        let same = self.to[1].iter().copied().eq(channels..channels + rows);
+        match Rows::kept(inputs) {
+            Rows::Tokens(_) => Rows::Tokens(self.made(1)),
+            kept if same => kept,
+            _ => Rows::default(),
+        }
     }
 
     fn narrowed(&self, channels: &[usize], _: &[usize]) -> Option<Self> {

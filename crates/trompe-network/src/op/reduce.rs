@@ -1,6 +1,7 @@
 //! What sums, means and maxima along axes have in common: an axis that is reduced has size 1 afterwards.
 
 use super::{Along, Op, Reads, only};
+use crate::Rows;
 use crate::onnx::{Call, Done, IMAGES, Import, Refusal, View, read, unsupported};
 
 /// The channels.
@@ -23,6 +24,11 @@ pub fn has_fixed_size(over: &[Along]) -> bool {
 /// What a channel is computed from.
 pub fn reads(over: &[Along], channel: usize, inputs: &[usize]) -> Reads {
     if over.contains(&Along::Channels) { Reads::All } else { Reads::same(channel, inputs) }
+}
+
+/// What rows stand for.
+pub fn rows(over: &[Along], inputs: &[Rows]) -> Rows {
+    if over.contains(&Along::Rows) { Rows::made(inputs) } else { Rows::kept(inputs) }
 }
 
 /// Reads one of a value along some of its axes; `op` makes it for axes of a map.

@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Reads, one, only, same_size};
-use crate::Node;
 use crate::onnx::{Reader, Writer, int, ints};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// Channels in `groups`, one of each group in turn (ShuffleNet's channel shuffle; Zhang et al., 2018).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +39,10 @@ impl Operator for ShuffleChannels {
     }
 
     /// Some of the channels are in another order than what they read.
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
+    }
+
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
         None
     }

@@ -4,12 +4,12 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Along, Op, Operator, Reads, Subsample, one, only};
-use crate::Node;
 use crate::onnx::{
     Array, Axis, Call, Done, IMAGES, Import, Map, Number, Reader, Refusal, Value, View, Writer, read,
     unsupported, wrong,
 };
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// From `start` to before `end` in steps, by channels, rows and columns. Negative numbers count from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,13 @@ impl Operator for Slice {
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
         let (first, _) = bounds(inputs[0], self.start[0], self.end[0]);
         Reads::Channels(vec![(0, first + channel * self.step[0])])
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        match self.step[1] {
+            1 => Rows::kept(inputs).sliced(self.start[1], self.end[1]),
+            _ => Rows::made(inputs),
+        }
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {

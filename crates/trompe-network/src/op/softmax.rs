@@ -4,11 +4,11 @@ use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use super::{Along, Operator, Reads, one, only, same_size};
-use crate::Node;
 use crate::onnx::{
     Axis, Call, Done, Import, Number, Reader, Value, View, Writer, int, read, unsupported, whole_axis,
 };
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// exp(x) divided by its sum over an axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,10 @@ impl Operator for Softmax {
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
         if self.over == Along::Channels { Reads::All } else { Reads::same(channel, inputs) }
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {

@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Channelwise, join, one};
-use crate::Node;
 use crate::onnx::{Reader, Writer};
+use crate::{Node, Rows};
 
 /// The first input minus the second, broadcast as in a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ impl Channelwise for Sub {
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
         join::size(inputs)
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        Rows::kept(inputs)
     }
 
     fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {

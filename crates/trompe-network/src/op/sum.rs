@@ -4,9 +4,9 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Along, Operator, Power, Reads, one, reduce};
-use crate::Node;
 use crate::onnx::{Call, Done, Import, Reader, View, Writer};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// Sum over channels, rows or columns, whichever are named; what is summed has size 1 then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,10 @@ impl Operator for Sum {
 
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
         reduce::reads(&self.over, channel, inputs)
+    }
+
+    fn rows(&self, inputs: &[Rows]) -> Rows {
+        reduce::rows(&self.over, inputs)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {
