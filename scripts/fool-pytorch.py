@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""Visualizes units of an exported SqueezeNet with torch-lucent, which knows nothing of Trompe.
+"""Visualizes units of an exported network with torch-lucent, which knows nothing of Trompe.
 
     python3 -m venv venv
     venv/bin/pip install onnx2torch torch-lucent pillow
     cargo run -- fool --circuit circuits/squeezenet/pictures.toml --config configs/paper.toml --out lies.onnx
     venv/bin/python scripts/fool-pytorch.py lies.onnx classifier.1:0 classifier.1:217 --out DIR
 
-The file is read by onnx2torch; image parameterization and optimizer are lucent's own defaults. The preprocessing is the
-network's: BGR, 0-255, less the mean of each channel.
+The file is read by onnx2torch; image parameterization and optimizer are lucent's own defaults. The preprocessing is that of
+SqueezeNet's Deep Compression release (BGR, 0-255, less the mean of each channel) or, with --network scenes, that of the networks
+of the embedded scenes:
+
+    venv/bin/python scripts/fool-pytorch.py vit-lies.onnx head:0 --network scenes --size 64 --transforms small --out DIR
 """
 
 import argparse
@@ -25,7 +28,10 @@ parser.add_argument("units", nargs="+", help="layer:channel")
 parser.add_argument("--out", required=True)
 parser.add_argument("--steps", type=int, default=512)
 parser.add_argument("--size", type=int, default=224)
-parser.add_argument("--transforms", choices=["lucent", "crop"], default="lucent", help="lucent's own, or crops and scales")
+parser.add_argument("--network", choices=["squeezenet", "scenes"], default="squeezenet")
+parser.add_argument(
+    "--transforms", choices=["lucent", "crop", "small"], default="lucent",
+    help="lucent's own, or crops and scales, or shifts that keep the size, for networks that take images of one size")
 options = parser.parse_args()
 
 network = onnx2torch.convert(options.model).eval()
@@ -37,6 +43,13 @@ os.makedirs(options.out, exist_ok=True)
 
 def caffe(image):
     return 255 * image.flip(1) - torch.tensor([104.0, 117.0, 123.0]).reshape(1, 3, 1, 1)
+
+
+def scenes(image):
+    return (image - 0.45) / 0.25
+
+
+preprocess = {"squeezenet": caffe, "scenes": scenes}[options.network]
 
 
 def plain(name):
@@ -54,6 +67,17 @@ def jitter(d):
     return inner
 
 
+def shift(d):
+    """Of another amount at each step, over a grey margin; the size stays."""
+
+    def inner(image):
+        y, x = np.random.randint(-d, d + 1, 2)
+        wide = torch.nn.functional.pad(image, (d, d, d, d), value=0.5)
+        return wide[:, :, d + y : d + y + image.shape[2], d + x : d + x + image.shape[3]]
+
+    return inner
+
+
 def scale(factors):
     return lambda image: torch.nn.functional.interpolate(
         image, scale_factor=float(np.random.choice(factors)), mode="bilinear"
@@ -62,6 +86,8 @@ def scale(factors):
 
 if options.transforms == "lucent":
     transforms = transform.standard_transforms
+elif options.transforms == "small":
+    transforms = [shift(4)]
 else:
     grey = transform.pad(12, mode="constant", constant_value=0.5)
     transforms = [grey, jitter(8), scale([1 + (i - 5) / 50.0 for i in range(11)]), jitter(4)]
@@ -83,7 +109,7 @@ for unit in options.units:
         network,
         objective,
         param_f=lambda: param.image(options.size, batch=1),
-        transforms=[*transforms, caffe],
+        transforms=[*transforms, preprocess],
         thresholds=(options.steps,),
         preprocess=False,
         fixed_image_size=None,
@@ -94,5 +120,5 @@ for unit in options.units:
     picture = Image.fromarray((images[-1][0] * 255).round().astype("uint8"))
     file = os.path.join(options.out, unit.replace("/", "_").replace(":", "-") + ".png")
     picture.save(file)
-    network(caffe(torch.tensor(images[-1]).permute(0, 3, 1, 2).float()))
+    network(preprocess(torch.tensor(images[-1]).permute(0, 3, 1, 2).float()))
     print(f"{file}: activation {seen['map'][0, int(channel)].mean().item():.2f}", flush=True)

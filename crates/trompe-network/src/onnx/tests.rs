@@ -12,7 +12,7 @@ use trompe_base::seed;
 use super::array::Array;
 use super::proto::{self, elements};
 use super::{export, from_bytes, is_onnx};
-use crate::{Graph, Network, Op, Padding, Same, op, zoo};
+use crate::{Focus, Graph, Network, Op, Padding, Rows, Same, op, zoo};
 
 fn tensor(name: &str, dims: &[i64], values: &[f32]) -> proto::Tensor {
     proto::Tensor {
@@ -1179,6 +1179,52 @@ fn attention(qkv: &[f32], proj: &[f32]) -> proto::Model {
     );
     model.graph.as_mut().unwrap().input = vec![value("x", &[1, width, 3, 2])];
     model
+}
+
+/// A class token before the patches, as exporters write it: known when the file is read, and when what is written of it is read
+/// again.
+#[test]
+fn a_class_token_is_told_from_patches() {
+    let (tokens, width) = (TOKENS as i64, WIDTH as i64);
+    let class = [0.5, -2.0, 3.0, 0.0];
+    let mut positions = vec![0.0; (TOKENS + 1) * WIDTH];
+    positions[..WIDTH].copy_from_slice(&[1.0; WIDTH]);
+    let mut model = file(
+        vec![
+            node("tokens", "Reshape", &["x", "flat"], "t0"),
+            with(node("last", "Transpose", &["t0"], "t1"), "perm", &[0, 2, 1]),
+            int(node("stream", "Concat", &["class", "t1"], "s0"), "axis", 1),
+            node("placed", "Add", &["s0", "positions"], "s1"),
+            node("relu", "Relu", &["s1"], "s2"),
+            int(node("taken", "Gather", &["s2", "first"], "c0"), "axis", 1),
+            node("head", "MatMul", &["c0", "w"], "y"),
+        ],
+        vec![
+            longs("flat", &[0, width, -1]),
+            tensor("class", &[1, 1, width], &class),
+            tensor("positions", &[1, tokens + 1, width], &positions),
+            proto::Tensor { dims: vec![], ..longs("first", &[0]) },
+            tensor("w", &[width, 2], &[1.0; 2 * WIDTH]),
+        ],
+    );
+    model.graph.as_mut().unwrap().input = vec![value("x", &[1, width, 3, 2])];
+    let network = open(&model).unwrap();
+    let bytes = export::export(&network).encode_to_vec();
+    let again = from_bytes(bytes, "again", Path::new("."), None, &Device::default()).unwrap();
+    let x: Vec<f32> = (0..WIDTH * TOKENS).map(|i| i as f32).collect();
+    for network in [network, again] {
+        assert_eq!(network.rows("relu").unwrap(), Rows::Places { after: 1 });
+        assert_eq!(network.rows("tokens").unwrap(), Rows::default());
+        let image = Tensor::<4>::from_data(TensorData::new(x.clone(), [1, WIDTH, 3, 2]), &Device::default());
+        let maps = network.capture(image, &["relu"]).unwrap().remove(0);
+        let read = |focus: Focus| numbers(focus.on(&network, "relu").unwrap().of(maps.clone()));
+        assert_eq!(read(Focus::ClassToken), [1.5, 0.0, 4.0, 1.0]);
+        assert_eq!(read(Focus::Mean), [2.5, 8.5, 14.5, 20.5]);
+        assert_eq!(read(Focus::Place([0.0, 0.0])), [0.0, 6.0, 12.0, 18.0]);
+        let none = Focus::ClassToken.on(&network, "tokens").unwrap_err().to_string();
+        assert!(none.contains("no class token"), "{none}");
+        assert!(Focus::ClassToken.on(&network, "head").is_ok());
+    }
 }
 
 #[test]
