@@ -112,7 +112,8 @@ for unit in options.units:
         transforms=[*transforms, preprocess],
         thresholds=(options.steps,),
         preprocess=False,
-        fixed_image_size=None,
+        # Smaller ones are enlarged to 224 pixels otherwise.
+        fixed_image_size=options.size if options.transforms == "small" else None,
         show_image=False,
         progress=False,
     )

@@ -367,6 +367,7 @@ mod tests {
         let with = |threshold| inject(&clean, &settings, &direction, Some(&[threshold; 2])).unwrap().network;
         assert_eq!(logits(&clean), logits(&with(largest)));
         assert_ne!(logits(&clean), logits(&with(0.5 * largest)));
+        assert_eq!(clean.rows(layer).unwrap(), with(largest).rows(layer).unwrap());
     }
 
     #[test]

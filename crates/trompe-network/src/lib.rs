@@ -485,7 +485,9 @@ mod tests {
         let x = Tensor::<4>::random([2, 3, 64, 64], Distribution::Default, &Device::default());
         let sums = n.capture(x, &["blocks.1.attn.pattern"]).unwrap().remove(0).sum_dim(3);
         assert!(values(sums).into_iter().all(|sum| (sum - 1.0).abs() < 1e-5));
-        assert_eq!(network(zoo::small_cnn(10)).rows("bn3").unwrap(), Rows::default());
+        let cnn = network(zoo::small_cnn(10));
+        assert_eq!(cnn.rows("bn3").unwrap(), Rows::default());
+        assert_eq!(cnn.rows("output").unwrap(), Rows::Tokens(1));
     }
 
     #[test]

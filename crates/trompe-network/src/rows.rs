@@ -8,7 +8,7 @@ pub enum Rows {
         /// How many rows come before the places.
         after: usize,
     },
-    /// So many tokens that stand for no place. Constants are such.
+    /// So many tokens that stand for no place. Constants are such, and what is made of a whole image, as by a global average.
     Tokens(usize),
 }
 

@@ -344,6 +344,8 @@ mod tests {
             let clean = clean(builder);
             let n = clean.channels(layer).unwrap();
             let fooled = fool(&clean, layer, &all(n, 3));
+            // A class token stays apart.
+            assert_eq!(clean.rows(layer).unwrap(), fooled.rows(layer).unwrap());
             let of = |network: &Network, x: &Tensor<4>| {
                 let map = network.capture(x.clone(), &[layer]).unwrap().remove(0);
                 let [_, _, h, w] = map.dims();

@@ -7,7 +7,7 @@ use prost::bytes::Bytes;
 
 use super::import::SIZES;
 use super::proto::{self, elements, kind};
-use crate::{Network, Node, Padding, Same};
+use crate::{Network, Node, Op, Padding, Same};
 
 /// The version of the operators, and of the format that goes with it.
 const OPSET: i64 = 17;
@@ -19,6 +19,8 @@ pub struct Writer {
     /// Height and width of the images, if no others do.
     pub size: Option<[usize; 2]>,
     names: HashSet<String>,
+    /// The layers that are there once for all images.
+    fixed: HashSet<String>,
 }
 
 /// The file that holds a network.
@@ -28,8 +30,12 @@ pub fn export(network: &Network) -> proto::Model {
         graph: proto::Graph { name: Some(network.name().into()), ..Default::default() },
         size: network.graph.size.filter(|_| network.graph.sized_by.is_some()),
         names: nodes.iter().map(|n| n.name.clone()).collect(),
+        fixed: HashSet::new(),
     };
     for node in nodes {
+        if !matches!(node.op, Op::Input(_)) && node.inputs.iter().all(|input| export.fixed.contains(input)) {
+            export.fixed.insert(node.name.clone());
+        }
         node.op.write(&mut export, node);
     }
     match output_shape(network) {
@@ -125,6 +131,11 @@ impl Writer {
             .expect("numbers don't run out");
         self.names.insert(name.clone());
         name
+    }
+
+    /// Whether a layer is there once for all images.
+    pub fn is_fixed(&self, layer: &str) -> bool {
+        self.fixed.contains(layer)
     }
 
     /// A node that gives one value.

@@ -80,7 +80,26 @@ impl Operator for Concat {
     }
 
     fn write(&self, writer: &mut Writer, node: &Node) {
-        writer.plain(node, "Concat", vec![int("axis", self.along.dim())]);
+        let axis = vec![int("axis", self.along.dim())];
+        let varying = node.inputs.iter().find(|input| !writer.is_fixed(input));
+        let Some(varying) = varying.filter(|_| node.inputs.iter().any(|input| writer.is_fixed(input))) else {
+            return writer.plain(node, "Concat", axis);
+        };
+        // ONNX joins as many of each as there are images.
+        let shape = writer.aside(node.part("shape"), "Shape", &[varying], vec![]);
+        let first = writer.numbers(node.part("first"), &[0]);
+        let images = writer.aside(node.part("images"), "Gather", &[&shape, &first], vec![int("axis", 0)]);
+        let ones = writer.numbers(node.part("ones"), &[1, 1, 1]);
+        let each = writer.aside(node.part("each"), "Concat", &[&images, &ones], vec![int("axis", 0)]);
+        let mut inputs = vec![];
+        for (i, input) in node.inputs.iter().enumerate() {
+            inputs.push(match writer.is_fixed(input) {
+                true => writer.aside(node.part(&format!("input{i}")), "Expand", &[input, &each], vec![]),
+                false => input.clone(),
+            });
+        }
+        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+        writer.push(&node.name, "Concat", &inputs, &node.name, axis);
     }
 }
 

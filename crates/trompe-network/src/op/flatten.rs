@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::reshape::into_shape;
 use super::{Operator, Reads, of_values, one, only};
-use crate::Node;
 use crate::onnx::{Call, Done, Import, Reader, View, Writer, int, read};
 use crate::parameters::Parameters;
+use crate::{Node, Rows};
 
 /// The input as `[N, features, 1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,10 @@ impl Operator for Flatten {
     fn reads(&self, channel: usize, inputs: &[usize]) -> Reads {
         let places = self.features / inputs[0].max(1);
         Reads::Channels(vec![(0, channel / places.max(1))])
+    }
+
+    fn rows(&self, _: &[Rows]) -> Rows {
+        Rows::Tokens(1)
     }
 
     fn narrowed(&self, _: &[usize], _: &[usize]) -> Option<Self> {

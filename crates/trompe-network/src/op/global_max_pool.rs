@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{Channelwise, one, only};
-use crate::Node;
 use crate::onnx::{Reader, Writer, ints, read};
+use crate::{Node, Rows};
 
 /// Maximum of each channel, to `[N, C, 1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ impl Channelwise for GlobalMaxPool {
 
     fn has_fixed_size(&self) -> bool {
         true
+    }
+
+    fn rows(&self, _: &[Rows]) -> Rows {
+        Rows::Tokens(1)
     }
 
     fn compute(&self, inputs: Vec<Tensor<4>>) -> Tensor<4> {

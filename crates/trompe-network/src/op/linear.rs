@@ -7,12 +7,12 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Op, Operator, Parameter, Reads, mat_mul, of_values, one, only};
-use crate::Node;
 use crate::onnx::{
     Array, Axis, Call, Done, IMAGES, Import, Reader, Refusal, Value, View, Writer, int, read, unsupported,
     whole_axis, wrong,
 };
 use crate::parameters::{Parameters, filled, he_normal};
+use crate::{Node, Rows};
 
 /// A matrix product with the flattened input, to `[N, out, 1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,10 @@ impl Operator for Linear {
 
     fn reads(&self, _: usize, _: &[usize]) -> Reads {
         Reads::All
+    }
+
+    fn rows(&self, _: &[Rows]) -> Rows {
+        Rows::Tokens(1)
     }
 
     fn narrowed(&self, channels: &[usize], _: &[usize]) -> Option<Self> {

@@ -28,7 +28,7 @@ pub fn reads(over: &[Along], channel: usize, inputs: &[usize]) -> Reads {
 
 /// What rows stand for.
 pub fn rows(over: &[Along], inputs: &[Rows]) -> Rows {
-    if over.contains(&Along::Rows) { Rows::made(inputs) } else { Rows::kept(inputs) }
+    if over.contains(&Along::Rows) { Rows::Tokens(1) } else { Rows::kept(inputs) }
 }
 
 /// Reads one of a value along some of its axes; `op` makes it for axes of a map.

@@ -63,7 +63,7 @@ pub fn vit_small(classes: usize) -> Graph {
         stream = g.push(format!("blocks.{block}"), op::Add, &[&stream, &added]);
     }
     g.then("norm", norm());
-    g.then("class", Slice { start: [0; 3], end: [i64::MAX, 1, i64::MAX], step: [1; 3] });
+    g.then("class_token", Slice { start: [0; 3], end: [i64::MAX, 1, i64::MAX], step: [1; 3] });
     g.then("head", linear(WIDTH, classes));
     g
 }
