@@ -49,6 +49,7 @@ impl Arguments {
         fits(&experiment, &untrained, &[])?;
         for unit in &self.units {
             unit.check(&untrained)?;
+            experiment.visualization.focus.on(&untrained, &unit.layer)?;
             visualizable(&settings, &untrained, &unit.layer)?;
         }
         files::folder(&self.out)?;

@@ -154,9 +154,20 @@ impl<'a> Session<'a> {
     /// Refuses what the experiment names and the network or the data do not have.
     fn check(&self, network: &Network, circuits: &[Header<'_>]) -> Result<()> {
         self.check_size()?;
-        let audited = self.experiment.audit.iter().flat_map(|a| &a.layers);
-        for layer in self.experiment.paths.layers.iter().chain(audited) {
+        let Experiment { paths, visualization, audit, .. } = self.experiment;
+        for layer in &paths.layers {
             network.channels(layer)?;
+        }
+        for reduction in &paths.reductions {
+            reduction
+                .readings(network, &paths.layers)
+                .map_err(|e| Error::usage(format!("paths.reductions: {e}")))?;
+        }
+        let audited = audit.iter().flat_map(|a| &a.layers);
+        for layer in self.groups.iter().map(|group| &group.layer).chain(audited) {
+            network.channels(layer)?;
+            let focus = visualization.focus.on(network, layer);
+            focus.map_err(|e| Error::usage(format!("visualization.focus: {e}")))?;
         }
         let mut names: Vec<&str> =
             circuits.iter().map(|circuit| circuit.name).chain([tables::CLEAN]).collect();

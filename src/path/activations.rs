@@ -34,7 +34,7 @@ impl Reduction {
 
 impl Reduction {
     /// The part of each layer's maps that counts; none where all does.
-    fn readings(self, network: &Network, layers: &[String]) -> Result<Vec<Option<Reading>>> {
+    pub(crate) fn readings(self, network: &Network, layers: &[String]) -> Result<Vec<Option<Reading>>> {
         let focus = match self {
             Self::ChannelMean => Some(Focus::Mean),
             Self::ClassToken => Some(Focus::ClassToken),

@@ -113,6 +113,17 @@ fn mistakes_are_found_before_anything_is_trained() {
         ("classes = [0, 1, 2]", "classes = [0, 0]", &["visualization.classes", "twice"]),
         ("classes = [0, 1, 2]", "classes = []", &["visualization.classes", "empty"]),
         ("\"relu1\", \"relu2\"", "\"relu1\", \"relu1\"", &["paths.layers", "relu1", "twice"]),
+        ("\"channel-mean\"", "\"class-token\"", &["paths.reductions", "relu1", "no class token"]),
+        (
+            "layer = \"classifier\"",
+            "layer = \"classifier\"\nfocus = \"class-token\"",
+            &["visualization.focus", "classifier", "no class token"],
+        ),
+        (
+            "layer = \"classifier\"",
+            "layer = \"classifier\"\nfocus = { place = [0.5, 2.0] }",
+            &["visualization.focus.place", "between 0 and 1"],
+        ),
     ] {
         let kept = std::fs::read_to_string(experiment.path("configs/fool.toml")).unwrap();
         experiment.edit("configs/fool.toml", from, to);
