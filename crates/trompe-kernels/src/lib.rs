@@ -10,6 +10,7 @@ mod convolution;
 mod execution;
 #[cfg(feature = "flex")]
 mod fourier;
+#[cfg(feature = "flex")]
 mod gelu;
 #[cfg(feature = "flex")]
 mod max_pool;
@@ -37,6 +38,7 @@ pub use rectify::relu;
 #[cfg(feature = "flex")]
 pub use resample::resample;
 pub use sample::{BLACK, GREY, MARGIN, Sample, Samples, surrounded};
+#[cfg(feature = "flex")]
 pub use sigmoid::sigmoid;
 pub use simd::InstructionSet;
 #[cfg(feature = "flex")]
