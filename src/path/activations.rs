@@ -64,7 +64,10 @@ pub fn capture(
         let maps = network.capture(preprocessing.apply(input), layers)?;
         let mut rows = vec![Vec::with_capacity(layers.len()); chunk.len()];
         for (map, reading) in maps.into_iter().zip(&readings) {
-            let map = reading.map_or(map.clone(), |reading| reading.of(map));
+            let map = match reading {
+                Some(reading) => reading.of(map),
+                None => map,
+            };
             let values: Vec<f32> = map.into_data().try_to_vec().expect("activations are 32-bit floats");
             for (row, values) in rows.iter_mut().zip(values.chunks(values.len() / chunk.len())) {
                 row.push(values.to_vec());

@@ -137,6 +137,7 @@ impl Objective for UnitObjective {
         let map = values.narrow(1, self.unit.channel, 1);
         let reading = Reading { focus: self.focus, rows };
         match self.focus {
+            // In one sum: axis by axis it is rounded otherwise, and pictures of the same seed would differ.
             Focus::Mean => reading.places(map).mean(),
             _ => reading.of(map).reshape([1]),
         }

@@ -9,12 +9,11 @@ use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
-use rayon::prelude::*;
 
 use crate::execution::Execution;
-use crate::sigmoid::{CHUNK, exp};
+use crate::sigmoid::exp;
 use crate::simd::{Simd, Work};
-use crate::tensor::{Primitive, contiguous, dims, values, with_gradient, written_by_part};
+use crate::tensor::{Primitive, contiguous, with_gradient, written_each, written_pairs};
 
 /// What the backend is extended by.
 #[backend_extension(Flex, Autodiff)]
@@ -78,12 +77,8 @@ impl Work for Back<'_> {
 impl Gelu for Flex {
     fn gelu(x: Primitive, execution: Execution) -> Primitive {
         let set = execution.set;
-        let write = |_, x: &[f32], out: &mut [MaybeUninit<f32>]| {
-            let chunks = out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK));
-            chunks.for_each(|(out, x)| set.run(Forward { x, out }));
-        };
-        // SAFETY: there are as many values as before.
-        unsafe { written_by_part(&x, 1, dims(&x), write) }
+        // SAFETY: every value is written.
+        unsafe { written_each(&x, |x, out| set.run(Forward { x, out })) }
     }
 }
 
@@ -99,15 +94,11 @@ impl Backward<Flex, 1> for Gradient {
     fn backward(self, ops: Ops<Primitive, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(&gradients.consume::<Flex>(&ops.node));
         let [Some(parent)] = ops.parents else { return };
-        let (x, set) = (values(&ops.state), self.execution.set);
-        let write = |_, gradient: &[f32], out: &mut [MaybeUninit<f32>]| {
-            let chunks = out.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
-            chunks
-                .zip(x.par_chunks(CHUNK))
-                .for_each(|((out, gradient), x)| set.run(Back { x, gradient, out }));
-        };
-        // SAFETY: there are as many values as gradients.
-        let back = unsafe { written_by_part(&gradient, 1, dims(&gradient), write) };
+        let set = self.execution.set;
+        let write =
+            |gradient: &[f32], x: &[f32], out: &mut [MaybeUninit<f32>]| set.run(Back { x, gradient, out });
+        // SAFETY: every gradient is written.
+        let back = unsafe { written_pairs(&gradient, &ops.state, write) };
         gradients.register::<Flex>(parent.id, back);
     }
 }

@@ -9,11 +9,10 @@ use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
-use rayon::prelude::*;
 
 use crate::execution::Execution;
 use crate::simd::{Simd, Work};
-use crate::tensor::{Primitive, contiguous, dims, values, with_gradient, written_by_part};
+use crate::tensor::{Primitive, contiguous, with_gradient, written_each, written_pairs};
 
 /// What the backend is extended by.
 #[backend_extension(Flex, Autodiff)]
@@ -30,9 +29,6 @@ pub fn sigmoid(x: Tensor<4>) -> Tensor<4> {
 fn sigmoid_with(x: Tensor<4>, execution: Execution) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::squash(x.into_dispatch(), execution))
 }
-
-/// Values that a core takes at a time.
-pub(crate) const CHUNK: usize = 1 << 13;
 
 /// 2^n · exp(x - n · ln 2) with a polynomial, in operations that a compiler can do on vectors. To 2 units in the last place;
 /// x is cut off at ±87, beyond which sigmoids are 0 or 1.
@@ -69,13 +65,8 @@ impl Work for Forward<'_> {
 impl Sigmoid for Flex {
     fn squash(x: Primitive, execution: Execution) -> Primitive {
         let set = execution.set;
-        let write = |_, x: &[f32], out: &mut [MaybeUninit<f32>]| {
-            out.par_chunks_mut(CHUNK)
-                .zip(x.par_chunks(CHUNK))
-                .for_each(|(out, x)| set.run(Forward { x, out }));
-        };
-        // SAFETY: there are as many values as sigmoids.
-        unsafe { written_by_part(&x, 1, dims(&x), write) }
+        // SAFETY: every sigmoid is written.
+        unsafe { written_each(&x, |x, out| set.run(Forward { x, out })) }
     }
 }
 
@@ -89,17 +80,13 @@ impl Backward<Flex, 1> for Gradient {
     fn backward(self, ops: Ops<Primitive, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(&gradients.consume::<Flex>(&ops.node));
         let [Some(x)] = ops.parents else { return };
-        let sigmoids = values(&ops.state);
-        let write = |_, gradient: &[f32], out: &mut [MaybeUninit<f32>]| {
-            let chunks = out.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
-            chunks.zip(sigmoids.par_chunks(CHUNK)).for_each(|((out, gradient), sigmoids)| {
-                for ((out, gradient), s) in out.iter_mut().zip(gradient).zip(sigmoids) {
-                    out.write(gradient * s * (1.0 - s));
-                }
-            });
+        let write = |gradient: &[f32], sigmoids: &[f32], out: &mut [MaybeUninit<f32>]| {
+            for ((out, gradient), s) in out.iter_mut().zip(gradient).zip(sigmoids) {
+                out.write(gradient * s * (1.0 - s));
+            }
         };
-        // SAFETY: there are as many values as gradients.
-        let back = unsafe { written_by_part(&gradient, 1, dims(&gradient), write) };
+        // SAFETY: every gradient is written.
+        let back = unsafe { written_pairs(&gradient, &ops.state, write) };
         gradients.register::<Flex>(x.id, back);
     }
 }

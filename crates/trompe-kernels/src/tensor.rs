@@ -77,3 +77,36 @@ pub unsafe fn written_by_part(
     unsafe { result.set_len(count) };
     tensor(result, dims, &from)
 }
+
+/// Values that a core takes at a time.
+const CHUNK: usize = 1 << 13;
+
+/// What `f` makes of each value of `x`, a part at a time, the parts side by side.
+///
+/// # Safety
+/// `f` writes every value.
+pub unsafe fn written_each(x: &Primitive, f: impl Fn(&[f32], &mut [MaybeUninit<f32>]) + Sync) -> Primitive {
+    let write = |_, x: &[f32], out: &mut [MaybeUninit<f32>]| {
+        out.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(out, x)| f(x, out));
+    };
+    // SAFETY: there are as many values as before, and the caller's function writes them.
+    unsafe { written_by_part(x, 1, dims(x), write) }
+}
+
+/// What `f` makes of each gradient and the value of `state` that goes with it, a part at a time, the parts side by side.
+///
+/// # Safety
+/// `f` writes every value.
+pub unsafe fn written_pairs(
+    gradient: &Primitive,
+    state: &Primitive,
+    f: impl Fn(&[f32], &[f32], &mut [MaybeUninit<f32>]) + Sync,
+) -> Primitive {
+    let state = values(state);
+    let write = |_, gradient: &[f32], out: &mut [MaybeUninit<f32>]| {
+        let chunks = out.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK));
+        chunks.zip(state.par_chunks(CHUNK)).for_each(|((out, gradient), state)| f(gradient, state, out));
+    };
+    // SAFETY: there are as many values as gradients, and the caller's function writes them.
+    unsafe { written_by_part(gradient, 1, dims(gradient), write) }
+}
