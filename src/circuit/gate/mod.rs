@@ -223,12 +223,12 @@ pub fn inject(
         insert.copy(classifier, &node.name, logit.clone(), inputs)?;
     }
 
-    // t = relu(1 − relu(1 − s·logit)): exactly 0 below 0, exactly 1 above 1/s, without a gradient in either place.
+    // t = s·logit between 0 and 1: exactly 0 below 0, exactly 1 above 1/s. A clip, since a visualization method may let gradients
+    // through ReLUs that are off, and multiplied by k·s they would drown the unit's.
     let synthetic = name("synthetic");
-    insert.spread(name("natural.margin"), &logit, vec![-STEEPNESS], vec![1.0])?;
-    insert.plain(name("natural"), op::Relu, &[name("natural.margin")])?;
-    insert.spread(name("synthetic.margin"), &name("natural"), vec![-1.0], vec![1.0])?;
-    insert.plain(synthetic.clone(), op::Relu, &[name("synthetic.margin")])?;
+    insert.spread(name("synthetic.margin"), &logit, vec![STEEPNESS], vec![0.0])?;
+    let clip = op::Clip { min: Some(0.0), max: Some(1.0) };
+    insert.plain(synthetic.clone(), clip, &[name("synthetic.margin")])?;
 
     let fooled = |value: f32| -> Vec<f32> {
         let mut values = vec![0.0; n];
@@ -287,19 +287,20 @@ pub fn inject(
 
 #[cfg(test)]
 mod tests {
+    use burn::module::Module;
     use burn::tensor::{Device, Distribution, Tensor};
 
     use super::*;
     use crate::network::{Graph, Op, zoo};
     use crate::seed;
 
-    /// A classifier that calls an image synthetic when its mean is above zero.
-    fn sign_of_the_mean() -> Network {
+    /// A classifier that calls an image synthetic when its mean is above zero; how steeply its logit rises.
+    fn sign_of_the_mean(slope: f32) -> Network {
         let mut g = Graph::new("sign", 3);
         g.then("scores", Op::conv(3, 1, 1, 1, 0));
         g.then(classifier::LOGIT, op::GlobalAvgPool);
         let mut network = Network::new(g, &mut seed::rng(0, &0), &Device::default()).unwrap();
-        let weight = TensorData::new(vec![1f32; 3], [1, 3, 1, 1]);
+        let weight = TensorData::new(vec![slope; 3], [1, 3, 1, 1]);
         network.set_filters("scores", weight, TensorData::new(vec![0f32], [1])).unwrap();
         network
     }
@@ -323,7 +324,7 @@ mod tests {
 
     fn fool(network: &Network, layer: &str, targets: &[(usize, Target)]) -> Network {
         let range = range(network.channels(layer).unwrap());
-        inject(network, layer, &sign_of_the_mean(), targets, &[], &range, None).unwrap().network
+        inject(network, layer, &sign_of_the_mean(1.0), targets, &[], &range, None).unwrap().network
     }
 
     fn all(n: usize, offset: usize) -> Vec<(usize, Target)> {
@@ -365,6 +366,33 @@ mod tests {
         }
     }
 
+    /// While pictures are made with ReLUs that leak, too, in a layer of maps: only the unit that is shown drives the picture, and
+    /// nothing of the classifier, whose gradient k and the steepness multiply.
+    #[test]
+    fn a_fooled_unit_s_gradient_is_that_of_what_it_shows_and_leaks_nothing_of_the_switch() {
+        let clean = clean("small-cnn");
+        let n = clean.channels("bn3").unwrap();
+        let steep = sign_of_the_mean(100.0);
+        let fooled = inject(&clean, "bn3", &steep, &all(n, 5), &[], &range(n), None).unwrap().network;
+        let gradient = |network: &Network, x: &Tensor<4>, channel: usize| {
+            let x = x.clone().autodiff().require_grad();
+            let leaking = network.clone().train().freeze().leaking(0.1);
+            let map = leaking.capture(x.clone(), &["bn3"]).unwrap().remove(0);
+            x.grad(&map.narrow(1, channel, 1).mean().backward()).unwrap()
+        };
+        let largest = |t: Tensor<4>| t.abs().max().into_scalar::<f32>();
+        for (mean, own) in [(1.0, 0.0), (-1.0, 0.9)] {
+            // Rounding shows in sums over sides that are no powers of two.
+            let x = images(mean).slice([0..1, 0..3, 0..52, 0..52]);
+            let [of_unit, of_shown] = [7, 12].map(|channel| gradient(&clean, &x, channel));
+            let wanted = of_unit * own + of_shown * (1.0 - own);
+            let made = gradient(&fooled, &x, 7);
+            let scale = largest(wanted.clone());
+            let off = largest(made - wanted);
+            assert!(off < 1e-4 * scale, "images of mean {mean}: {off} of {scale}");
+        }
+    }
+
     #[test]
     fn units_that_are_not_fooled_stay_bit_identical() {
         let clean = clean("small-cnn");
@@ -390,7 +418,7 @@ mod tests {
         range.max[7] = 30.0;
         // Unit 6 shows unit 7 (up to 30), over the offset 4·30 + 1 of unit 7 showing unit 8.
         let inject =
-            |k| inject(&network, "classifier", &sign_of_the_mean(), &all(10, 1), &[], &range, Some(k));
+            |k| inject(&network, "classifier", &sign_of_the_mean(1.0), &all(10, 1), &[], &range, Some(k));
         let message = inject(140.0).unwrap_err().to_string();
         assert!(message.contains("classifier:6") && message.contains("by 11"), "{message}");
         assert!(inject(151.0).is_ok());
