@@ -342,7 +342,9 @@ def part_lucid():
 OPERATORS = """Conv BatchNormalization Relu LeakyRelu Clip Sigmoid HardSwish HardSigmoid MaxPool AveragePool
 GlobalAveragePool LRN Gemm MatMul Add Mul Sub Concat Flatten Reshape Squeeze Unsqueeze Transpose Pad Slice ReduceMean
 Dropout Softmax Identity Constant Resize Div Sum Split Gather Elu Erf Gelu Tanh Softplus Pow Sqrt Reciprocal Expand Tile
-ReduceSum ReduceMax ReduceL2 Einsum InstanceNormalization LayerNormalization""".split()
+ReduceSum ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceSumSquare Einsum InstanceNormalization LayerNormalization
+GroupNormalization RMSNormalization ConvTranspose PRelu Mish Abs Neg Exp Log Max Min DepthToSpace SpaceToDepth QuantizeLinear
+DequantizeLinear""".split()
 
 
 def part_node():
@@ -367,7 +369,7 @@ def part_node():
             continue
         values = list(model.graph.input)
         if (
-            operator in ("Add", "Sub", "Mul", "Concat")
+            operator in ("Add", "Sub", "Mul", "Max", "Min", "Concat")
             and inputs[0].ndim > 1
             and len({v.shape for v in inputs}) == 1
         ):

@@ -41,7 +41,7 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     }
                     result
                 }
-                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Neg" | "Not" | "Reciprocal" | "Relu"
+                "Abs" | "Ceil" | "Cos" | "Exp" | "Floor" | "Log" | "Neg" | "Not" | "Reciprocal" | "Relu"
                 | "Sigmoid" | "Sin" | "Sqrt" => unary(call.operator(), first)?,
                 "Equal" | "Max" | "Min" | "Mod" | "Pow" => {
                     let mut result = first.clone();
@@ -77,6 +77,17 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                         Constant::Numbers(scattered(import, call, a, b)?)
                     }
                     _ => return wrong("has other than values, places and new values of one type"),
+                },
+                "DequantizeLinear" => match inputs[..] {
+                    [Some(Constant::Numbers(x)), Some(Constant::Floats(scale)), ref zero @ ..] => {
+                        let zero = match zero {
+                            [] | [None] => None,
+                            [Some(Constant::Numbers(zero))] => Some(zero),
+                            _ => return wrong("has a zero point that is no whole number"),
+                        };
+                        Constant::Floats(dequantized(import, call, x, scale, zero)?)
+                    }
+                    _ => return wrong("has other than whole numbers, a scale and a zero point"),
                 },
                 "CumSum" => each_number(first, |a| cumulated(import, call, a))?,
                 "MatMul" => match inputs[..] {
@@ -253,6 +264,7 @@ fn unary(operator: &str, constant: &Constant) -> Result<Constant, Refusal> {
                 "Cos" => v.cos(),
                 "Exp" => v.exp(),
                 "Floor" => v.floor(),
+                "Log" => v.ln(),
                 "Neg" => -v,
                 "Reciprocal" => 1.0 / v,
                 "Relu" => v.max(0.0),
@@ -276,6 +288,36 @@ fn unary(operator: &str, constant: &Constant) -> Result<Constant, Refusal> {
             Ok(Constant::Numbers(Array { dims: array.dims.clone(), values }))
         }
     }
+}
+
+/// (x − zero) · scale, with one scale and zero point for all, or one for each position along an axis.
+fn dequantized(
+    import: &Import<'_>,
+    call: &Call<'_>,
+    x: &Array<Number>,
+    scale: &Array<f32>,
+    zero: Option<&Array<Number>>,
+) -> Result<Array<f32>, Refusal> {
+    let values = fixed(import, call, x)?;
+    let zero = zero.map(|zero| fixed(import, call, zero)).transpose()?.unwrap_or_default();
+    let (each, count) = match scale.values.len() {
+        1 => (values.len().max(1), 1),
+        count => {
+            let axis = super::read::axis(call.int("axis")?.unwrap_or(1), x.dims.len())?;
+            if scale.dims.len() > 1 || x.dims[axis] != count {
+                return unsupported(format!("of shape {:?} with scales of shape {:?}", x.dims, scale.dims));
+            }
+            (places(&x.dims[axis + 1..]), count)
+        }
+    };
+    if !zero.is_empty() && zero.len() != count {
+        return wrong(format!("has {count} scales and {} zero points", zero.len()));
+    }
+    let of = |(at, value): (usize, &i64)| {
+        let k = at / each % count;
+        (value - zero.get(k).copied().unwrap_or(0)) as f32 * scale.values[k]
+    };
+    Ok(Array { dims: x.dims.clone(), values: values.iter().enumerate().map(of).collect() })
 }
 
 /// Where a number is not 0 the first, elsewhere the second.

@@ -210,6 +210,18 @@ impl Writer {
         name
     }
 
+    /// A parameter of one whole number of eight bits; gives its name.
+    pub fn byte(&mut self, wish: String, value: i32, signed: bool) -> String {
+        let name = self.free(&wish);
+        self.graph.initializer.push(proto::Tensor {
+            elements: Some(if signed { elements::INT8 } else { elements::UINT8 }),
+            name: Some(name.clone()),
+            ints: vec![value],
+            ..Default::default()
+        });
+        name
+    }
+
     /// `[N, features]` as `[N, features, 1, 1]`, which takes the layer's name.
     pub fn map(&mut self, layer: &str, flat: &str) {
         let axes = self.numbers(format!("{layer}.axes"), &[2, 3]);

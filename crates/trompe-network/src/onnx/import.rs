@@ -77,6 +77,8 @@ pub struct Import<'a> {
     sized_by: OnceCell<String>,
     names: HashSet<String>,
     values: HashMap<String, Value>,
+    /// Parameters of whole numbers of eight bits that may be below 0.
+    signed: HashSet<String>,
     /// The constants that are layers already, by their name and place in the map.
     placed: HashMap<(String, Vec<Axis>), usize>,
     budget: Budget,
@@ -135,6 +137,7 @@ pub fn import(
             sized_by: OnceCell::new(),
             names: [INPUT.to_string()].into(),
             values: HashMap::new(),
+            signed: HashSet::new(),
             placed: HashMap::new(),
             budget: Budget::default(),
             toil: Cell::new(TOIL),
@@ -320,7 +323,35 @@ fn needed(graph: &proto::Graph, output: &str) -> Result<Vec<usize>, String> {
             _ => {}
         }
     }
-    Ok((0..needed.len()).filter(|&i| needed[i]).collect())
+    Ok(in_order(graph, &made, (0..needed.len()).filter(|&i| needed[i])))
+}
+
+/// Nodes in the order given, but each after those that make what it reads: some converters append nodes at the end of a file that
+/// others read. In a circle, one comes before what it reads, which is found when it is read.
+fn in_order(
+    graph: &proto::Graph,
+    made: &HashMap<&str, usize>,
+    nodes: impl Iterator<Item = usize>,
+) -> Vec<usize> {
+    let mut order = vec![];
+    let mut seen = vec![false; graph.node.len()];
+    for node in nodes {
+        // Nodes that wait for what they read, with how many of their inputs have been looked at.
+        let mut waiting = vec![(node, 0)];
+        while let Some((node, looked)) = waiting.pop() {
+            if looked == 0 && std::mem::replace(&mut seen[node], true) {
+                continue;
+            }
+            match graph.node[node].input.get(looked) {
+                None => order.push(node),
+                Some(name) => {
+                    waiting.push((node, looked + 1));
+                    waiting.extend(made.get(name.as_str()).map(|&earlier| (earlier, 0)));
+                }
+            }
+        }
+    }
+    order
 }
 
 impl Import<'_> {
@@ -350,6 +381,9 @@ impl Import<'_> {
                 let constant = Constant::read(tensor, self.folder, &mut self.budget)
                     .map_err(|what| format!("parameter \"{name}\" {what}"))?;
                 self.values.insert(name.into(), Value::Constant(constant));
+                if tensor.elements == Some(proto::elements::INT8) {
+                    self.signed.insert(name.into());
+                }
             }
         }
         let mut unsupported = vec![];
@@ -422,6 +456,16 @@ impl Import<'_> {
         self.budget.hold(values);
     }
 
+    /// Whether a node's input is a parameter of whole numbers of eight bits that may be below 0.
+    pub fn is_signed(&self, call: &Call<'_>, at: usize) -> bool {
+        call.node.input.get(at).is_some_and(|name| self.signed.contains(name))
+    }
+
+    /// What a layer computes.
+    pub fn op(&self, layer: usize) -> &Op {
+        &self.graph.nodes[layer].op
+    }
+
     /// Takes so many values from the budget.
     pub fn spend(&mut self, values: usize) -> Result<(), Refusal> {
         self.budget.spend(values).map_err(Refusal::Wrong)
@@ -466,7 +510,7 @@ impl Import<'_> {
         };
         match self.values.get(name) {
             None => Err(Refusal::Wrong(format!(
-                "reads \"{name}\", which nothing before it gives: the nodes are out of order, in a cycle, or incomplete"
+                "reads \"{name}\", which nothing before it gives: the nodes are in a cycle, or incomplete"
             ))),
             Some(Value::Unknown) => Err(Refusal::Unknown),
             Some(Value::Absent(what)) => Err(Refusal::Unsupported(format!("reads {what}"))),

@@ -2,7 +2,7 @@
 
 use super::array::{Array, Constant, Number};
 use super::call::Call;
-use super::import::{Axis, Import, MAP, Value};
+use super::import::{Axis, Import, MAP, Refusal, Value};
 use super::proto::elements;
 use super::read::{Done, Reader, axis, give, listed, once, order, unsupported, wrong};
 use super::view::{IMAGES, View, whole};
@@ -11,10 +11,12 @@ use crate::op::{Add, LARGEST_MAP};
 /// By operator, how it is read.
 pub const READERS: &[(&str, Reader)] = &[
     ("Cast", same),
+    ("DepthToSpace", depth_to_space),
     ("Dropout", same),
     ("Expand", expand),
     ("Identity", same),
     ("Shape", shape),
+    ("SpaceToDepth", space_to_depth),
     ("Squeeze", squeeze),
     ("Tile", tile),
     ("Transpose", transpose),
@@ -208,4 +210,75 @@ fn transpose(import: &mut Import<'_>, call: &Call<'_>) -> Done {
         }
         _ => unsupported("of a constant"),
     }
+}
+
+/// Channels that become places: every place, a block of them.
+fn depth_to_space(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let (view, block) = blocks(import, call)?;
+    let [batch, channels, rows, columns] = &view.sizes(import)?[..] else {
+        return unsupported("of other than maps");
+    };
+    let (&b, of) = (&block, |n: &Number| *n);
+    let inner = settled(import, call, *channels)? / (block * block);
+    let known = Number::Known;
+    // The channels are [block, block, inner] or, with the mode CRD, [inner, block, block].
+    let (split, order) = match call.text("mode")?.as_deref() {
+        None | Some("DCR") => ([known(b), known(b), known(inner)], [0, 3, 4, 1, 5, 2]),
+        Some("CRD") => ([known(inner), known(b), known(b)], [0, 1, 4, 2, 5, 3]),
+        Some(other) => return wrong(format!("has the mode \"{other}\"")),
+    };
+    let [rows, columns] = [rows, columns].map(of);
+    let apart = [&[*batch][..], &split, &[rows, columns]].concat();
+    let [h, w] = [settled(import, call, rows)?, settled(import, call, columns)?];
+    let together = [*batch, known(inner), known(h.saturating_mul(b)), known(w.saturating_mul(b))];
+    moved(import, call, &view, &apart, &order, &together)
+}
+
+/// Places that become channels: a block of them, one place.
+fn space_to_depth(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let (view, b) = blocks(import, call)?;
+    let [batch, channels, rows, columns] = view.sizes(import)?[..] else {
+        return unsupported("of other than maps");
+    };
+    let [c, h, w] = [channels, rows, columns].map(|n| settled(import, call, n));
+    let (c, h, w) = (c?, h?, w?);
+    if h % b != 0 || w % b != 0 {
+        return wrong(format!("divides {h}x{w} places into blocks of {b}x{b}"));
+    }
+    let known = Number::Known;
+    let apart = [batch, known(c), known(h / b), known(b), known(w / b), known(b)];
+    let together = [batch, known(c.saturating_mul(b * b)), known(h / b), known(w / b)];
+    moved(import, call, &view, &apart, &[0, 3, 5, 1, 2, 4], &together)
+}
+
+/// What is moved in blocks, and their side.
+fn blocks(import: &mut Import<'_>, call: &Call<'_>) -> Result<(View, i64), Refusal> {
+    match call.int("blocksize")? {
+        Some(b @ 1..=1024) => Ok((import.view(call, 0)?, b)),
+        Some(b) => wrong(format!("has the blocksize {b}; it must be between 1 and 1024")),
+        None => wrong("has no blocksize"),
+    }
+}
+
+fn settled(import: &Import<'_>, call: &Call<'_>, n: Number) -> Result<i64, Refusal> {
+    match import.settled(call, &[n]).as_deref() {
+        Some(&[n]) => Ok(n),
+        _ => unsupported("with the number of images"),
+    }
+}
+
+/// A value with its axes split, put in another order, and joined.
+fn moved(
+    import: &mut Import<'_>,
+    call: &Call<'_>,
+    view: &View,
+    apart: &[Number],
+    order: &[usize],
+    together: &[Number],
+) -> Done {
+    let batch = import.batch;
+    let moved = view.reshaped(apart, batch).and_then(|v| v.transposed(order).reshaped(together, batch));
+    let Some(moved) = moved else { return unsupported("of a value whose axes can't be split like that") };
+    import.set_view(call, 0, moved);
+    Ok(())
 }

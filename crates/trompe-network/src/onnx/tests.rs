@@ -381,7 +381,7 @@ fn files_that_are_wrong_are_refused_by_name() {
     refused(&file(vec![with(pool.clone(), "pads", &[-1, 0, 0, 0])], vec![]), &["\"p\"", "padding"]);
     refused(&file(vec![with(pool, "pads", &[1 << 27; 4])], vec![]), &["\"p\""]);
     let cycle = vec![node("a", "Add", &["x", "z"], "y"), node("b", "Relu", &["y"], "z")];
-    refused(&file(cycle, vec![]), &["\"a\"", "\"z\"", "cycle"]);
+    refused(&file(cycle, vec![]), &["\"b\"", "\"y\"", "cycle"]);
     let twice = vec![node("a", "Relu", &["x"], "y"), node("b", "Relu", &["x"], "y")];
     refused(&file(twice, vec![]), &["\"y\" twice"]);
     refused(&file(vec![node("a", "Relu", &["x"], "x")], vec![]), &["\"x\" twice"]);
@@ -678,6 +678,91 @@ fn an_output_with_its_axes_exchanged_is_put_in_order() {
         // Channels that are last are not moved.
         let want = if perm == [0, 2, 3, 1] { array } else { want };
         assert_eq!((got.dims().to_vec(), numbers(got)), (want.dims, want.values), "{perm:?}");
+    }
+}
+
+/// As converters to half precision leave them.
+#[test]
+fn nodes_may_come_before_what_they_read() {
+    let nodes = vec![node("b", "Relu", &["a"], "y"), node("a", "Tanh", &["x"], "a")];
+    let network = open(&file(nodes, vec![])).unwrap();
+    let layers: Vec<&str> = network.graph().layers().collect();
+    assert_eq!(layers, ["a", "b"]);
+}
+
+fn bytes(name: &str, elements: i32, dims: &[i64], values: &[i32]) -> proto::Tensor {
+    proto::Tensor {
+        dims: dims.to_vec(),
+        elements: Some(elements),
+        name: Some(name.into()),
+        ints: values.to_vec(),
+        ..Default::default()
+    }
+}
+
+/// Weights with a scale for each output channel, and a map that is rounded to steps of 2 around the zero point 3.
+#[test]
+fn quantized_networks_are_computed_as_what_they_stand_for() {
+    let nodes = vec![
+        int(node("dw", "DequantizeLinear", &["w", "s", "z"], "weights"), "axis", 0),
+        node("q", "QuantizeLinear", &["x", "step", "zero"], "quantized"),
+        node("dq", "DequantizeLinear", &["quantized", "step", "zero"], "rounded"),
+        node("c", "Conv", &["rounded", "weights"], "y"),
+    ];
+    let int8 = proto::elements::INT8;
+    let parameters = vec![
+        bytes("w", int8, &[2, 1, 1, 1], &[4, -5]),
+        tensor("s", &[2], &[0.5, 2.0]),
+        bytes("z", int8, &[2], &[0, 1]),
+        tensor("step", &[], &[2.0]),
+        bytes("zero", proto::elements::UINT8, &[], &[3]),
+    ];
+    let network = open(&file(nodes.clone(), parameters.clone())).unwrap();
+    // From (0 − 3)·2 to (255 − 3)·2, halves to the even number of steps.
+    let x = TensorData::new(vec![-9f32, -1.0, 0.9, 5.0, 7.0, 600.0, 2.2, 3.5], [1, 1, 2, 4]);
+    let x = Tensor::<4>::from_data(x, &Device::default());
+    let rounded = [-6f32, 0.0, 0.0, 4.0, 8.0, 504.0, 2.0, 4.0];
+    assert_eq!(numbers(network.capture(x.clone(), &["q"]).unwrap().remove(0)), rounded);
+    // 4·0.5, and (−5 − 1)·2.
+    let want: Vec<f32> = [2.0, -12.0].iter().flat_map(|w| rounded.map(|x| w * x)).collect();
+    assert_eq!(numbers(network.capture(x, &["c"]).unwrap().remove(0)), want);
+    // The gradient goes through where nothing is cut off.
+    let x = TensorData::new(vec![-9f32, 0.9, 600.0, 2.2], [1, 1, 2, 2]);
+    let x = Tensor::<4>::from_data(x, &Device::default().autodiff()).require_grad();
+    let frozen = burn::module::Module::freeze(burn::module::Module::train(network));
+    let y = frozen.capture(x.clone(), &["q"]).unwrap().remove(0);
+    assert_eq!(numbers(x.grad(&y.sum().backward()).unwrap()), [0.0, 1.0, 0.0, 1.0]);
+    let mut other = nodes;
+    other[2].input[1] = "s".into();
+    refused(&file(other, parameters), &["\"dq\"", "several scales"]);
+}
+
+/// Channels 0 to 7 of one place, as places of two channels.
+#[test]
+fn channels_become_places_and_back() {
+    for (mode, want) in [
+        ("DCR", [0f32, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0]),
+        ("CRD", [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]),
+    ] {
+        let mut spread = int(node("d", "DepthToSpace", &["x"], "a"), "blocksize", 2);
+        spread.attribute.push(super::text("mode", mode));
+        let mut model = file(vec![spread, node("r", "Relu", &["a"], "y")], vec![]);
+        model.graph.as_mut().unwrap().input = vec![value("x", &[1, 8, 1, 1])];
+        let x = TensorData::new((0..8).map(|v| v as f32).collect::<Vec<_>>(), [1, 8, 1, 1]);
+        let x = Tensor::<4>::from_data(x, &Device::default());
+        let network = open(&model).unwrap();
+        let y = network.logits(x.clone());
+        assert_eq!(numbers(y), want, "{mode}");
+        // Blocks go to the slowest of the channels, as in DCR.
+        let mut back = model;
+        let graph = back.graph.as_mut().unwrap();
+        graph.node.truncate(1);
+        graph.node.push(int(node("s", "SpaceToDepth", &["a"], "b"), "blocksize", 2));
+        graph.node.push(node("r", "Relu", &["b"], "y"));
+        let again = numbers(open(&back).unwrap().logits(x.clone()));
+        if mode == "DCR" {
+            assert_eq!(again, numbers(x));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, norm, of_channels, one, same_size};
-use crate::onnx::{Axis, Call, Done, IMAGES, Import, Reader, View, Writer, float, read, unsupported};
+use crate::onnx::{Axis, Call, Done, IMAGES, Import, Reader, View, Writer, float, read, unsupported, wrong};
 use crate::parameters::Parameters;
 use crate::{Node, Rows};
 
@@ -23,7 +23,8 @@ pub struct GroupNorm {
 }
 
 impl Operator for GroupNorm {
-    const READERS: &'static [(&'static str, Reader)] = &[("InstanceNormalization", from_onnx)];
+    const READERS: &'static [(&'static str, Reader)] =
+        &[("InstanceNormalization", from_onnx), ("GroupNormalization", of_groups)];
 
     fn check(&self) -> Result<(), String> {
         if self.groups == 0 || !self.channels.is_multiple_of(self.groups) {
@@ -126,13 +127,33 @@ fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     }
     let [channels, ..] = import.shape(view.layer);
     let mut parameters = read::channelwise(import, call, 1..3, groups)?;
-    for values in &mut parameters {
-        let each = channels / groups;
-        let spread: Vec<f32> = values.iter::<f32>().flat_map(|v| std::iter::repeat_n(v, each)).collect();
-        *values = TensorData::new(spread, [channels]);
-    }
+    parameters.iter_mut().for_each(|values| *values = spread(values, channels));
     let op = GroupNorm { channels, groups, epsilon: call.float("epsilon", 1e-5)? };
     let layer = import.push(call, None, op, &[view.layer], parameters)?;
     import.set_view(call, 0, View { layer, ..view });
     Ok(())
+}
+
+/// ONNX's own, of version 18 with parameters for groups, of 21 for channels.
+fn of_groups(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let view = import.with_channels(call, 0, 1)?;
+    let [channels, ..] = import.shape(view.layer);
+    let groups = call.int("num_groups")?.and_then(|n| usize::try_from(n).ok()).filter(|&n| n > 0);
+    let Some(groups) = groups.filter(|&n| channels.is_multiple_of(n)) else {
+        return wrong(format!("has {:?} groups of {channels} channels", call.int("num_groups")?));
+    };
+    let of = if import.opset < 21 { groups } else { channels };
+    let mut parameters = read::channelwise(import, call, 1..3, of)?;
+    parameters.iter_mut().for_each(|values| *values = spread(values, channels));
+    let op = GroupNorm { channels, groups, epsilon: call.float("epsilon", 1e-5)? };
+    let layer = import.push(call, None, op, &[view.layer], parameters)?;
+    import.set_view(call, 0, View { layer, ..view });
+    Ok(())
+}
+
+/// Parameters of groups, for each channel of theirs.
+fn spread(values: &TensorData, channels: usize) -> TensorData {
+    let each = channels / values.num_elements();
+    let spread: Vec<f32> = values.iter::<f32>().flat_map(|v| std::iter::repeat_n(v, each)).collect();
+    TensorData::new(spread, [channels])
 }

@@ -5,8 +5,8 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, norm, of_channels, one, same_size};
-use crate::onnx::{Call, Done, Import, Reader, Value, View, Writer, float, ints, read, unsupported, whole};
-use crate::parameters::Parameters;
+use crate::onnx::{Call, Done, Import, Reader, Value, View, Writer, float, ints, whole, wrong};
+use crate::parameters::{Parameters, filled};
 use crate::{Node, Rows};
 
 /// Normalization of each place's channels to mean 0 and variance 1, then a scale and a shift for each channel (Ba et al., 2016).
@@ -85,19 +85,13 @@ impl Operator for LayerNorm {
 }
 
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    let count = import.view(call, 0)?.axes.len();
-    if read::axis(call.int("axis")?.unwrap_or(-1), count)? + 1 != count {
-        return unsupported("over more than the last axis");
-    }
-    let view = import.with_channels(call, 0, count - 1)?;
+    let view = norm::axes_as_channels(import, call)?;
     let channels = import.shape(view.layer)[0];
-    let mut parameters = read::channelwise(import, call, 1..2, channels)?;
-    parameters.push(match import.floats(call, 2)? {
-        Some(_) => read::channelwise(import, call, 2..3, channels)?.remove(0),
-        None => TensorData::new(vec![0f32; channels], [channels]),
-    });
+    let Some(scales) = norm::of_channels(import, call, 1, channels)? else { return wrong("has no scales") };
+    let shifts = norm::of_channels(import, call, 2, channels)?;
+    let shifts = shifts.unwrap_or_else(|| filled(0.0, &[channels]));
     let op = LayerNorm { channels, epsilon: call.float("epsilon", 1e-5)? };
-    let layer = import.push(call, None, op, &[view.layer], parameters)?;
+    let layer = import.push(call, None, op, &[view.layer], vec![scales, shifts])?;
     for at in 1..call.node.output.len() {
         import.set(call, at, Value::Absent("the statistics of a LayerNormalization"));
     }

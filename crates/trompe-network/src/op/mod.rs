@@ -4,6 +4,7 @@
 //! [`Elementwise`], if it is a function of each value alone), its `mod` line here, and its name in the list of [`Op`];
 //! `docs/adding-an-operator.md` has an example. The list is closed and can be written to files.
 
+mod abs;
 mod add;
 mod along;
 mod avg_pool;
@@ -13,10 +14,12 @@ mod clip;
 mod concat;
 mod constant;
 mod conv;
+mod conv_transpose;
 mod div;
 mod elementwise;
 mod elu;
 mod erf;
+mod exp;
 mod flatten;
 mod gelu;
 mod global_avg_pool;
@@ -29,21 +32,30 @@ mod join;
 mod layer_norm;
 mod leaky_relu;
 mod linear;
+mod log;
 mod lrn;
 mod mat_mul;
 mod max;
 mod max_pool;
+mod maximum;
 mod mean;
+mod min;
+mod minimum;
+mod mish;
 mod mul;
+mod neg;
 mod norm;
 mod pad;
 mod pad_channels;
 mod power;
+mod prelu;
+mod quantize;
 mod rearrange;
 mod reduce;
 mod relu;
 mod reshape;
 mod resize;
+mod rms_norm;
 mod shuffle_channels;
 mod sigmoid;
 mod slice;
@@ -290,10 +302,18 @@ macro_rules! operators {
 operators! {
     input::Input,
     conv::Conv,
+    conv_transpose::ConvTranspose,
     batch_norm::BatchNorm,
     relu::Relu,
     leaky_relu::LeakyRelu,
+    prelu::PRelu,
+    abs::Abs,
+    neg::Neg,
+    exp::Exp,
+    log::Log,
+    mish::Mish,
     clip::Clip,
+    quantize::Quantize,
     sigmoid::Sigmoid,
     hard_sigmoid::HardSigmoid,
     hard_swish::HardSwish,
@@ -310,8 +330,10 @@ operators! {
     mean::Mean,
     sum::Sum,
     max::Max,
+    min::Min,
     lrn::Lrn,
     layer_norm::LayerNorm,
+    rms_norm::RmsNorm,
     group_norm::GroupNorm,
     linear::Linear,
     mat_mul::MatMul,
@@ -321,6 +343,8 @@ operators! {
     mul::Mul,
     sub::Sub,
     div::Div,
+    maximum::Maximum,
+    minimum::Minimum,
     constant::Constant,
     flatten::Flatten,
     reshape::Reshape,

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Along, Operator, Power, Reads, one, reduce};
+use super::{Abs, Along, Op, Operator, Power, Reads, one, reduce};
 use crate::onnx::{Call, Done, Import, Reader, View, Writer};
 use crate::parameters::Parameters;
 use crate::{Node, Rows};
@@ -19,7 +19,9 @@ pub struct Sum {
 impl Operator for Sum {
     const READERS: &'static [(&'static str, Reader)] = &[
         ("ReduceSum", |import, call| reduce::from_onnx(import, call, |over| Sum { over }.into())),
-        ("ReduceL2", norm),
+        ("ReduceL1", |import, call| of(import, call, Abs, None)),
+        ("ReduceSumSquare", |import, call| of(import, call, Power { exponent: 2.0 }, None)),
+        ("ReduceL2", |import, call| of(import, call, Power { exponent: 2.0 }, Some(Power { exponent: 0.5 }))),
     ];
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
@@ -57,13 +59,17 @@ impl Operator for Sum {
     }
 }
 
-/// The root of the sum of squares.
-fn norm(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+/// The sum of a function of each value, and a power of it.
+fn of(import: &mut Import<'_>, call: &Call<'_>, of_each: impl Into<Op>, power: Option<Power>) -> Done {
     let view = import.view(call, 0)?;
-    let squared = import.push(call, Some("squared"), Power { exponent: 2.0 }, &[view.layer], vec![])?;
-    let squares = View { layer: squared, ..view };
-    let sum = reduce::of_view(import, call, squares, Some("sum"), |over| Sum { over }.into())?;
-    let layer = import.push(call, None, Power { exponent: 0.5 }, &[sum.layer], vec![])?;
+    let each = import.push(call, Some("each"), of_each, &[view.layer], vec![])?;
+    let each = View { layer: each, ..view };
+    let part = power.map(|_| "sum");
+    let sum = reduce::of_view(import, call, each, part, |over| Sum { over }.into())?;
+    let layer = match power {
+        Some(power) => import.push(call, None, power, &[sum.layer], vec![])?,
+        None => sum.layer,
+    };
     import.set_view(call, 0, View { layer, ..sum });
     Ok(())
 }

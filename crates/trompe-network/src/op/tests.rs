@@ -16,6 +16,16 @@ fn examples() -> Vec<(Op, Vec<[usize; 3]>)> {
         let Op::Conv(conv) = Op::conv(6, 4, 3, 1, 1) else { unreachable!() };
         Conv { padding, dilation: [dilation, 1], groups, stride: [2, 1], ..conv }
     };
+    let transposed = |groups, stride, cut, more, dilation| ConvTranspose {
+        channels: [6, 4],
+        kernel: [3, 2],
+        stride,
+        cut,
+        more,
+        dilation,
+        groups,
+        bias: true,
+    };
     let resize = |target, interpolation, coordinates| Resize { target, interpolation, coordinates };
     vec![
         (Input { channels: 3 }.into(), vec![]),
@@ -23,11 +33,22 @@ fn examples() -> Vec<(Op, Vec<[usize; 3]>)> {
         (conv(2, Padding::Sides([1, 0, 2, 1]), 2).into(), vec![map]),
         (conv(1, Padding::Same(Same::SameUpper), 1).into(), vec![map]),
         (Op::conv(6, 4, 1, 1, 0).without_bias(), vec![map]),
+        (transposed(1, [2, 1], [1, 0, 1, 0], [1, 0], [1, 1]).into(), vec![map]),
+        (transposed(2, [3, 2], [0, 1, 2, 0], [0, 1], [1, 2]).into(), vec![map]),
+        (transposed(2, [1, 2], [0, 0, 0, 0], [0, 1], [1, 1]).into(), vec![map]),
         (BatchNorm::new(6).into(), vec![map]),
         (Relu.into(), vec![map]),
         (LeakyRelu { slope: 0.1 }.into(), vec![map]),
+        (PRelu { channels: 6 }.into(), vec![map]),
+        (Abs.into(), vec![map]),
+        (Neg.into(), vec![map]),
+        (Exp.into(), vec![map]),
+        (Log.into(), vec![map]),
+        (Mish.into(), vec![map]),
         (Clip { min: Some(-0.5), max: None }.into(), vec![map]),
         (Clip { min: None, max: Some(0.5) }.into(), vec![map]),
+        (Quantize { scale: 0.02, zero: 7, signed: true }.into(), vec![map]),
+        (Quantize { scale: 0.01, zero: 120, signed: false }.into(), vec![map]),
         (Sigmoid.into(), vec![map]),
         (HardSigmoid { slope: 0.2, offset: 0.5 }.into(), vec![map]),
         (HardSwish.into(), vec![map]),
@@ -58,8 +79,10 @@ fn examples() -> Vec<(Op, Vec<[usize; 3]>)> {
         (Sum { over: vec![Along::Channels, Along::Columns] }.into(), vec![map]),
         (Sum { over: vec![Along::Rows] }.into(), vec![map]),
         (Max { over: vec![Along::Columns] }.into(), vec![map]),
+        (Min { over: vec![Along::Rows, Along::Channels] }.into(), vec![map]),
         (Lrn { size: 3, alpha: 0.5, beta: 0.75, bias: 1.0 }.into(), vec![map]),
         (LayerNorm { channels: 6, epsilon: 1e-5 }.into(), vec![map]),
+        (RmsNorm { channels: 6, epsilon: 1e-5 }.into(), vec![map]),
         (GroupNorm { channels: 6, groups: 2, epsilon: 1e-5 }.into(), vec![map]),
         (GroupNorm { channels: 6, groups: 6, epsilon: 1e-5 }.into(), vec![map]),
         (Linear { features: [210, 4], bias: true }.into(), vec![map]),
@@ -73,6 +96,8 @@ fn examples() -> Vec<(Op, Vec<[usize; 3]>)> {
         (Mul.into(), vec![map, map]),
         (Sub.into(), vec![map, [6, 1, 7]]),
         (Div.into(), vec![map, map]),
+        (Maximum.into(), vec![map, [6, 1, 1], [1, 5, 7]]),
+        (Minimum.into(), vec![map, map]),
         (Constant { shape: [4, 2, 3] }.into(), vec![]),
         (Flatten { features: 210 }.into(), vec![map]),
         (Reshape { shape: [3, 10, 7] }.into(), vec![map]),
@@ -105,13 +130,13 @@ fn examples() -> Vec<(Op, Vec<[usize; 3]>)> {
     ]
 }
 
-/// Values between -2 and 2, none of them near 0.
-fn random(shape: [usize; 3], seed: u64) -> Tensor<4> {
+/// Values between -2 and 2, none of them near 0, nor below it where the operator takes none.
+fn random(op: &Op, shape: [usize; 3], seed: u64) -> Tensor<4> {
     let mut rng = seed::rng(seed, &"values");
     let [c, h, w] = shape;
     let draw = |_| {
         let size: f32 = rng.random_range(0.2..2.0);
-        if rng.random_range(0..2) == 0 { size } else { -size }
+        if rng.random_range(0..2) == 0 || matches!(op, Op::Log(_)) { size } else { -size }
     };
     let values: Vec<f32> = (0..2 * c * h * w).map(draw).collect();
     Tensor::from_data(TensorData::new(values, [2, c, h, w]), &Device::default())
@@ -129,8 +154,8 @@ fn parameters(op: &Op) -> Parameters {
     op.with(values, &Device::default())
 }
 
-fn inputs(shapes: &[[usize; 3]]) -> Vec<Tensor<4>> {
-    (0..).zip(shapes).map(|(i, &shape)| random(shape, i)).collect()
+fn inputs(op: &Op, shapes: &[[usize; 3]]) -> Vec<Tensor<4>> {
+    (0..).zip(shapes).map(|(i, &shape)| random(op, shape, i)).collect()
 }
 
 fn differ(a: Tensor<4>, b: Tensor<4>) -> bool {
@@ -156,7 +181,7 @@ fn there_is_an_example_of_every_operator() {
 #[test]
 fn the_shape_that_is_said_is_the_one_that_is_made() {
     for (op, shapes) in computing() {
-        let made = op.forward(&parameters(&op), inputs(&shapes)).dims();
+        let made = op.forward(&parameters(&op), inputs(&op, &shapes)).dims();
         let said = op.shape(&shapes).unwrap();
         assert_eq!(made[1..], said, "{op:?}");
         let fixed = op.has_fixed_size();
@@ -185,14 +210,14 @@ fn what_is_said_to_be_read_is_what_changes_the_output() {
     for (op, shapes) in computing() {
         let counts: Vec<usize> = shapes.iter().map(|shape| shape[0]).collect();
         let parameters = parameters(&op);
-        let before = op.forward(&parameters, inputs(&shapes));
+        let before = op.forward(&parameters, inputs(&op, &shapes));
         for (input, shape) in shapes.iter().enumerate() {
             for changed in 0..shape[0] {
-                let mut others = inputs(&shapes);
+                let mut others = inputs(&op, &shapes);
                 let parts: Vec<Tensor<4>> = (0..shape[0])
                     .map(|c| {
                         let own = channel(&others[input], c);
-                        if c == changed { channel(&random(*shape, 99), c) * 1.3 } else { own }
+                        if c == changed { channel(&random(&op, *shape, 99), c) * 1.3 } else { own }
                     })
                     .collect();
                 others[input] = Tensor::cat(parts, 1);
@@ -215,7 +240,7 @@ fn a_narrowed_operator_gives_what_the_whole_one_does() {
     for (op, shapes) in computing() {
         let counts: Vec<usize> = shapes.iter().map(|shape| shape[0]).collect();
         let whole_parameters = parameters(&op);
-        let whole = op.forward(&whole_parameters, inputs(&shapes));
+        let whole = op.forward(&whole_parameters, inputs(&op, &shapes));
         let n = whole.dims()[1];
         for kept in [vec![0], vec![n - 1], vec![n / 2], (0..n).step_by(2).collect(), (0..n).collect()] {
             let Some(narrowed) = op.narrowed(&kept, &counts) else { continue };
@@ -229,7 +254,7 @@ fn a_narrowed_operator_gives_what_the_whole_one_does() {
                 }
             }
             // Inputs that nothing is read of are left out.
-            let parts: Vec<Tensor<4>> = inputs(&shapes)
+            let parts: Vec<Tensor<4>> = inputs(&op, &shapes)
                 .iter()
                 .zip(&read)
                 .filter(|(_, read)| !read.is_empty())
@@ -274,7 +299,7 @@ fn every_operator_survives_a_file() {
         let path = folder.path().join("one.onnx");
         onnx::write(&network, &path).unwrap();
         let again = onnx::read(&path, None, &Device::default()).unwrap();
-        let x = random([6, 5, 7], 3);
+        let x = random(&op, [6, 5, 7], 3);
         let [a, b] = [&network, &again].map(|network| network.logits(x.clone()));
         assert_eq!(a.dims(), b.dims(), "{op:?}");
         assert!((a - b).abs().max().into_scalar::<f32>() < 1e-5, "{op:?}");
