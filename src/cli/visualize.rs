@@ -51,6 +51,13 @@ impl Arguments {
             unit.check(&untrained)?;
             experiment.visualization.focus.on(&untrained, &unit.layer)?;
             visualizable(&settings, &untrained, &unit.layer)?;
+            if let Some(before) = untrained.before_softmax(&unit.layer) {
+                note!(
+                    "note: {} is a softmax, in which a unit wins by what others lose as well: {before}:{} goes into it",
+                    unit.layer,
+                    unit.channel
+                );
+            }
         }
         files::folder(&self.out)?;
         let _lock = Lock::take(&self.out, "wait for it, or give another --out")?;

@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
             network: network.name().into(),
             outputs: network.channels(network.output())?,
             datasets: vec![(experiment.data.validation.clone(), validation)],
-            layer: experiment.visualization.layer.clone().unwrap_or_else(|| network.output().into()),
+            layer: experiment.visualization.layer.clone().unwrap_or_else(|| network.scores().into()),
             groups: vec![],
             visualized: HashMap::new(),
             strongest: HashMap::new(),
@@ -225,6 +225,14 @@ impl<'a> Session<'a> {
     pub(crate) fn oddities(&self, network: &Network) -> Result<Vec<String>> {
         let experiment = self.experiment;
         let mut odd = vec![];
+        if experiment.visualization.layer.is_none() && network.scores() != network.output() {
+            odd.push(format!(
+                "{} is a softmax, in which a class wins by what others lose as well: units of {}, which goes into it, are \
+                 visualized",
+                network.output(),
+                network.scores()
+            ));
+        }
         for hidden in &experiment.hidden {
             let key = format!("hidden.units of {}", hidden.layer);
             odd.extend(scarce(&key, hidden.units, network.channels(&hidden.layer)?));

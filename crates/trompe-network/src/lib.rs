@@ -111,9 +111,24 @@ impl Network {
         &self.graph.name
     }
 
-    /// The layer whose channels are the class scores.
+    /// The layer that is the network's answer.
     pub fn output(&self) -> &str {
         &self.graph.output
+    }
+
+    /// The layer whose channels are the classes' scores: the output, or what goes into it where that is a softmax, in which a
+    /// class wins by what others lose as well.
+    pub fn scores(&self) -> &str {
+        self.before_softmax(self.output()).unwrap_or(self.output())
+    }
+
+    /// What goes into a layer, if that is a softmax over channels.
+    pub fn before_softmax(&self, layer: &str) -> Option<&str> {
+        let node = &self.graph.nodes[self.graph.position(layer).ok()?];
+        match node.op {
+            Op::Softmax(op::Softmax { over: op::Along::Channels }) => Some(&node.inputs[0]),
+            _ => None,
+        }
     }
 
     /// The number of channels of a layer.
