@@ -2,15 +2,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Common;
+use super::own::Own;
+use super::{Common, RUN, run_file};
 use crate::config::Network;
 use crate::detect::{Plan, audit};
+use crate::device::Kind;
 use crate::error::{Context, Error, Result};
 use crate::files;
-use crate::print::say;
+use crate::network;
+use crate::print::{note, say};
 use crate::report;
 use crate::report::figures::Data;
 use crate::report::summary::audit_words;
+use crate::visualize::Unit;
 
 #[derive(Args)]
 pub struct Arguments {
@@ -31,9 +35,14 @@ pub struct Arguments {
     /// The layers whose units are audited [default: those of the experiment's detect.cases, if the network has them]
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     layers: Vec<String>,
+    /// A unit, as layer:channel, that is looked at in any case; may be given several times
+    #[arg(long = "unit", value_name = "UNIT")]
+    named: Vec<Unit>,
     /// How many units of each layer, drawn at random
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     units: u32,
+    #[command(flatten)]
+    own: Own,
     #[command(flatten)]
     common: Common,
     /// Results folder [default: results/audit-<name of the network's file>]
@@ -50,7 +59,27 @@ impl Arguments {
         let stem = files::name(&stem);
         let out = self.out.unwrap_or_else(|| Path::new("results").join(format!("audit-{stem}")));
         self.common.network = Some(self.audited);
-        let config = super::DefaultConfig("configs/detect.toml").or(self.config, &self.common)?;
+        let chosen = self.own.choose(self.config, "configs/detect.toml", &self.common)?;
+        chosen.with_images("an audit looks at natural images")?;
+        let own = chosen.own;
+        let file = self.common.network.clone().expect("the audited network");
+        let network =
+            network::Network::open_up_to(&file, self.common.output.as_deref(), &Kind::Flex.open()?)?;
+        let mut layers = vec![];
+        for layer in &self.layers {
+            layers.push(network.graph().find(layer)?.to_string());
+        }
+        let mut units = self.named;
+        for unit in &mut units {
+            unit.layer = network.graph().find(&unit.layer)?.to_string();
+            if !layers.contains(&unit.layer) {
+                layers.push(unit.layer.clone());
+            }
+        }
+        if layers.is_empty() && chosen.own {
+            layers = some(&chosen.experiment.paths.layers);
+            note!("note: {} are audited; name others with --layers", layers.join(", "));
+        }
         let mut references = vec![];
         for file in self.reference {
             let file = std::path::absolute(&file).on("find", &file)?;
@@ -58,8 +87,8 @@ impl Arguments {
             references.push(Network { output: self.common.output.clone(), ..Network::in_file(file) });
         }
         let plan =
-            Plan { layers: self.layers, units: self.units as usize, references, calibrate: self.calibrate };
-        let (experiment, setting) = self.common.prepare(&config, Some(out), plan.layers.clone())?;
+            Plan { layers, units: self.units as usize, named: units, references, calibrate: self.calibrate };
+        let (experiment, setting) = self.common.prepare(chosen, Some(out), plan.layers.clone())?;
         let manifest = audit(&experiment, &plan, &setting)?.complete(report::draw)?;
         super::print_notes(&manifest);
         let data = Data::read(&setting.out)?;
@@ -82,7 +111,18 @@ impl Arguments {
         for line in audit_words(&data) {
             say!("{line}");
         }
+        if own {
+            files::write(&setting.out.join(RUN), run_file(&experiment).as_bytes())?;
+        }
         say!("\nreport: {}", setting.out.join("report.html").display());
         Ok(())
     }
+}
+
+/// Three layers of those to compare: from early to late.
+fn some(layers: &[String]) -> Vec<String> {
+    let at = |share: usize| layers[(share * (layers.len() - 1)).div_ceil(3)].clone();
+    let mut all = vec![at(1), at(2), at(3)];
+    all.dedup();
+    all
 }

@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Common;
+use super::own::Chosen;
 use crate::circuit::Circuit;
-use crate::config::Experiment;
 use crate::detect;
 use crate::error::{Error, Result};
 use crate::print::say;
@@ -26,11 +26,11 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let named = Experiment::read(&self.config)?;
-        let cases = named.detect.iter().flat_map(|detect| &detect.cases);
-        let circuits = Circuit::beside(&self.config, cases.map(|case| &case.circuit))?;
+        let chosen = Chosen::read(&self.config, false, &self.common)?;
+        let cases = chosen.experiment.detect.iter().flat_map(|detect| &detect.cases);
+        let circuits = Circuit::beside(&chosen.file, cases.map(|case| &case.circuit))?;
         let layers = circuits.iter().flat_map(|circuit| circuit.header().hidden_layers.to_vec()).collect();
-        let (experiment, setting) = self.common.prepare(&self.config, self.out, layers)?;
+        let (experiment, setting) = self.common.prepare(chosen, self.out, layers)?;
         if experiment.detect.is_none() {
             return Err(Error::usage(format!("{}: there is no [detect]", self.config.display())));
         }

@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Common;
+use super::own::Own;
 use crate::circuit::{Circuit, fool};
+use crate::config;
 use crate::error::Result;
 use crate::files;
 use crate::print::say;
@@ -18,6 +20,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
+    own: Own,
+    #[command(flatten)]
     common: Common,
     /// Where to save the manipulated network: one file with its graph and its weights,
     /// safetensors or, if its name ends so, ONNX
@@ -27,10 +31,10 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Result<()> {
-        let circuit = Circuit::read(&self.circuit)?;
+        let circuit = Circuit::read(&config::unpacked(&self.circuit, true, &self.common.cache)?)?;
         files::writable(&self.out)?;
-        let config = super::DefaultConfig("configs/fool.toml").or(self.config, &self.common)?;
-        let (experiment, setting) = self.common.prepare(&config, None, circuit.layers())?;
+        let chosen = self.own.choose(self.config, "configs/fool.toml", &self.common)?;
+        let (experiment, setting) = self.common.prepare(chosen, None, circuit.layers())?;
         let (network, switch, manifest) = fool(&experiment, &circuit, &setting)?;
         network.save(&self.out)?;
         super::print_notes(&manifest);

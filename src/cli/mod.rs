@@ -2,11 +2,13 @@
 
 mod activations;
 mod audit;
+mod configs;
 mod detect;
 mod export;
 mod fool;
 mod layers;
 mod observe;
+mod own;
 mod plots;
 mod progress;
 mod regress;
@@ -23,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use trompe_kernels::InstructionSet;
 
 use crate::cache::Cache;
-use crate::config::{Experiment, Network};
+use crate::config::{self, Experiment, Network};
 use crate::device::Kind;
 use crate::error::{Context, Error, Result};
 use crate::executor::Executor;
@@ -33,6 +35,7 @@ use crate::print::note;
 use crate::results::Manifest;
 use crate::seed;
 use crate::trials::Study;
+use own::Chosen;
 
 /// Can feature visualizations be trusted? Builds networks whose visualizations lie, and measures how far those of
 /// honest networks can be believed.
@@ -57,6 +60,8 @@ enum Command {
     Visualize(visualize::Arguments),
     /// Train an experiment's network and save it
     Train(train::Arguments),
+    /// List the experiment and circuit files that come with the program, or write them to a folder
+    Configs(configs::Arguments),
     /// List a network's layers: names, types, shapes, parameters, multiply-adds
     Layers(layers::Arguments),
     /// Write a network as ONNX, or as safetensors with its graph
@@ -130,55 +135,18 @@ fn print_notes(manifest: &Manifest) {
     manifest.warnings.iter().for_each(|warning| note!("note: {warning}"));
 }
 
-/// The experiment file that a command takes where none is given.
-struct DefaultConfig(&'static str);
-
-impl DefaultConfig {
-    /// The file that was given, or this one. Its image size and preprocessing are the embedded network's: a network from
-    /// elsewhere is told so, and refused where it says that its images are of another size.
-    fn or(&self, given: Option<PathBuf>, common: &Common) -> Result<PathBuf> {
-        let Self(default) = *self;
-        let (None, Some(file)) = (&given, &common.network) else {
-            return Ok(given.unwrap_or_else(|| default.into()));
-        };
-        let config = PathBuf::from(default);
-        let experiment = Experiment::read(&config)?;
-        let side = experiment.visualization.optimization.size;
-        let network = network::Network::open_up_to(file, common.output.as_deref(), &Kind::Flex.open()?)?;
-        match network.graph().size {
-            Some([h, w]) if [h, w] != [side; 2] => Err(Error::usage(format!(
-                "{} is for images of {w}x{h} pixels, and {default}, the default of --config, is for {side}x{side}, with the \
-                 preprocessing of the embedded network: give an experiment file with this network's preprocessing (docs: \
-                 README, \"Your own network\") with --config",
-                file.display()
-            ))),
-            _ => {
-                let p = &experiment.preprocessing;
-                note!(
-                    "note: images are {side}x{side} pixels, (pixel · {} − {:?}) / {:?}, as {default} says; give another \
-                     experiment file with --config",
-                    p.scale,
-                    p.mean,
-                    p.std
-                );
-                Ok(config)
-            }
-        }
-    }
-}
-
 impl Common {
     /// The experiment, and where it runs; `layers` are those that the command names.
     fn prepare(
         self,
-        config: &Path,
+        chosen: Chosen,
         out: Option<PathBuf>,
         layers: Vec<String>,
     ) -> Result<(Experiment, Setting)> {
-        let mut experiment = Experiment::read(config)?;
+        let Chosen { mut experiment, file, .. } = chosen;
         if let Some(settings) = &experiment.detect {
             let named = crate::detect::chosen(settings).map(drop);
-            named.map_err(|e| Error::usage(format!("{}: {e}", config.display())))?;
+            named.map_err(|e| Error::usage(format!("{}: {e}", file.display())))?;
         }
         let setting = self.set(&mut experiment, out, layers)?;
         Ok((experiment, setting))
@@ -213,6 +181,18 @@ impl Common {
     }
 }
 
+/// The file beside the results of a network from elsewhere, with which the same can be done again.
+const RUN: &str = "run.toml";
+
+/// What that file says.
+fn run_file(experiment: &Experiment) -> String {
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    config::written(
+        experiment,
+        &format!("What `trompe {}` did. With --config and this file it is done again.", command.join(" ")),
+    )
+}
+
 /// Refuses a path that no table or manifest could hold.
 fn utf8(path: &Path) -> Result<()> {
     match path.to_str() {
@@ -239,6 +219,7 @@ impl Cli {
             Command::Fool(arguments) => arguments.run(),
             Command::Visualize(arguments) => arguments.run(),
             Command::Train(arguments) => arguments.run(),
+            Command::Configs(arguments) => arguments.run(),
             Command::Layers(arguments) => arguments.run(),
             Command::Export(arguments) => arguments.run(),
             Command::Activations(arguments) => arguments.run(),

@@ -2,10 +2,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Common;
+use super::own::Own;
+use super::{Common, RUN, run_file};
 use crate::circuit::Circuit;
-use crate::config::Experiment;
-use crate::error::Result;
+use crate::config::unpacked;
+use crate::data::Source;
+use crate::error::{Context, Error, Result};
+use crate::files;
 use crate::print::say;
 use crate::report;
 use crate::report::figures::Data;
@@ -17,9 +20,18 @@ use crate::tables::CLEAN;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The experiment file
+    /// An ONNX file, or a network that `train` or `fool` saved, with --images in the place of an experiment file
+    #[arg(value_name = "NETWORK", required_unless_present = "config")]
+    file: Option<PathBuf>,
+    /// The experiment file, or the name of one that comes with the program (`trompe configs` lists them)
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    config: Option<PathBuf>,
+    /// A circuit file, beside those of the experiment file, or the name of one that comes with the program; may be given several
+    /// times
+    #[arg(long = "circuit", value_name = "FILE")]
+    circuits: Vec<PathBuf>,
+    #[command(flatten)]
+    own: Own,
     #[command(flatten)]
     common: Common,
     /// Results folder [default: results/<name of the experiment>]
@@ -28,12 +40,35 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    pub fn run(self) -> Result<()> {
-        let circuits = Circuit::beside(&self.config, &Experiment::read(&self.config)?.circuits)?;
+    pub fn run(mut self) -> Result<()> {
+        if let Some(file) = self.file {
+            if self.common.network.replace(file).is_some() {
+                return Err(Error::usage("NETWORK and --network both name a network: leave one out"));
+            }
+        }
+        let mut chosen = self.own.choose(self.config, "configs/fool.toml", &self.common)?;
+        chosen.with_images("a sanity check compares visualizations with natural images of each class")?;
+        if let (true, Source::Pictures { path }) = (chosen.own, &chosen.experiment.data.validation) {
+            return Err(Error::usage(format!(
+                "{} holds pictures and no folders of classes: a sanity check compares natural images of each class, so put \
+                 those of each into a folder of its own",
+                path.display()
+            )));
+        }
+        let mut circuits = Circuit::beside(&chosen.file, &chosen.experiment.circuits)?;
+        for circuit in self.circuits {
+            let file = unpacked(&circuit, true, &self.common.cache)?;
+            circuits.push(Circuit::read(&file)?);
+            chosen.experiment.circuits.push(std::path::absolute(&file).on("find", &file)?);
+        }
+        let own = chosen.own;
         let layers = circuits.iter().flat_map(Circuit::layers).collect();
-        let (experiment, setting) = self.common.prepare(&self.config, self.out, layers)?;
+        let (experiment, setting) = self.common.prepare(chosen, self.out, layers)?;
         let out = &setting.out;
         let manifest = sanity_check::run(&experiment, &circuits, &setting)?.complete(report::draw)?;
+        if own {
+            files::write(&out.join(RUN), run_file(&experiment).as_bytes())?;
+        }
         super::print_notes(&manifest);
         print_summary(&Data::read(out)?);
         say!("\nreport: {}", out.join("report.html").display());

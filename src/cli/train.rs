@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Common;
+use super::own::Chosen;
 use crate::config::Experiment;
 use crate::data::Dataset;
 use crate::error::Result;
@@ -29,7 +30,10 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         files::writable(&self.out)?;
-        let (experiment, setting) = self.common.prepare(&self.config, None, vec![])?;
+        let (experiment, setting) = {
+            let chosen = Chosen::read(&self.config, false, &self.common)?;
+            self.common.prepare(chosen, None, vec![])?
+        };
         let Experiment { data, preprocessing, seed, .. } = &experiment;
         let validation = Dataset::load(&data.validation, preprocessing, &setting.data, *seed)?;
         let blueprint = blueprint(&experiment, &setting)?;

@@ -2,7 +2,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Common, DefaultConfig};
+use super::own::{Own, network_first};
+use super::{Common, RUN, run_file};
 use crate::bounds::distinct;
 use crate::error::{Error, Result};
 use crate::experiment::{fits, network, room, untrained, visualizable};
@@ -13,13 +14,16 @@ use crate::visualize::{Request, Unit, UnitObjective, visualize};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Units to visualize, as layer:channel
-    #[arg(required = true, value_name = "UNIT")]
-    units: Vec<Unit>,
+    /// Units to visualize, as layer:channel; before them, the file of a network, ONNX or as `train` and `fool` save it. A layer
+    /// may be named as PyTorch names its module (layer3.1, layer4[1].conv2), or by an end of its name that no other has
+    #[arg(required = true, value_name = "[NETWORK] UNIT")]
+    words: Vec<String>,
     /// The experiment file: its network, preprocessing and visualization settings are used
     /// [default: configs/fool.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    own: Own,
     #[command(flatten)]
     common: Common,
     /// Visualizations of each unit
@@ -35,19 +39,32 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    pub fn run(self) -> Result<()> {
-        let names: Vec<String> = self.units.iter().map(Unit::to_string).collect();
+    pub fn run(mut self) -> Result<()> {
+        let words = network_first(self.words, &mut self.common.network)?;
+        let mut units: Vec<Unit> =
+            words.iter().map(|word| word.parse()).collect::<Result<_, String>>().map_err(Error::usage)?;
+        if units.is_empty() {
+            return Err(Error::usage(
+                "name the units to visualize, as layer:channel; `trompe layers` lists the layers",
+            ));
+        }
+        let chosen = self.own.choose(self.config, "configs/fool.toml", &self.common)?;
+        let own = chosen.own;
+        let (mut experiment, setting) = self.common.prepare(chosen, Some(self.out.clone()), vec![])?;
+        let untrained = untrained(&experiment, &setting)?;
+        for unit in &mut units {
+            unit.layer = untrained.graph().find(&unit.layer)?.to_string();
+        }
+        let names: Vec<String> = units.iter().map(Unit::to_string).collect();
         distinct("the command", &names).map_err(Error::usage)?;
-        let layers: Vec<String> = self.units.iter().map(|unit| unit.layer.clone()).collect();
-        let config = DefaultConfig("configs/fool.toml").or(self.config, &self.common)?;
-        let (experiment, setting) = self.common.prepare(&config, Some(self.out.clone()), layers)?;
-        let mut settings = experiment.visualization.optimization.clone();
+        experiment.named.extend(units.iter().map(|unit| unit.layer.clone()));
+        let settings = &mut experiment.visualization.optimization;
         settings.steps = self.steps.map_or(settings.steps, |steps| steps as usize);
+        let settings = settings.clone();
         let last = [settings.steps];
         // Mistakes are found before a network is trained.
-        let untrained = untrained(&experiment, &setting)?;
         fits(&experiment, &untrained, &[])?;
-        for unit in &self.units {
+        for unit in &units {
             unit.check(&untrained)?;
             experiment.visualization.focus.on(&untrained, &unit.layer)?;
             visualizable(&settings, &untrained, &unit.layer)?;
@@ -61,7 +78,7 @@ impl Arguments {
         }
         files::folder(&self.out)?;
         let _lock = Lock::take(&self.out, "wait for it, or give another --out")?;
-        room(&setting, self.units.len() * self.number as usize, &settings)?;
+        room(&setting, units.len() * self.number as usize, &settings)?;
         let (network, made_with) = network(&experiment, &setting)?;
         made_with.iter().for_each(|set| note!("{set}"));
         network.notes().iter().for_each(|words| note!("note: {words}"));
@@ -70,8 +87,7 @@ impl Arguments {
             focus: experiment.visualization.focus,
             direction: experiment.visualization.direction,
         };
-        let requests: Vec<Request> = self
-            .units
+        let requests: Vec<Request> = units
             .iter()
             .flat_map(|unit| (0..self.number as usize).map(|index| (objective(unit), index)))
             .map(|(objective, index)| Request { objective, index })
@@ -92,6 +108,9 @@ impl Arguments {
             kept.collect()
         })?;
         bar.end();
+        if own {
+            files::write(&self.out.join(RUN), run_file(&experiment).as_bytes())?;
+        }
         let mut failed = 0;
         for (picture, path) in &made {
             let why = picture.fault.map_or_else(String::new, |fault| format!(" FAILED: {fault}"));

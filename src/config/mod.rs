@@ -2,6 +2,9 @@
 
 mod base;
 pub mod detect;
+mod own;
+mod shipped;
+mod written;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +16,10 @@ use crate::error::{Error, Result};
 use crate::path;
 use crate::training;
 use crate::visualize::{self, Direction, Focus};
+
+pub use own::Own;
+pub use shipped::{save_shipped, shipped, unpacked};
+pub use written::written;
 
 /// One experiment. Unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -225,10 +225,7 @@ pub fn dataset(
 ) -> Result<Dataset> {
     let folder = root.join(path);
     if !folder.is_dir() {
-        return Err(Error::usage(format!(
-            "no folder {}: set the data root with --data or TROMPE_DATA, or correct `path`",
-            folder.display()
-        )));
+        return Err(missing(&folder));
     }
     let known: Option<HashMap<String, (usize, String)>> = classes
         .map(|file| {
@@ -312,6 +309,52 @@ pub fn dataset(
         found.push(Class { index, name });
     }
     found.sort_by_key(|c| c.index);
+    notes.extend(all.notes());
+    read(root, &files, Dataset { classes: found, notes, ..empty(path) }, preprocessing)
+}
+
+/// The images of `root/path/**`, all of one class.
+pub fn pictures(root: &Path, path: &Path, preprocessing: &Preprocessing) -> Result<Dataset> {
+    let folder = root.join(path);
+    if !folder.is_dir() {
+        return Err(missing(&folder));
+    }
+    let mut all = Contents::default();
+    all.look(&folder, 0, &mut vec![])?;
+    // None is deeper than it should be.
+    all.deeper = 0;
+    let files: Vec<(PathBuf, usize)> = all.images.drain(..).map(|file| (file, 0)).collect();
+    let classes = vec![Class { index: 0, name: path.display().to_string() }];
+    read(root, &files, Dataset { classes, notes: all.notes(), ..empty(path) }, preprocessing)
+}
+
+fn missing(folder: &Path) -> Error {
+    Error::usage(format!(
+        "no folder {}: set the data root with --data or TROMPE_DATA, or correct `path`",
+        folder.display()
+    ))
+}
+
+/// A set of no images yet.
+fn empty(path: &Path) -> Dataset {
+    Dataset {
+        name: path.display().to_string(),
+        classes: vec![],
+        samples: vec![],
+        skipped: vec![],
+        notes: vec![],
+        fingerprint: String::new(),
+        surface_accuracy: None,
+    }
+}
+
+/// Decodes files, each with its class, into a set.
+fn read(
+    root: &Path,
+    files: &[(PathBuf, usize)],
+    mut set: Dataset,
+    preprocessing: &Preprocessing,
+) -> Result<Dataset> {
     let relative = |file: &Path| file.strip_prefix(root).unwrap_or(file).display().to_string();
     let decoded: Vec<_> = files
         .par_iter()
@@ -320,16 +363,6 @@ pub fn dataset(
             Err(why) => Err(format!("{}: {why}", relative(file))),
         })
         .collect();
-    notes.extend(all.notes());
-    let mut set = Dataset {
-        name: path.display().to_string(),
-        classes: found,
-        samples: vec![],
-        skipped: vec![],
-        notes,
-        fingerprint: String::new(),
-        surface_accuracy: None,
-    };
     for result in decoded {
         match result {
             Ok(sample) => set.samples.push(sample),

@@ -3,6 +3,7 @@
 mod cifar10;
 mod folder;
 mod preprocessing;
+mod preset;
 pub mod scenes;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use folder::decode;
 pub use preprocessing::{ChannelOrder, Preprocessing};
+pub use preset::Preset;
 
 use crate::bounds::{MANY, within};
 use crate::error::{Error, Result};
@@ -41,6 +43,11 @@ pub enum Source {
         /// A CSV with columns `index,wnid,name` that says which network output each class folder is; without
         /// it, the folders in alphabetical order are outputs 0, 1, 2, …
         classes: Option<PathBuf>,
+    },
+    /// A folder of pictures of no classes, at any depth in it: enough where nothing is asked of classes.
+    Pictures {
+        /// The folder.
+        path: PathBuf,
     },
     /// One of CIFAR-10's binary files, or a folder of them, or a part of their images.
     Cifar10 {
@@ -156,6 +163,7 @@ impl Dataset {
                 let classes = classes.as_ref().map(|file| root.join(file));
                 folder::dataset(root, path, classes.as_deref(), preprocessing)?
             }
+            Source::Pictures { path } => folder::pictures(root, path, preprocessing)?,
             Source::Cifar10 { path, skip, images } => {
                 let mut set = cifar10::dataset(root, path, preprocessing)?;
                 let (all, most) = (set.samples.len(), images.unwrap_or(usize::MAX));
@@ -322,7 +330,7 @@ impl Source {
                 within("skip", *skip, 0..=MANY)?;
                 within("images", images.unwrap_or(1), 1..=MANY)
             }
-            Self::Folder { .. } => Ok(()),
+            Self::Folder { .. } | Self::Pictures { .. } => Ok(()),
         }
     }
 
@@ -334,7 +342,7 @@ impl Source {
         let (path, classes) = match self {
             Self::Scenes { .. } => return Ok(String::new()),
             Self::Folder { path, classes } => (path, classes.as_deref()),
-            Self::Cifar10 { path, .. } => (path, None),
+            Self::Cifar10 { path, .. } | Self::Pictures { path } => (path, None),
         };
         let mut hash = blake3::Hasher::new();
         for part in std::iter::once(path.as_path()).chain(classes) {
@@ -355,7 +363,10 @@ impl Source {
     pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Scenes { split: a, .. }, Self::Scenes { split: b, .. }) => a == b,
-            (Self::Folder { path: a, .. }, Self::Folder { path: b, .. }) => a == b,
+            (
+                Self::Folder { path: a, .. } | Self::Pictures { path: a },
+                Self::Folder { path: b, .. } | Self::Pictures { path: b },
+            ) => a == b,
             (
                 Self::Cifar10 { path: a, skip: i, images: n },
                 Self::Cifar10 { path: b, skip: j, images: m },
@@ -385,7 +396,9 @@ impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Scenes { split, .. } => write!(f, "scenes/{split}"),
-            Self::Folder { path, .. } | Self::Cifar10 { path, skip: 0, images: None } => {
+            Self::Folder { path, .. }
+            | Self::Pictures { path }
+            | Self::Cifar10 { path, skip: 0, images: None } => {
                 write!(f, "{}", path.display())
             }
             Self::Cifar10 { path, skip, images } => {

@@ -15,7 +15,7 @@ use crate::network;
 use crate::results::{Kind, Results, described};
 use crate::seed;
 use crate::tables;
-use crate::visualize::faults;
+use crate::visualize::{self, faults};
 
 /// What is audited, beside what the experiment file says.
 pub struct Plan {
@@ -24,6 +24,8 @@ pub struct Plan {
     pub layers: Vec<String>,
     /// How many units of each, drawn at random; all, if there are fewer.
     pub units: usize,
+    /// Units that are among them in any case.
+    pub named: Vec<visualize::Unit>,
     /// Honest networks of the same architecture: what is usual, and how far honest networks differ.
     pub references: Vec<Network>,
     /// Whether each of these networks, the audited one with them, is judged by the others: all are taken to be honest.
@@ -57,6 +59,12 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     for layer in &layers {
         visualizable(&optimization, &network, layer)?;
     }
+    for unit in &plan.named {
+        unit.check(&network)?;
+        if !layers.contains(&unit.layer) {
+            return Err(Error::usage(format!("unit {unit} is in none of the layers that are audited")));
+        }
+    }
     let honest: Vec<Experiment> = plan
         .references
         .iter()
@@ -87,7 +95,7 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
     }
     let session = Session::with_images(experiment, &network, setting)?;
     let config = serde_json::json!({
-        "experiment": described(experiment), "layers": layers, "units": plan.units,
+        "experiment": described(experiment), "layers": layers, "units": plan.units, "named": described(&plan.named),
         "references": described(&plan.references), "calibrate": plan.calibrate,
     });
     let units = layers.iter().map(|layer| Ok(network.channels(layer)?.min(plan.units)));
@@ -115,12 +123,12 @@ pub fn audit(experiment: &Experiment, plan: &Plan, setting: &Setting) -> Result<
             "--reference {i} {what}: networks that are the same say nothing of how networks differ"
         ));
     }
-    let examined = examine(&session, &audited, &layers, plan.units, settings, &mut results)?;
+    let examined = examine(&session, &audited, &layers, plan, settings, &mut results)?;
     let mut references: Vec<Vec<Unit>> = vec![];
     for (i, honest) in honest.iter().enumerate() {
         let network = results.stage(&format!("honest network {}", i + 1), || model(honest, setting))?;
         network.noted(&format!("honest {}", i + 1), &mut results);
-        let examined = examine(&session, &network, &layers, plan.units, settings, &mut results)?;
+        let examined = examine(&session, &network, &layers, plan, settings, &mut results)?;
         references.push(examined.into_iter().map(|e| e.unit).collect());
     }
     let units: Vec<Unit> = examined.iter().map(|e| e.unit.clone()).collect();
@@ -231,7 +239,7 @@ fn examine(
     session: &Session,
     model: &Model,
     layers: &[String],
-    units: usize,
+    plan: &Plan,
     settings: &Settings,
     results: &mut Results,
 ) -> Result<Vec<Examined>> {
@@ -240,7 +248,12 @@ fn examine(
     for layer in layers {
         let channels = model.network.channels(layer)?;
         let mut rng = seed::rng(session.experiment.seed, &("audited", layer));
-        let mut drawn = sample(&mut rng, channels, units.min(channels)).into_vec();
+        let named = plan.named.iter().filter(|unit| unit.layer == *layer).map(|unit| unit.channel);
+        let mut drawn: Vec<usize> = named.collect();
+        // Beside those that are named, the first that are drawn.
+        let random = sample(&mut rng, channels, plan.units.min(channels)).into_vec();
+        let beside: Vec<usize> = random.into_iter().filter(|channel| !drawn.contains(channel)).collect();
+        drawn.extend(beside.into_iter().take(plan.units.saturating_sub(drawn.len())));
         drawn.sort_unstable();
         let (pictures, _) = visualizations(session, model, (layer, &drawn), settings, method, results)?;
         if let Some(words) = faults(&pictures) {
@@ -293,6 +306,7 @@ mod tests {
         let plan = |named: &[&str]| Plan {
             layers: named.iter().map(|l| l.to_string()).collect(),
             units: 1,
+            named: vec![],
             references: vec![],
             calibrate: false,
         };

@@ -4,6 +4,7 @@ mod checkpoint;
 mod convolution;
 mod focus;
 mod graph;
+mod names;
 mod narrow;
 pub mod onnx;
 pub mod op;

@@ -9,6 +9,9 @@ use super::import::SIZES;
 use super::proto::{self, elements, kind};
 use crate::{Network, Node, Op, Padding, Same};
 
+/// What the files that are written say of who wrote them.
+pub const PRODUCER: &str = "trompe";
+
 /// The version of the operators, and of the format that goes with it.
 const OPSET: i64 = 17;
 const IR_VERSION: i64 = 8;
@@ -55,7 +58,7 @@ pub fn export(network: &Network) -> proto::Model {
     let sized_by = network.graph.sized_by.clone().map(|node| entry(super::SIZED_BY, node));
     proto::Model {
         ir_version: Some(IR_VERSION),
-        producer_name: Some("trompe".into()),
+        producer_name: Some(PRODUCER.into()),
         producer_version: Some(env!("CARGO_PKG_VERSION").into()),
         graph: Some(export.graph),
         opset_import: vec![proto::OperatorSet { domain: Some(String::new()), version: Some(OPSET) }],

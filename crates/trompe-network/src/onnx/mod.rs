@@ -44,6 +44,12 @@ pub fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"))
 }
 
+/// Whether a file is an ONNX file that another program wrote. One that can't be read is nobody's.
+pub fn is_foreign(path: &Path) -> bool {
+    let model = || proto::Model::decode(Bytes::from(std::fs::read(path).ok()?)).ok();
+    is_onnx(path) && model().is_some_and(|model| model.producer_name.as_deref() != Some(export::PRODUCER))
+}
+
 /// The network in an ONNX file, called after it, up to the value or node that is to be its output: by default the first
 /// output of the file.
 ///

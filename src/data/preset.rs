@@ -1,0 +1,49 @@
+//! Preprocessing by name.
+
+use clap::ValueEnum;
+
+use super::{ChannelOrder, Preprocessing};
+
+/// What many networks were trained on, by the names that it goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// torchvision's and most of timm's: (pixel − 0.485 0.456 0.406) / 0.229 0.224 0.225, pixels in 0..1
+    Imagenet,
+    /// −1 to 1: (pixel − 0.5) / 0.5
+    Inception,
+    /// OpenAI's CLIP: (pixel − 0.481 0.458 0.408) / 0.269 0.261 0.276
+    Clip,
+    /// blue, green, red in 0..255, less 104 117 123
+    Caffe,
+    /// 0 to 1, as pixels are
+    Unit,
+}
+
+impl Preset {
+    /// Images of `side` pixels, prepared so; the shorter side is resized to 256 for each 224 of them first, as torchvision does.
+    pub fn preprocessing(self, side: u32) -> Preprocessing {
+        let plain = Preprocessing {
+            resize: Some((f64::from(side) * 256.0 / 224.0).round() as u32),
+            crop: Some(side),
+            ..Preprocessing::default()
+        };
+        match self {
+            Self::Imagenet => {
+                Preprocessing { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], ..plain }
+            }
+            Self::Inception => Preprocessing { mean: [0.5; 3], std: [0.5; 3], ..plain },
+            Self::Clip => Preprocessing {
+                mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+                std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+                ..plain
+            },
+            Self::Caffe => Preprocessing {
+                channel_order: ChannelOrder::Bgr,
+                scale: 255.0,
+                mean: [104.0, 117.0, 123.0],
+                ..plain
+            },
+            Self::Unit => plain,
+        }
+    }
+}
