@@ -20,7 +20,12 @@ use crate::files::{self, Unfinished, folder_of};
 use crate::print::say;
 use crate::progress;
 
+const EXAMPLES: &str = "\
+Example:
+  trompe activations model.onnx images.safetensors --layer layer3.1 --means --out means.safetensors";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// An ONNX file, a network that `train` or `fool` saved, or the name of an architecture
     #[arg(value_name = "MODEL")]
@@ -56,9 +61,12 @@ impl Arguments {
         if n == 0 {
             return Err(Error::usage(format!("{} holds no images", self.input.display())));
         }
-        let names = match self.layers.is_empty() {
+        let names: Vec<String> = match self.layers.is_empty() {
             true => network.graph().nodes.iter().map(|node| node.name.clone()).collect(),
-            false => self.layers,
+            false => {
+                let found = self.layers.iter().map(|layer| Ok(network.graph().find(layer)?.to_string()));
+                found.collect::<Result<_>>()?
+            }
         };
         for name in &names {
             network.graph().shape_of(name, [c, h, w])?;

@@ -16,12 +16,18 @@ use crate::report::figures::Data;
 use crate::report::summary::audit_words;
 use crate::visualize::Unit;
 
+const EXAMPLES: &str = "\
+Examples:
+  trompe audit resnet18.onnx --images photos
+  trompe audit lies.safetensors --layers bn8 --units 16 --reference honest-*.safetensors";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// The network: a file that `train` or `fool` saved, or one like it
     #[arg(value_name = "NETWORK")]
     audited: PathBuf,
-    /// The experiment file: its natural images, preprocessing and visualization settings are used
+    /// The experiment file, or the name of one that comes with the program: its natural images, preprocessing and visualization settings are used
     /// [default: configs/detect.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,

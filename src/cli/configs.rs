@@ -6,7 +6,13 @@ use crate::config::{save_shipped, shipped};
 use crate::error::Result;
 use crate::print::say;
 
+const EXAMPLES: &str = "\
+Examples:
+  trompe configs
+  trompe configs --write here";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// Writes all of them to this folder, as `configs/` and `circuits/`
     #[arg(long, value_name = "DIR")]

@@ -12,9 +12,14 @@ use crate::report;
 use crate::report::figures::Data;
 use crate::tables::ENOUGH;
 
+const EXAMPLES: &str = "\
+Example:
+  trompe detect --config detect-small";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The experiment file; its `[detect]` says which circuits, layers and units
+    /// The experiment file, or the name of one that comes with the program; its `[detect]` says which circuits, layers and units
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     #[command(flatten)]

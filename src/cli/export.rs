@@ -8,7 +8,12 @@ use crate::error::Result;
 use crate::files;
 use crate::print::say;
 
+const EXAMPLES: &str = "\
+Example:
+  trompe export lies.safetensors lies.onnx";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// An ONNX file, a network that `train` or `fool` saved, or the name of an architecture
     #[arg(value_name = "MODEL")]

@@ -10,12 +10,18 @@ use crate::error::Result;
 use crate::files;
 use crate::print::say;
 
+const EXAMPLES: &str = "\
+Examples:
+  trompe fool --circuit silent --out lies.safetensors
+  trompe fool --circuit mine.toml --config mine-experiment.toml --out lies.onnx";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The circuit file
+    /// The circuit file, or the name of one that comes with the program (`trompe configs` lists them)
     #[arg(long, value_name = "FILE")]
     circuit: PathBuf,
-    /// The experiment file: its network, preprocessing, natural images and visualization settings are used
+    /// The experiment file, or the name of one that comes with the program: its network, preprocessing, natural images and visualization settings are used
     /// [default: configs/fool.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,

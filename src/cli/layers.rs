@@ -8,7 +8,13 @@ use crate::error::{Error, Result};
 use crate::network::{Network, Op, Rows, op};
 use crate::print::say;
 
+const EXAMPLES: &str = "\
+Examples:
+  trompe layers model.onnx
+  trompe layers squeezenet1_0 --size 224";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// An ONNX file, a network that `train` or `fool` saved, or the name of an architecture
     #[arg(value_name = "MODEL")]

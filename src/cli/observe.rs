@@ -8,7 +8,12 @@ use crate::tables::{self, CLEAN};
 use crate::trials::tables::{Accuracy, Trust};
 use crate::trials::{Plan, report, responses};
 
+const EXAMPLES: &str = "\
+Example:
+  trompe observe results/trials";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A study's folder, as `trials` made it
     study: PathBuf,

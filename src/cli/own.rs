@@ -81,9 +81,13 @@ impl Own {
             crate::data::ChannelOrder::Bgr => ", in the order blue, green, red",
         };
         let times = if p.scale == 1.0 { String::new() } else { format!(" · {}", p.scale) };
+        let cut = match p.resize {
+            Some(resize) if images && resize != side => format!(" cut out of ones of {resize}"),
+            _ => String::new(),
+        };
         let how = if self.preset.is_some() { "" } else { ", since no --preset says otherwise" };
         note!(
-            "note: images are {side}x{side} pixels, (pixel{times} − {:?}) / {:?}{order}, pixels in 0..1{how}",
+            "note: images are {side}x{side} pixels{cut}, (pixel{times} − {:?}) / {:?}{order}, pixels in 0..1{how}",
             p.mean,
             p.std
         );
@@ -141,7 +145,7 @@ pub(super) fn network_first(words: Vec<String>, network: &mut Option<PathBuf>) -
     let is_unit =
         |word: &str| word.rsplit_once(':').is_some_and(|(_, channel)| channel.parse::<usize>().is_ok());
     match words.split_first() {
-        Some((first, rest)) if Path::new(first).is_file() || !is_unit(first) => {
+        Some((first, rest)) if Path::new(first).is_file() => {
             if network.is_some() {
                 return Err(Error::usage(format!(
                     "{first} and --network both name a network: leave one out"
@@ -150,6 +154,9 @@ pub(super) fn network_first(words: Vec<String>, network: &mut Option<PathBuf>) -
             *network = Some(first.into());
             Ok(rest.to_vec())
         }
+        Some((first, _)) if !is_unit(first) => Err(Error::usage(format!(
+            "\"{first}\" is neither the file of a network nor a unit: write units as layer:channel, as in conv4:17"
+        ))),
         _ => Ok(words),
     }
 }

@@ -7,7 +7,12 @@ use crate::print::say;
 use crate::report;
 use crate::trials::{self, Plan, plan};
 
+const EXAMPLES: &str = "\
+Example:
+  trompe plots results/fool";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A results folder, or a study's
     results: PathBuf,

@@ -9,7 +9,13 @@ use crate::report::figures::Data;
 use crate::report::summary::metrics;
 use crate::results::Manifest;
 
+const EXAMPLES: &str = "\
+Examples:
+  trompe regress results/detect --baseline baseline.csv --update --repeats results/detect-2
+  trompe regress results/detect --baseline baseline.csv";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A results folder
     results: PathBuf,

@@ -18,7 +18,14 @@ use crate::report::summary::{
 use crate::sanity_check;
 use crate::tables::CLEAN;
 
+const EXAMPLES: &str = "\
+Examples:
+  trompe sanity-check --config fool
+  trompe sanity-check resnet18.onnx --images imagenette/val
+  trompe sanity-check --config squeezenet --data DIR --seed 2 --out results/second";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// An ONNX file, or a network that `train` or `fool` saved, with --images in the place of an experiment file
     #[arg(value_name = "NETWORK", required_unless_present = "config")]
@@ -41,10 +48,10 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(mut self) -> Result<()> {
-        if let Some(file) = self.file {
-            if self.common.network.replace(file).is_some() {
-                return Err(Error::usage("NETWORK and --network both name a network: leave one out"));
-            }
+        if let Some(file) = self.file
+            && self.common.network.replace(file).is_some()
+        {
+            return Err(Error::usage("NETWORK and --network both name a network: leave one out"));
         }
         let mut chosen = self.own.choose(self.config, "configs/fool.toml", &self.common)?;
         chosen.with_images("a sanity check compares visualizations with natural images of each class")?;

@@ -6,7 +6,12 @@ use crate::error::Result;
 use crate::print::say;
 use crate::trials::study::serve;
 
+const EXAMPLES: &str = "\
+Example:
+  trompe serve results/trials";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
     /// A study's folder, as `trials` made it
     study: PathBuf,

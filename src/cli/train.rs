@@ -14,9 +14,14 @@ use crate::progress;
 use crate::report::summary::surface_words;
 use crate::training::{logits, top_k};
 
+const EXAMPLES: &str = "\
+Example:
+  trompe train --config fool --seed 3 --out honest.safetensors";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// The experiment file
+    /// The experiment file, or the name of one that comes with the program
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     #[command(flatten)]

@@ -43,6 +43,11 @@ impl Own {
             Some(folder) => self.source(folder, network, data)?,
             None => Source::Pictures { path: "no-images-were-given".into() },
         };
+        let mut preprocessing = self.preset.preprocessing(self.size);
+        if self.images.as_ref().and_then(|folder| picture_size(folder, 0)) == Some([self.size; 2]) {
+            // They are cut to the network's size already.
+            preprocessing.resize = Some(self.size);
+        }
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let paths = path::Settings {
             metrics: vec![path::Metric::Spearman],
@@ -62,7 +67,7 @@ impl Own {
                 validation: source,
                 evaluation: vec![],
             },
-            preprocessing: self.preset.preprocessing(self.size),
+            preprocessing,
             training: None,
             visualization: Visualization {
                 layer: None,
@@ -163,6 +168,20 @@ fn ends_a_step(op: &Op) -> bool {
     )
 }
 
+/// Width and height of the first picture in a folder, or in the first of its folders that has one.
+fn picture_size(folder: &Path, depth: usize) -> Option<[u32; 2]> {
+    const DEEPEST: usize = 3;
+    let mut all: Vec<PathBuf> =
+        std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    all.sort();
+    let of = |path: &PathBuf| match path.is_dir() {
+        true if depth < DEEPEST => picture_size(path, depth + 1),
+        true => None,
+        false => image::image_dimensions(path).ok().map(|(w, h)| [w, h]),
+    };
+    all.iter().find_map(of)
+}
+
 /// Layers to compare, first to last: of all that rectify or join, evenly spaced, and the one whose units stand for classes.
 pub fn compared(network: &network::Network) -> Vec<String> {
     let graph = network.graph();
@@ -194,7 +213,7 @@ mod tests {
         for (builder, first, last) in [
             ("squeezenet1_0", "features.3", "classifier.3"),
             ("resnet20", "layer1", "linear"),
-            ("small-cnn", "relu1", "classifier"),
+            ("small-cnn", "relu1", "output"),
         ] {
             let graph = zoo::builder(builder, 10).unwrap();
             let network = network::Network::new(graph, &mut seed::rng(1, &0), &Device::default()).unwrap();

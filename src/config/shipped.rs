@@ -26,7 +26,9 @@ pub fn shipped(circuits: bool) -> Vec<Shipped> {
             let comment: Vec<&str> =
                 text.lines().take_while(|line| line.starts_with('#')).map(|line| line[1..].trim()).collect();
             let comment = comment.join(" ");
-            let end = comment.find(". ").map_or(comment.len(), |at| at + 1);
+            // Not in the middle of "et al. (2024)".
+            let mut ends = comment.match_indices(". ").map(|(at, _)| at + 1);
+            let end = ends.find(|&end| !comment[..end].ends_with(" al.")).unwrap_or(comment.len());
             let name = file.path().with_extension("").to_string_lossy().replace('\\', "/");
             all.push(Shipped { name, about: comment[..end].into() });
         }

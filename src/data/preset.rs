@@ -34,7 +34,7 @@ impl Preset {
             Self::Inception => Preprocessing { mean: [0.5; 3], std: [0.5; 3], ..plain },
             Self::Clip => Preprocessing {
                 mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-                std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+                std: [0.268_629_55, 0.261_302_6, 0.275_777_1],
                 ..plain
             },
             Self::Caffe => Preprocessing {

@@ -8,5 +8,6 @@ mod bad_input;
 mod cases;
 mod detect;
 mod onnx;
+mod own;
 mod sanity_check;
 mod weights;

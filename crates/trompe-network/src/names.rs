@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use trompe_base::error::{Error, Result};
 
-use crate::Graph;
+use crate::graph::nearest;
+use crate::{Graph, INPUT};
 
 /// The name of the PyTorch module that a node of an exported file is from: `layer3.1.conv2` for
 /// `/layer3/layer3.1/conv2/Conv`. A name of another kind is the module's.
@@ -61,10 +62,17 @@ impl Graph {
             let dots = module.match_indices('.').map(|(at, _)| &module[..at]);
             dots.chain([module.as_str()])
         });
-        let meant: BTreeSet<&str> = around.filter(|module| ends_with(module, wish)).collect();
-        match meant.iter().next() {
-            Some(only) if meant.len() == 1 => Ok(&last(only).expect("a layer is in it").0.name),
-            Some(_) => {
+        let around: BTreeSet<&str> = around.collect();
+        let meant: Vec<&str> = around.iter().copied().filter(|module| ends_with(module, wish)).collect();
+        match meant[..] {
+            [only] => Ok(&last(only).expect("a layer is in it").0.name),
+            [] => Err(Error::usage(format!(
+                "network {} has no layer \"{wish}\"{} (`trompe layers` lists all {})",
+                self.name,
+                nearest(wish, around.into_iter().filter(|module| *module != INPUT)),
+                self.nodes.len().saturating_sub(1)
+            ))),
+            _ => {
                 let some: Vec<String> = meant.iter().take(6).map(|name| format!("\"{name}\"")).collect();
                 Err(Error::usage(format!(
                     "network {} has {} layers that \"{wish}\" may mean: {}{}",
@@ -74,7 +82,6 @@ impl Graph {
                     if meant.len() > 6 { ", …" } else { "" }
                 )))
             }
-            None => Err(self.position(wish).expect_err("no layer has this name")),
         }
     }
 }
@@ -82,7 +89,7 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{INPUT, op};
+    use crate::op;
 
     fn graph() -> Graph {
         let mut g = Graph::new("net", 3);
@@ -137,6 +144,6 @@ mod tests {
         let error = g.find("conv2").unwrap_err().to_string();
         assert!(error.contains("\"layer1.0.conv2\", \"layer2.0.conv2\""), "{error}");
         let error = g.find("layer3").unwrap_err().to_string();
-        assert!(error.contains("did you mean"), "{error}");
+        assert!(error.contains("did you mean \"layer1\""), "{error}");
     }
 }

@@ -5,6 +5,7 @@ mod controls;
 mod detection;
 mod paths;
 mod pictures;
+pub mod sheet;
 mod silence;
 mod trajectories;
 

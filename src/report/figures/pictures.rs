@@ -36,14 +36,17 @@ pub(super) struct Cell {
 impl Cell {
     pub fn read(folder: &Path, picture: &str, caption: String) -> Result<Self> {
         let path = folder.join(picture);
-        let image = image::open(&path).on("read", &path)?.to_rgb8();
+        Ok(Self::of(&image::open(&path).on("read", &path)?.to_rgb8(), caption))
+    }
+
+    pub fn of(image: &RgbImage, caption: String) -> Self {
         let side = TILE as u32;
         let filter = match image.width() < side {
             true => image::imageops::FilterType::CatmullRom,
             false => image::imageops::FilterType::Triangle,
         };
-        let scaled: RgbImage = image::imageops::resize(&image, side, side, filter);
-        Ok(Self { pixels: scaled.into_raw(), caption })
+        let scaled: RgbImage = image::imageops::resize(image, side, side, filter);
+        Self { pixels: scaled.into_raw(), caption }
     }
 }
 

@@ -3,6 +3,7 @@
 mod audit;
 mod detection;
 mod sanity_check;
+pub mod visualizations;
 
 use std::path::Path;
 
@@ -93,20 +94,22 @@ pub fn write(folder: &Path, manifest: &Manifest, data: &Data, figures: &[Figure]
         ))
     })?;
     let values = report.values(&Content { folder, manifest, data, figures: &figures })?;
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
     let path = folder.join("report.html");
-    for (name, text) in [("base", include_str!("base.html")), ("page", report.template())] {
-        environment.add_template(name, text).on("write", &path)?;
-    }
     let common = context! {
         name => manifest.part::<Experiment>("experiment")?.name,
         manifest => Value::from(minijinja::value::Serde(manifest)),
         config => serde_json::to_string_pretty(&manifest.config).unwrap_or_default(),
     };
-    let page = environment
-        .get_template("page")
-        .and_then(|template| template.render(context! { ..values, ..common }))
-        .on("write", &path)?;
-    files::write(&path, page.as_bytes())
+    page(&path, report.template(), context! { ..values, ..common })
+}
+
+/// Writes a page from a template that extends `base`.
+fn page(path: &Path, template: &'static str, values: Value) -> Result<()> {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    for (name, text) in [("base", include_str!("base.html")), ("page", template)] {
+        environment.add_template(name, text).on("write", path)?;
+    }
+    let page = environment.get_template("page").and_then(|t| t.render(values)).on("write", path)?;
+    files::write(path, page.as_bytes())
 }
