@@ -61,6 +61,11 @@ impl Arguments {
                 "name the units to visualize, as layer:channel; `trompe layers` lists the layers",
             ));
         }
+        let once = |units: &[Unit]| {
+            let names: Vec<String> = units.iter().map(Unit::to_string).collect();
+            distinct("the command", &names).map_err(Error::usage)
+        };
+        once(&units)?;
         let chosen = self.own.choose(self.config, "configs/fool.toml", &self.common)?;
         let own = chosen.own;
         let with_images = own && chosen.images;
@@ -69,8 +74,7 @@ impl Arguments {
         for unit in &mut units {
             unit.layer = untrained.graph().find(&unit.layer)?.to_string();
         }
-        let names: Vec<String> = units.iter().map(Unit::to_string).collect();
-        distinct("the command", &names).map_err(Error::usage)?;
+        once(&units)?;
         experiment.named.extend(units.iter().map(|unit| unit.layer.clone()));
         let settings = &mut experiment.visualization.optimization;
         settings.steps = self.steps.map_or(settings.steps, |steps| steps as usize);

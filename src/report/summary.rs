@@ -174,6 +174,8 @@ pub struct Fooling {
     pub pixels_own: Option<f64>,
     /// Pictures whose features are more similar to the target's than to their own unit's honest pictures.
     pub closer: usize,
+    /// The same by features or by pixels: a given picture has few features that units look for.
+    pub shows: usize,
 }
 
 /// Counts the pictures of a circuit that show the target rather than their own unit.
@@ -181,6 +183,7 @@ pub fn fooling(data: &Data, circuit: &str) -> Fooling {
     let rows: Vec<_> = data.visualizations.iter().filter(|v| v.circuit == circuit).collect();
     let classes = rows.iter().any(|v| v.shows.is_some());
     let units = rows.iter().any(|v| v.target.is_some());
+    let beats = |a: Option<f64>, b: Option<f64>| matches!((a, b), (Some(a), Some(b)) if a > b);
     let count = |wanted: fn(&Visualization) -> Option<usize>| {
         rows.iter().filter(|v| v.shows.is_some() && v.shows == wanted(v)).count()
     };
@@ -192,9 +195,10 @@ pub fn fooling(data: &Data, circuit: &str) -> Fooling {
         similarity_own: mean(rows.iter().filter_map(|v| v.similarity_own)),
         pixels_target: mean(rows.iter().filter_map(|v| v.pixels_target)),
         pixels_own: mean(rows.iter().filter_map(|v| v.pixels_own)),
-        closer: rows
+        closer: rows.iter().filter(|v| beats(v.similarity_target, v.similarity_own)).count(),
+        shows: rows
             .iter()
-            .filter(|v| matches!((v.similarity_target, v.similarity_own), (Some(t), Some(o)) if t > o))
+            .filter(|v| beats(v.similarity_target, v.similarity_own) || beats(v.pixels_target, v.pixels_own))
             .count(),
     }
 }

@@ -22,6 +22,8 @@ struct Trajectories {
     y: String,
     groups: Vec<(Entry, Vec<Line>)>,
     steps: Vec<usize>,
+    /// Values that the axis has in any case.
+    always: Vec<f64>,
 }
 
 impl Draw for Trajectories {
@@ -41,7 +43,7 @@ impl Draw for Trajectories {
             ticks: self.steps.iter().map(|&s| (log(s), s.to_string())).collect(),
         };
         let all = self.groups.iter().flat_map(|g| g.1.iter().flatten().map(|p| p.1));
-        let y = Axis::numbers(spread(all), &self.y);
+        let y = Axis::numbers(spread(all.chain(self.always.iter().copied())), &self.y);
         text(area, &self.title, (20, 16), &bold(22.0, HPos::Left, VPos::Top))?;
         let entries: Vec<Entry> =
             self.groups.iter().map(|(e, _)| Entry { label: e.label.clone(), ..*e }).collect();
@@ -117,6 +119,7 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
             y: "activation".into(),
             groups: groups(|r| Some(r.activation)),
             steps: steps.clone(),
+            always: vec![],
         };
         save(folder, &format!("trajectories{suffix}"), &activation)?;
         figures.push(Figure {
@@ -133,6 +136,7 @@ pub fn draw(folder: &Path, data: &Data) -> Result<Vec<Figure>> {
                 y: "0 off, 1 on".into(),
                 groups: switches,
                 steps,
+                always: vec![0.0, 1.0],
             };
             save(folder, &format!("switch{suffix}"), &switch)?;
             figures.push(Figure {

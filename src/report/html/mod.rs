@@ -35,15 +35,15 @@ fn inline(folder: &Path, file: &str) -> Result<String> {
     Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
 }
 
-/// The figures of a report, numbered.
+/// The figures of a report; a page numbers them as they come.
 struct Figures<'a>(Vec<(&'a Topic, Value)>);
 
 impl<'a> Figures<'a> {
     fn read(folder: &Path, figures: &'a [Figure]) -> Result<Self> {
         let mut all = vec![];
-        for (i, figure) in figures.iter().enumerate() {
+        for figure in figures {
             let data = inline(folder, &format!("figures/{}.png", figure.name))?;
-            all.push((&figure.topic, context! { number => i + 1, caption => figure.caption.clone(), data }));
+            all.push((&figure.topic, context! { caption => figure.caption.clone(), data }));
         }
         Ok(Self(all))
     }

@@ -19,7 +19,83 @@ fn share(hits: usize, all: usize) -> String {
     format!("{hits} of {all}")
 }
 
-/// The result in a few sentences.
+/// The answer in plain words: whether the pictures lie, circuit by circuit, and whether honest ones are processed as natural
+/// images are.
+fn answers(data: &Data) -> Vec<String> {
+    let mut lines: Vec<String> =
+        data.circuits().iter().filter(|c| *c != CLEAN).filter_map(|circuit| lie(data, circuit)).collect();
+    lines.extend(path_in_words(data));
+    lines
+}
+
+/// Whether a circuit's pictures lie, and what it costs.
+fn lie(data: &Data, circuit: &str) -> Option<String> {
+    let f = fooling(data, circuit);
+    if f.pictures == 0 {
+        return None;
+    }
+    let (lying, what) = match f.target {
+        Some(target) => {
+            (target, "are seen by the honest network as the class that the circuit makes them show")
+        }
+        None => (
+            f.shows,
+            "are closer, by features or by pixels, to what the circuit makes them show than to the unit's own",
+        ),
+    };
+    let verdict = match lying as f64 / f.pictures as f64 {
+        0.9.. => "these pictures lie",
+        share if share > 0.5 => "most of these pictures lie",
+        0.5 => "half of these pictures lie",
+        0.1.. => "some of these pictures lie",
+        _ => "these pictures do not lie as they are to",
+    };
+    let cost = data.behaviour.iter().find(|b| b.circuit == circuit).map(|b| {
+        let changed = match b.changed_predictions {
+            0 => "no prediction".to_string(),
+            1 => "1 prediction".to_string(),
+            n => format!("{n} predictions"),
+        };
+        let change = if b.changed_predictions > 1 { "change" } else { "changes" };
+        format!(", while {changed} on {} natural images {change}", b.images)
+    });
+    Some(format!(
+        "Circuit “{circuit}”: {verdict}. {} {what}{}.",
+        share(lying, f.pictures),
+        cost.unwrap_or_default()
+    ))
+}
+
+/// In which layers the honest network's pictures are processed as natural images of their class are.
+fn path_in_words(data: &Data) -> Option<String> {
+    // Halfway between other classes (0) and the same (1).
+    const ALIKE: f64 = 0.5;
+    let rows = data.curve(data.layer_of(CLEAN)?, CLEAN, &data.comparisons().into_iter().next()?);
+    let where_alike = |thirds: [Option<f64>; 3]| {
+        let names: Vec<&str> = ["early", "middle", "late"]
+            .into_iter()
+            .zip(thirds)
+            .filter_map(|(name, value)| (value? >= ALIKE).then_some(name))
+            .collect();
+        match names[..] {
+            [] => "in none of its layers".to_string(),
+            [one] => format!("in {one} layers"),
+            [first, second] => format!("in {first} and {second} layers"),
+            _ => "in all of its layers".to_string(),
+        }
+    };
+    let (whole, specific) = (by_third(&rows), specific_by_third(&rows));
+    whole.iter().any(Option::is_some).then(|| {
+        format!(
+            "Are the honest network's pictures processed as natural images of their class are? By the paper's statistic, {}; \
+             by its class-specific part alone, {}.",
+            where_alike(whole),
+            where_alike(specific)
+        )
+    })
+}
+
+/// The numbers behind the answer, in a few sentences.
 fn verdict(data: &Data) -> Vec<String> {
     let mut lines = vec![];
     let comparison = data.comparisons().into_iter().next();
@@ -42,14 +118,16 @@ fn verdict(data: &Data) -> Vec<String> {
         if let (Some(before), Some(after)) = (top1(CLEAN), top1(circuit)) {
             let pictures = fooling.pictures;
             let shown = match (fooling.target, fooling.own) {
-                (Some(target), Some(own)) => format!(
-                    "{target} of {pictures} visualizations are seen by the honest network as the unit that the circuit \
-                     makes them show, and {own} as their own"
-                ),
+                (Some(_), Some(own)) => {
+                    format!(
+                        "{own} of {pictures} visualizations are seen by the honest network as their own class"
+                    )
+                }
                 (None, Some(own)) => format!(
-                    "{own} of {pictures} visualizations are seen by the honest network as their own class, and {} are \
-                     closer to the given picture than to honest visualizations",
-                    fooling.closer
+                    "{own} of {pictures} visualizations are seen by the honest network as their own class; with the given \
+                     picture they correlate by {}, with honest visualizations by {}",
+                    number(fooling.pixels_target),
+                    number(fooling.pixels_own)
                 ),
                 _ => {
                     let [fooled, honest] = [circuit, CLEAN].map(|n| number(resemblance(data, n, circuit).0));
@@ -61,14 +139,15 @@ fn verdict(data: &Data) -> Vec<String> {
                     )
                 }
             };
+            let curve = curve_of(circuit);
             lines.push(format!(
-                "With the circuit \"{circuit}\", top-1 accuracy goes from {} to {}, while {shown}.",
+                "With the circuit “{circuit}”, top-1 accuracy goes from {} to {}, and {shown}{}.",
                 percent(before),
                 percent(after),
+                curve.map_or(String::new(), |values| format!(
+                    "; the normalized similarity of its visualizations is {values}"
+                ))
             ));
-        }
-        if let Some(values) = curve_of(circuit) {
-            lines.push(format!("The normalized similarity of its visualizations is {values}."));
         }
     }
     lines
@@ -285,7 +364,10 @@ impl Report for Page {
         }
 
         Ok(context! {
+            answers => answers(data),
             verdict => verdict(data),
+            hardest => hardest_steps(data),
+            given => data.visualizations.iter().any(|v| v.ssim_target.is_some()),
             done => what_was_done(&experiment, data),
             circuits => !circuits.is_empty(),
             accuracy,
@@ -304,6 +386,21 @@ impl Report for Page {
             control_thirds,
         })
     }
+}
+
+/// At which steps each gate recognizes the fewest held-out visualizations.
+fn hardest_steps(data: &Data) -> Vec<String> {
+    let circuits = unique(data.gate.iter().map(|g| g.circuit.clone()));
+    let of = |circuit: &String| {
+        let rows = data.gate.iter().filter(|g| g.circuit == *circuit && !g.seen && g.step.is_some());
+        let least = rows.min_by(|a, b| a.correct.total_cmp(&b.correct))?;
+        let step = least.step?;
+        Some(match least.correct {
+            1.0 => format!("\"{circuit}\" recognizes them all."),
+            correct => format!("\"{circuit}\" recognizes the fewest at step {step}: {}.", percent(correct)),
+        })
+    };
+    circuits.iter().filter_map(of).collect()
 }
 
 /// A change of logits.
