@@ -249,7 +249,7 @@ def part_torchvision():
         ("alexnet", 224), ("resnet18", 224), ("resnet50", 224), ("vgg16_bn", 224), ("mobilenet_v2", 224),
         ("mobilenet_v3_large", 224), ("densenet121", 224), ("efficientnet_b0", 224), ("googlenet", 224),
         ("inception_v3", 299), ("regnet_y_400mf", 224), ("shufflenet_v2_x1_0", 224), ("mnasnet1_0", 224),
-        ("convnext_tiny", 224), ("vit_b_16", 224),
+        ("convnext_tiny", 224), ("vit_b_16", 224), ("swin_t", 224), ("maxvit_t", 224),
     ]:
         torch.manual_seed(0)
         extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}

@@ -7,6 +7,7 @@ mod architecture;
 mod bad_input;
 mod cases;
 mod detect;
+mod documents;
 mod onnx;
 mod own;
 mod sanity_check;

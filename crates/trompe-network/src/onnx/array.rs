@@ -20,9 +20,27 @@ pub struct Array<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
     Batch,
+    /// So many times the number of images, 2 or more.
+    Times(i64),
     Known(i64),
     /// What comes of the image's size: another number for images of another size than the file is read for.
     Image(i64),
+}
+
+impl Number {
+    /// So many times the number of images.
+    pub fn images(times: i64) -> Self {
+        if times == 1 { Self::Batch } else { Self::Times(times) }
+    }
+
+    /// How many times the number of images it is, if it is a multiple of that.
+    pub fn times(self) -> Option<i64> {
+        match self {
+            Self::Batch => Some(1),
+            Self::Times(times) => Some(times),
+            Self::Known(_) | Self::Image(_) => None,
+        }
+    }
 }
 
 /// A constant of a file.

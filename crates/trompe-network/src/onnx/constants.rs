@@ -629,6 +629,7 @@ fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -
             // Where the file fixes how many images there are, that is a number as any other.
             let own = |n: Number| match (n, import.batch) {
                 (Number::Batch, Some(images)) => Number::Known(images),
+                (Number::Times(times), Some(images)) => Number::Known(times.saturating_mul(images)),
                 _ => n,
             };
             let plain = |(a, b): (Number, Number)| match (operator, a, b) {
@@ -643,6 +644,39 @@ fn arithmetic(import: &Import<'_>, operator: &str, a: &Constant, b: &Constant) -
                 }
                 ("Mul" | "Div", Number::Batch, Number::Known(1))
                 | ("Add" | "Sub" | "Sum", Number::Batch, Number::Known(0)) => Ok(Number::Batch),
+                ("Equal", Number::Times(_), other) | ("Equal", other, Number::Times(_)) => {
+                    Ok(Number::Known((a == b && other == a).into()))
+                }
+                // Only shapes are computed from these, and what is reshaped has its own size.
+                (
+                    "Mul",
+                    Number::Batch | Number::Times(_),
+                    Number::Known(n @ 1..) | Number::Image(n @ 1..),
+                )
+                | (
+                    "Mul",
+                    Number::Known(n @ 1..) | Number::Image(n @ 1..),
+                    Number::Batch | Number::Times(_),
+                ) => {
+                    let times = a.times().or(b.times()).expect("one is a multiple");
+                    match times.checked_mul(n) {
+                        Some(times) => Ok(Number::images(times)),
+                        None => wrong(format!("computes with {times} and {n}")),
+                    }
+                }
+                (
+                    "Div",
+                    Number::Batch | Number::Times(_),
+                    Number::Known(n @ 1..) | Number::Image(n @ 1..),
+                ) if a.times().is_some_and(|times| times % n == 0) => {
+                    Ok(Number::images(a.times().expect("it is a multiple") / n))
+                }
+                ("Div", Number::Batch | Number::Times(_), Number::Batch | Number::Times(_))
+                    if a.times().zip(b.times()).is_some_and(|(x, y)| x % y == 0) =>
+                {
+                    let (x, y) = a.times().zip(b.times()).expect("both are multiples");
+                    Ok(Number::Known(x / y))
+                }
                 (_, Number::Known(x) | Number::Image(x), Number::Known(y) | Number::Image(y)) => {
                     let value = match operator {
                         "Sub" => x.checked_sub(y),

@@ -491,7 +491,7 @@ impl Import<'_> {
             self.settle(call);
         }
         let known = |n: &Number| match n {
-            Number::Batch => None,
+            Number::Batch | Number::Times(_) => None,
             Number::Known(n) | Number::Image(n) => Some(*n),
         };
         numbers.iter().map(known).collect()

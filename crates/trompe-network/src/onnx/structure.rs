@@ -39,7 +39,7 @@ fn same(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 /// A map in a larger shape, by adding zeros of that shape; joins broadcast by themselves.
 fn expand(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let view = import.view(call, 0)?;
-    let sizes = view.sizes(import)?;
+    let sizes = view.sizes(import);
     let Some(target) = import.numbers(call, 1)? else { return wrong("has no shape") };
     let mut target = target.values.clone();
     while target.len() < sizes.len() {
@@ -111,7 +111,7 @@ fn shape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
                 Number::Known(n) if varies(d) => Number::Image(n),
                 n => n,
             };
-            view.sizes(import)?.into_iter().enumerate().map(size).collect()
+            view.sizes(import).into_iter().enumerate().map(size).collect()
         }
         _ => return unsupported("of a constant"),
     };
@@ -215,7 +215,7 @@ fn transpose(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 /// Channels that become places: every place, a block of them.
 fn depth_to_space(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let (view, block) = blocks(import, call)?;
-    let [batch, channels, rows, columns] = &view.sizes(import)?[..] else {
+    let [batch, channels, rows, columns] = &view.sizes(import)[..] else {
         return unsupported("of other than maps");
     };
     let (&b, of) = (&block, |n: &Number| *n);
@@ -237,7 +237,7 @@ fn depth_to_space(import: &mut Import<'_>, call: &Call<'_>) -> Done {
 /// Places that become channels: a block of them, one place.
 fn space_to_depth(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let (view, b) = blocks(import, call)?;
-    let [batch, channels, rows, columns] = view.sizes(import)?[..] else {
+    let [batch, channels, rows, columns] = view.sizes(import)[..] else {
         return unsupported("of other than maps");
     };
     let [c, h, w] = [channels, rows, columns].map(|n| settled(import, call, n));

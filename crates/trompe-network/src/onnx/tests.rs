@@ -681,6 +681,49 @@ fn an_output_with_its_axes_exchanged_is_put_in_order() {
     }
 }
 
+/// Attention as PyTorch's own module writes it: heads go with the images, as many as these times the heads.
+#[test]
+fn heads_may_be_counted_with_images_of_any_number() {
+    let attention = |images: i64| {
+        let nodes = vec![
+            node("s", "Shape", &["x"], "shape"),
+            node("n", "Gather", &["shape", "zero"], "images"),
+            node("h", "Mul", &["images", "two"], "both"),
+            int(node("to", "Concat", &["six", "both", "two"], "apart"), "axis", 0),
+            int(node("back", "Concat", &["six", "images", "four"], "together"), "axis", 0),
+            node("flat", "Reshape", &["x", "flatten"], "a"),
+            with(node("t", "Transpose", &["a"], "b"), "perm", &[2, 0, 1]),
+            node("r", "Reshape", &["b", "apart"], "c"),
+            with(node("q", "Transpose", &["c"], "d"), "perm", &[1, 0, 2]),
+            with(node("k", "Transpose", &["d"], "e"), "perm", &[0, 2, 1]),
+            node("scores", "MatMul", &["d", "e"], "f"),
+            int(node("pattern", "Softmax", &["f"], "g"), "axis", -1),
+            node("o", "MatMul", &["g", "d"], "h"),
+            with(node("u", "Transpose", &["h"], "i"), "perm", &[1, 0, 2]),
+            node("m", "Reshape", &["i", "together"], "j"),
+            with(node("v", "Transpose", &["j"], "y"), "perm", &[1, 2, 0]),
+        ];
+        let number = |name: &str, n: i64| longs(name, &[n]);
+        let parameters = vec![
+            number("zero", 0),
+            number("two", 2),
+            number("four", 4),
+            number("six", 6),
+            longs("flatten", &[0, 4, 6]),
+        ];
+        let mut model = file(nodes, parameters);
+        model.graph.as_mut().unwrap().input = vec![value("x", &[images, 4, 2, 3])];
+        open(&model).unwrap()
+    };
+    let x = TensorData::new((0..72).map(|v| (v as f32).sin()).collect::<Vec<_>>(), [3, 4, 2, 3]);
+    let x = Tensor::<4>::from_data(x, &Device::default());
+    let (free, one) = (attention(-1), attention(1));
+    let (a, b) = (free.logits(x.clone()), one.logits(x));
+    assert_eq!(a.dims(), b.dims());
+    assert!((a - b).abs().max().into_scalar::<f32>() < 1e-6);
+    assert_eq!(free.channels("scores").unwrap(), 2);
+}
+
 /// As converters to half precision leave them.
 #[test]
 fn nodes_may_come_before_what_they_read() {

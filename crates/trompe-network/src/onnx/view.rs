@@ -94,14 +94,11 @@ impl View {
         self.axes[axis].iter().map(size).product()
     }
 
-    /// The sizes of its axes, where they can be said.
-    pub fn sizes(&self, import: &Import<'_>) -> Result<Vec<Number>, Refusal> {
+    /// The sizes of its axes.
+    pub fn sizes(&self, import: &Import<'_>) -> Vec<Number> {
         let said = |d: usize| match (self.axes[d].contains(&IMAGES), import.batch) {
-            (true, None) if self.axes[d][..] == [IMAGES] => Ok(Number::Batch),
-            (true, None) => unsupported(
-                "of an axis of images and places, whose size is not fixed: export it for one image",
-            ),
-            (_, images) => Ok(Number::Known(self.size(d, images.unwrap_or(1) as usize) as i64)),
+            (true, None) => Number::images(self.size(d, 1) as i64),
+            (_, images) => Number::Known(self.size(d, images.unwrap_or(1) as usize) as i64),
         };
         (0..self.axes.len()).map(said).collect()
     }
@@ -117,6 +114,7 @@ impl View {
         let all: usize = (0..self.axes.len()).try_fold(1usize, |n, d| n.checked_mul(self.size(d, images)))?;
         let size = |n: &Number| match n {
             Number::Batch => Some(images),
+            Number::Times(times) => usize::try_from(*times).ok()?.checked_mul(images),
             Number::Known(-1) => None,
             Number::Known(n) | Number::Image(n) => usize::try_from(*n).ok(),
         };

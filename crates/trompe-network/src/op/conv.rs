@@ -7,12 +7,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::filters::Filters;
 use super::window::windows;
-use super::{Operator, Parameter, Reads, of_channels, one, only, rows_and_columns};
+use super::{Operator, Parameter, Reads, one, only, rows_and_columns};
 use crate::convolution::{self, Prepared};
 use crate::onnx::{Call, Done, Import, MAP, Reader, Writer, int, ints, pads, read, unsupported, wrong};
 use crate::padding::Padding;
-use crate::parameters::{Parameters, filled, he_normal};
+use crate::parameters::Parameters;
 use crate::{Node, Rows};
 
 /// A convolution with zero padding.
@@ -48,12 +49,7 @@ impl Operator for Conv {
     const READERS: &'static [(&'static str, Reader)] = &[("Conv", from_onnx)];
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        of_channels(inputs, self.channels[0])?;
-        let divides = |n: usize| self.groups > 0 && n > 0 && n.is_multiple_of(self.groups);
-        match self.channels.into_iter().all(divides) {
-            true => Ok(self.channels[1]),
-            false => Err(format!("{:?} channels do not make {} groups", self.channels, self.groups)),
-        }
+        self.filters().channels(inputs)
     }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
@@ -66,12 +62,7 @@ impl Operator for Conv {
     }
 
     fn reads(&self, channel: usize, _: &[usize]) -> Reads {
-        if self.groups == 1 {
-            return Reads::All;
-        }
-        let [read, own] = self.channels.map(|n| n / self.groups);
-        let group = channel / own;
-        Reads::Channels((group * read..(group + 1) * read).map(|c| (0, c)).collect())
+        self.filters().reads(channel)
     }
 
     fn rows(&self, inputs: &[Rows]) -> Rows {
@@ -85,16 +76,11 @@ impl Operator for Conv {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let ([input, output], [h, w]) = (self.channels, self.kernel);
-        let weight = Parameter::new("weight", [output, input / self.groups.max(1), h, w]);
-        [weight].into_iter().chain(self.bias.then(|| Parameter::new("bias", [output]))).collect()
+        self.filters().parameters()
     }
 
     fn draw(&self, rng: &mut impl Rng) -> Vec<TensorData> {
-        let ([input, output], [h, w]) = (self.channels, self.kernel);
-        let shape = [output, input / self.groups.max(1), h, w];
-        let weight = he_normal(&shape, shape[1] * h * w, rng);
-        [weight].into_iter().chain(self.bias.then(|| filled(0.0, &[output]))).collect()
+        self.filters().draw(rng)
     }
 
     fn with(&self, values: Vec<TensorData>, device: &Device) -> Parameters {
@@ -141,6 +127,11 @@ impl Operator for Conv {
 }
 
 impl Conv {
+    fn filters(&self) -> Filters {
+        let Self { channels, kernel, groups, bias, .. } = *self;
+        Filters { channels, kernel, groups, bias }
+    }
+
     /// The output, and max(x, 0) of it if it is to be rectified, with this share of the gradient where it is 0.
     pub(crate) fn rectified(
         &self,

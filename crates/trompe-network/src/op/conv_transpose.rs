@@ -8,9 +8,10 @@ use burn::tensor::{Device, Tensor, TensorData, module};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{LARGEST_MAP, Operator, Parameter, Reads, of_channels, one, only};
+use super::filters::Filters;
+use super::{LARGEST_MAP, Operator, Parameter, Reads, one, only};
 use crate::onnx::{Call, Done, Import, MAP, Reader, Writer, int, ints, read, unsupported, wrong};
-use crate::parameters::{Parameters, filled, he_normal};
+use crate::parameters::Parameters;
 use crate::{Node, Rows};
 
 /// A transposed convolution: every place of the input adds its filter's values around `stride` times its place.
@@ -36,6 +37,11 @@ pub struct ConvTranspose {
 }
 
 impl ConvTranspose {
+    fn filters(&self) -> Filters {
+        let Self { channels, kernel, groups, bias, .. } = *self;
+        Filters { channels, kernel, groups, bias }
+    }
+
     /// What is added below and to the right beyond what is cut off there.
     fn beyond(&self) -> [usize; 2] {
         [0, 1].map(|d| self.more[d].saturating_sub(self.cut[d + 2]))
@@ -58,12 +64,7 @@ impl Operator for ConvTranspose {
     }
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
-        of_channels(inputs, self.channels[0])?;
-        let divides = |n: usize| self.groups > 0 && n > 0 && n.is_multiple_of(self.groups);
-        match self.channels.into_iter().all(divides) {
-            true => Ok(self.channels[1]),
-            false => Err(format!("{:?} channels do not make {} groups", self.channels, self.groups)),
-        }
+        self.filters().channels(inputs)
     }
 
     fn size(&self, inputs: &[[usize; 3]]) -> Result<[usize; 2], String> {
@@ -93,12 +94,7 @@ impl Operator for ConvTranspose {
     }
 
     fn reads(&self, channel: usize, _: &[usize]) -> Reads {
-        if self.groups == 1 {
-            return Reads::All;
-        }
-        let [read, own] = self.channels.map(|n| n / self.groups);
-        let group = channel / own;
-        Reads::Channels((group * read..(group + 1) * read).map(|c| (0, c)).collect())
+        self.filters().reads(channel)
     }
 
     fn rows(&self, inputs: &[Rows]) -> Rows {
@@ -112,16 +108,11 @@ impl Operator for ConvTranspose {
 
     /// As a convolution's, output channels first.
     fn parameters(&self) -> Vec<Parameter> {
-        let ([input, output], [h, w]) = (self.channels, self.kernel);
-        let weight = Parameter::new("weight", [output, input / self.groups.max(1), h, w]);
-        [weight].into_iter().chain(self.bias.then(|| Parameter::new("bias", [output]))).collect()
+        self.filters().parameters()
     }
 
     fn draw(&self, rng: &mut impl Rng) -> Vec<TensorData> {
-        let ([input, output], [h, w]) = (self.channels, self.kernel);
-        let shape = [output, input / self.groups.max(1), h, w];
-        let weight = he_normal(&shape, shape[1] * h * w, rng);
-        [weight].into_iter().chain(self.bias.then(|| filled(0.0, &[output]))).collect()
+        self.filters().draw(rng)
     }
 
     fn with(&self, values: Vec<TensorData>, device: &Device) -> Parameters {

@@ -104,7 +104,7 @@ pub(super) fn of_maps(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     if count < 3 || views[1].axes.len() != count {
         return unsupported("of values of two axes, or of different numbers of axes");
     }
-    let sizes = [views[0].sizes(import)?, views[1].sizes(import)?];
+    let sizes = [views[0].sizes(import), views[1].sizes(import)];
     if sizes[0][..count - 2] != sizes[1][..count - 2] {
         return unsupported(format!("of values of the sizes {:?} and {:?}", sizes[0], sizes[1]));
     }

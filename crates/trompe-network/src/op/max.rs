@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Along, GlobalMaxPool, Operator, Reads, one, reduce};
-use crate::onnx::{Call, Done, Import, Reader, Writer, ints};
+use super::{Along, GlobalMaxPool, Neg, Op, Operator, Reads, one, reduce};
+use crate::onnx::{Call, Done, Import, Reader, View, Writer, ints};
 use crate::parameters::Parameters;
 use crate::{Node, Rows};
 
@@ -17,7 +17,7 @@ pub struct Max {
 }
 
 impl Operator for Max {
-    const READERS: &'static [(&'static str, Reader)] = &[("ReduceMax", from_onnx)];
+    const READERS: &'static [(&'static str, Reader)] = &[("ReduceMax", from_onnx), ("ReduceMin", minimum)];
 
     fn channels(&self, inputs: &[usize]) -> Result<usize, String> {
         reduce::channels(&self.over, inputs)
@@ -55,11 +55,24 @@ impl Operator for Max {
 }
 
 fn from_onnx(import: &mut Import<'_>, call: &Call<'_>) -> Done {
-    reduce::from_onnx(import, call, |mut over| {
-        over.sort_by_key(|along| along.dim());
-        match over[..] {
-            [Along::Rows, Along::Columns] => GlobalMaxPool.into(),
-            _ => Max { over }.into(),
-        }
-    })
+    reduce::from_onnx(import, call, over)
+}
+
+/// The maximum over these axes.
+fn over(mut axes: Vec<Along>) -> Op {
+    axes.sort_by_key(|along| along.dim());
+    match axes[..] {
+        [Along::Rows, Along::Columns] => GlobalMaxPool.into(),
+        _ => Max { over: axes }.into(),
+    }
+}
+
+/// A minimum, which is the maximum of the negatives, negated.
+fn minimum(import: &mut Import<'_>, call: &Call<'_>) -> Done {
+    let view = import.view(call, 0)?;
+    let negative = import.push(call, Some("negative"), Neg, &[view.layer], vec![])?;
+    let largest = reduce::of_view(import, call, View { layer: negative, ..view }, Some("largest"), over)?;
+    let layer = import.push(call, None, Neg, &[largest.layer], vec![])?;
+    import.set_view(call, 0, View { layer, ..largest });
+    Ok(())
 }

@@ -20,6 +20,7 @@ mod elementwise;
 mod elu;
 mod erf;
 mod exp;
+mod filters;
 mod flatten;
 mod gelu;
 mod global_avg_pool;
@@ -39,7 +40,6 @@ mod max;
 mod max_pool;
 mod maximum;
 mod mean;
-mod min;
 mod minimum;
 mod mish;
 mod mul;
@@ -330,7 +330,6 @@ operators! {
     mean::Mean,
     sum::Sum,
     max::Max,
-    min::Min,
     lrn::Lrn,
     layer_norm::LayerNorm,
     rms_norm::RmsNorm,

@@ -81,7 +81,7 @@ fn reshape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let input = import.value(call, 0)?.clone();
     let (layer, sizes): (usize, Vec<Number>) = match &input {
         Value::Map(map) => (map.layer, map.axes.iter().map(|&a| import.extent(map.layer, a)).collect()),
-        Value::View(view) => (view.layer, view.sizes(import)?),
+        Value::View(view) => (view.layer, view.sizes(import)),
         _ => return unsupported("of a constant"),
     };
     let [c, h, w] = import.shape(layer);
@@ -104,6 +104,7 @@ fn reshape(import: &mut Import<'_>, call: &Call<'_>) -> Done {
     let leads = |n: &Number| match n {
         Number::Batch | Number::Known(-1) => true,
         Number::Known(n) | Number::Image(n) => Some(*n) == import.batch,
+        Number::Times(_) => false,
     };
     let first = match (copied.first(), sizes.first()) {
         (Some(first), Some(Number::Batch)) if leads(first) => first,
@@ -142,7 +143,7 @@ fn of_view(import: &mut Import<'_>, call: &Call<'_>, view: &View, target: &[Numb
         return import.reshaped(call, view);
     }
     // What cuts across parts of axes does not once all values are one axis, in the order that they have.
-    let sizes = view.sizes(import)?;
+    let sizes = view.sizes(import);
     let images = view.axes.concat().iter().position(|part| *part == IMAGES);
     if images != Some(0) && import.batch != Some(1) {
         return unsupported(format!("of {} to {}: it mixes images", described(&sizes), described(target)));
@@ -159,6 +160,7 @@ fn of_view(import: &mut Import<'_>, call: &Call<'_>, view: &View, target: &[Numb
 fn described(shape: &[Number]) -> String {
     let word = |n: &Number| match n {
         Number::Batch => "N".to_string(),
+        Number::Times(times) => format!("{times}·N"),
         Number::Known(n) | Number::Image(n) => n.to_string(),
     };
     format!("[{}]", shape.iter().map(word).collect::<Vec<_>>().join(", "))
@@ -173,7 +175,7 @@ pub(super) fn into_shape(import: &mut Import<'_>, call: &Call<'_>, map: Map, res
     }
     let size = |import: &Import<'_>, axis: Axis| match import.extent(map.layer, axis) {
         Number::Known(n) | Number::Image(n) => n as usize,
-        Number::Batch => 0,
+        Number::Batch | Number::Times(_) => 0,
     };
     // Where only axes of size 1 come or go, the others keep their places.
     let long: Vec<Axis> = map.axes[1..].iter().copied().filter(|&a| size(import, a) != 1).collect();

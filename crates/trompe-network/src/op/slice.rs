@@ -132,7 +132,7 @@ fn of_view(
 fn split_axis(import: &Import<'_>, call: &Call<'_>, number: i64) -> Result<Option<(usize, i64)>, Refusal> {
     let Value::View(view) = import.value(call, 0)? else { return Ok(None) };
     let at = read::axis(number, view.axes.len())?;
-    match view.sizes(import)?[at] {
+    match view.sizes(import)[at] {
         Number::Known(size) => Ok(Some((at, size))),
         _ => unsupported("of the images"),
     }
@@ -207,7 +207,7 @@ fn slices(
     axes: &[usize],
     [starts, ends]: [&[i64]; 2],
 ) -> Done {
-    let sizes = view.sizes(import)?;
+    let sizes = view.sizes(import);
     let mut changed: Vec<(usize, [usize; 2])> = vec![];
     for (k, &at) in axes.iter().enumerate() {
         let Number::Known(size) = sizes[at] else { return unsupported("of the images") };
@@ -332,7 +332,7 @@ fn gather_range(
 ) -> Done {
     let mut view = import.view(call, 0)?;
     let at = read::axis(number, view.axes.len())?;
-    let Number::Known(size) = view.sizes(import)?[at] else { return unsupported("of single images") };
+    let Number::Known(size) = view.sizes(import)[at] else { return unsupported("of single images") };
     if first < 0 || last >= size {
         return wrong(format!("takes positions {first} to {last} of {size}"));
     }

@@ -79,7 +79,6 @@ fn examples() -> Vec<(Op, Vec<[usize; 3]>)> {
         (Sum { over: vec![Along::Channels, Along::Columns] }.into(), vec![map]),
         (Sum { over: vec![Along::Rows] }.into(), vec![map]),
         (Max { over: vec![Along::Columns] }.into(), vec![map]),
-        (Min { over: vec![Along::Rows, Along::Channels] }.into(), vec![map]),
         (Lrn { size: 3, alpha: 0.5, beta: 0.75, bias: 1.0 }.into(), vec![map]),
         (LayerNorm { channels: 6, epsilon: 1e-5 }.into(), vec![map]),
         (RmsNorm { channels: 6, epsilon: 1e-5 }.into(), vec![map]),
