@@ -167,8 +167,8 @@ impl Experiment {
         let gate = "circuits/detect/permuted.toml";
         experiment.edit(gate, "classes = [0, 1, 2, 4, 5, 6, 8, 10]", "classes = [4, 5]");
         experiment.edit(gate, "visualizations_per_class = 4", "visualizations_per_class = 1");
-        experiment.edit(gate, "units_per_layer = 8", "units_per_layer = 1");
-        experiment.edit(gate, "steps = 900", "steps = 10");
+        experiment.edit(gate, "units_per_layer = 16", "units_per_layer = 1");
+        experiment.edit(gate, "steps = 6000", "steps = 10");
         experiment.edit("circuits/detect/slingshot.toml", "steps = 600", "steps = 4");
         let config = "configs/detect-small.toml";
         experiment.write(config, &std::fs::read_to_string(source.join(config)).unwrap());
