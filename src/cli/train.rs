@@ -35,10 +35,8 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<()> {
         files::writable(&self.out)?;
-        let (experiment, setting) = {
-            let chosen = Chosen::read(&self.config, false, &self.common)?;
-            self.common.prepare(chosen, None, vec![])?
-        };
+        let chosen = Chosen::read(&self.config, false, &self.common)?;
+        let (experiment, setting) = self.common.prepare(chosen, None, vec![])?;
         let Experiment { data, preprocessing, seed, .. } = &experiment;
         let validation = Dataset::load(&data.validation, preprocessing, &setting.data, *seed)?;
         let blueprint = blueprint(&experiment, &setting)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use burn::module::{Module, Param, RunningState};
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, Linear};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -54,6 +54,13 @@ impl Parameters {
     /// None.
     pub fn none() -> Self {
         Self::Nothing(Nothing)
+    }
+
+    /// One value for each channel, as `[1, C, 1, 1]`.
+    pub fn of_channels(values: TensorData, device: &Device) -> Self {
+        let values = Tensor::<1>::from_data(values, device);
+        let channels = values.dims()[0];
+        Self::Values(Values { value: Param::from_tensor(values.reshape([1, channels, 1, 1])) })
     }
 
     kind!(conv, Conv, Conv2d);

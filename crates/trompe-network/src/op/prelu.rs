@@ -1,13 +1,12 @@
 //! The leaky rectified linear unit whose slopes are learned.
 
-use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, of_channels, one, same_size};
 use crate::onnx::{Call, Done, Import, Reader, View, Writer, unsupported, wrong};
-use crate::parameters::{Parameters, Values, filled};
+use crate::parameters::{Parameters, filled};
 use crate::{Node, Rows};
 
 /// x where it is positive, elsewhere a slope of each channel's own times x (He et al., 2015).
@@ -59,8 +58,7 @@ impl Operator for PRelu {
     }
 
     fn with(&self, mut values: Vec<TensorData>, device: &Device) -> Parameters {
-        let slopes = Tensor::<1>::from_data(values.remove(0), device).reshape([1, self.channels, 1, 1]);
-        Parameters::Values(Values { value: Param::from_tensor(slopes) })
+        Parameters::of_channels(values.remove(0), device)
     }
 
     fn forward(&self, parameters: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {

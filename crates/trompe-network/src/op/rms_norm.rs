@@ -1,13 +1,12 @@
 //! Normalization over channels by their root mean square.
 
-use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Operator, Parameter, Reads, epsilon_or_more, norm, of_channels, one, same_size};
 use crate::onnx::{Call, Done, Import, Reader, View, Writer, ints, wrong};
-use crate::parameters::{Parameters, Values, filled};
+use crate::parameters::{Parameters, filled};
 use crate::{Node, Rows};
 
 /// x / √(mean of x² over the channels + ε) at each place, then a scale for each channel (Zhang and Sennrich, 2019).
@@ -61,8 +60,7 @@ impl Operator for RmsNorm {
     }
 
     fn with(&self, mut values: Vec<TensorData>, device: &Device) -> Parameters {
-        let scales = Tensor::<1>::from_data(values.remove(0), device).reshape([1, self.channels, 1, 1]);
-        Parameters::Values(Values { value: Param::from_tensor(scales) })
+        Parameters::of_channels(values.remove(0), device)
     }
 
     fn forward(&self, parameters: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4> {
