@@ -101,6 +101,7 @@ pub fn make(study: &Study, setting: &Setting) -> Result<Manifest> {
         depths: settings.depths.iter().map(|d| d.name.clone()).collect(),
         images: settings.matching.images.clone(),
         references: settings.occlusion.kinds.clone(),
+        pairs: settings.occlusion.pairs,
         session: settings.session.clone(),
         trials,
     }

@@ -1,8 +1,11 @@
 //! The causal occlusion task (Zimmermann et al., NeurIPS 2021): which of two occlusions lowers a unit's activation more.
 
+use std::collections::BTreeMap;
+
 use image::{Rgb, RgbImage, imageops};
 
 use super::plan::References;
+use super::settings::Pairs;
 use super::units::Drawn;
 use super::work::{Work, rows};
 use crate::error::Result;
@@ -26,7 +29,7 @@ pub(super) struct Batch {
 pub(super) struct Extremes {
     pub side: f64,
     pub unoccluded: f32,
-    /// Where the activation is lowest and highest.
+    /// Where the activation is lower and higher, of the two places that are compared.
     pub places: [Place; 2],
     pub activations: [f32; 2],
 }
@@ -42,12 +45,41 @@ pub(super) fn batches(unit: &Drawn, batches: usize, references: usize) -> Vec<Ba
         .collect()
 }
 
-/// The places of an occluder: a grid from border to border.
+/// The places of an occluder: a grid from border to border, the same from either.
 pub(super) fn places(image: u32, side: f64, along: usize) -> Vec<Place> {
     let square = ((f64::from(image) * side).round() as u32).clamp(1, image);
     let step = f64::from(image - square) / (along - 1) as f64;
-    let at = |i: usize| (step * i as f64).round() as u32;
+    let from_border = |i: usize| (step * i as f64).round() as u32;
+    let at = |i: usize| match 2 * i < along {
+        true => from_border(i),
+        false => image - square - from_border(along - 1 - i),
+    };
     (0..along * along).map(|i| [at(i % along), at(i / along), square]).collect()
+}
+
+/// The places of a grid that may be compared with one another.
+fn comparable(pairs: Pairs, along: usize) -> Vec<Vec<usize>> {
+    // Twice the distance from the grid's middle along either axis.
+    let off = |i: usize| (2 * i).abs_diff(along - 1).pow(2);
+    let ring = |i: usize| match pairs {
+        Pairs::Any => 0,
+        Pairs::SameDistance => off(i % along) + off(i / along),
+    };
+    let mut rings: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    (0..along * along).for_each(|i| rings.entry(ring(i)).or_default().push(i));
+    rings.into_values().filter(|places| places.len() > 1).collect()
+}
+
+/// The places where the activation is lowest and highest among those that may be compared: of all such pairs, the one whose
+/// activations differ most.
+fn extremes(values: &[f32], comparable: &[Vec<usize>]) -> [usize; 2] {
+    let by = |a: &usize, b: &usize| values[*a].total_cmp(&values[*b]).then(a.cmp(b));
+    let pairs = comparable.iter().filter_map(|places| {
+        let lowest = places.iter().copied().min_by(by)?;
+        Some([lowest, places.iter().copied().max_by(by)?])
+    });
+    let apart = |[low, high]: [usize; 2]| values[high] - values[low];
+    pairs.reduce(|best, pair| if apart(pair) > apart(best) { pair } else { best }).unwrap_or_default()
 }
 
 /// The image with a grey square.
@@ -63,9 +95,12 @@ pub(super) fn occlude(image: &RgbImage, [x, y, side]: Place) -> RgbImage {
 pub(super) fn slide(work: &Work, drawn: &[&Drawn]) -> Result<Vec<Vec<Extremes>>> {
     let settings = &work.study.settings.occlusion;
     let bar = progress::bar("sliding occluders", drawn.len() * settings.batches);
+    let comparable = comparable(settings.pairs, settings.places);
     let mut all = vec![];
     for unit in drawn {
-        let of = (work.of(), &unit.unit, &settings.sides, settings.places, &unit.most[..settings.batches]);
+        let grids: Vec<Vec<Place>> =
+            settings.sides.iter().map(|&side| places(work.side(), side, settings.places)).collect();
+        let of = (work.of(), &unit.unit, grids, &unit.most[..settings.batches]);
         // For each batch the activation without an occluder, and then with one at each place.
         let found: Vec<Vec<f32>> = work.setting.cache.json("occlusions", &of, || {
             let executor = &work.setting.executor;
@@ -78,19 +113,17 @@ pub(super) fn slide(work: &Work, drawn: &[&Drawn]) -> Result<Vec<Vec<Extremes>>>
         })?;
         bar.advance(settings.batches as u64);
         let side = |batch: usize| settings.sides[batch % settings.sides.len()];
-        let extremes = |(batch, values): (usize, Vec<f32>)| {
+        let of_batch = |(batch, values): (usize, Vec<f32>)| {
             let places = places(work.side(), side(batch), settings.places);
-            let by = |a: &usize, b: &usize| values[a + 1].total_cmp(&values[b + 1]).then(a.cmp(b));
-            let lowest = (0..places.len()).min_by(by).unwrap_or(0);
-            let highest = (0..places.len()).max_by(by).unwrap_or(0);
+            let [low, high] = extremes(&values[1..], &comparable);
             Extremes {
                 side: side(batch),
                 unoccluded: values[0],
-                places: [places[lowest], places[highest]],
-                activations: [values[lowest + 1], values[highest + 1]],
+                places: [low, high].map(|place| places[place]),
+                activations: [low, high].map(|place| values[1 + place]),
             }
         };
-        all.push(found.into_iter().enumerate().map(extremes).collect());
+        all.push(found.into_iter().enumerate().map(of_batch).collect());
     }
     bar.end();
     Ok(all)
@@ -180,6 +213,33 @@ mod tests {
         let got = places(10, 0.4, 3);
         assert_eq!(got.len(), 9);
         assert_eq!((got[0], got[1], got[2], got[8]), ([0, 0, 4], [3, 0, 4], [6, 0, 4], [6, 6, 4]));
+    }
+
+    #[test]
+    fn compared_places_are_as_far_from_the_middle_as_each_other() {
+        for (image, side, along) in [(64, 0.3, 5), (128, 0.4, 6), (99, 0.5, 2)] {
+            let places = places(image, side, along);
+            let off = |at: u32, side: u32| (2 * at + side).abs_diff(image).pow(2);
+            let distance = |place: usize| {
+                let [x, y, side] = places[place];
+                off(x, side) + off(y, side)
+            };
+            let comparable = comparable(Pairs::SameDistance, along);
+            for ring in &comparable {
+                assert!(ring.iter().all(|&place| distance(place) == distance(ring[0])), "{ring:?}");
+            }
+            // All but the one in the middle, where there is one.
+            assert_eq!(comparable.concat().len(), along * along - along % 2);
+        }
+        assert_eq!(comparable(Pairs::Any, 2), [[0, 1, 2, 3]]);
+    }
+
+    #[test]
+    fn the_pair_whose_activations_differ_most() {
+        // A 3x3 grid: corners 4 apart, edges 5, and the middle lowest of all.
+        let values = [1.0, 3.0, 5.0, 6.0, -9.0, 4.0, 2.0, 8.0, 1.0];
+        assert_eq!(extremes(&values, &comparable(Pairs::Any, 3)), [4, 7]);
+        assert_eq!(extremes(&values, &comparable(Pairs::SameDistance, 3)), [1, 7]);
     }
 
     #[test]

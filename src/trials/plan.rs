@@ -32,6 +32,9 @@ pub struct Plan {
     pub images: Vec<usize>,
     /// The references in occlusion trials: the conditions.
     pub references: Vec<References>,
+    /// Which places of an occluder are compared.
+    #[serde(default, skip_serializing_if = "settings::Pairs::any")]
+    pub pairs: settings::Pairs,
     /// What one participant is asked.
     pub session: settings::Session,
     /// All trials, those for practice and to catch with them.
@@ -424,6 +427,7 @@ pub(super) mod tests {
             depths: vec!["early".into()],
             images: vec![1],
             references: vec![References::None],
+            pairs: settings::Pairs::default(),
             session: settings::Session::default(),
             trials: vec![rows, query],
         }

@@ -10,6 +10,7 @@ use super::figures::{Figure, draw, reported};
 use super::plan::{Plan, Purpose, Task};
 use super::responses::Response;
 use super::score;
+use super::settings::Pairs;
 use super::tables::{Accuracy, Diversity, Fooled, Trust};
 use crate::error::{Context, Error, Result};
 use crate::files;
@@ -50,7 +51,10 @@ pub fn redraw(folder: &Path, plan: &Plan) -> Result<Vec<Accuracy>> {
     let tasks: Vec<Value> = Task::ALL
         .into_iter()
         .map(|task| {
-            let (title, words) = described(task);
+            let (title, mut words) = described(task);
+            if task == Task::Occlusion && plan.pairs == Pairs::SameDistance {
+                words += " Both occluders are as far from the image's middle here, so that where they are tells nothing.";
+            }
             let rows = task_rows(plan, task, &accuracy);
             let (detail_columns, details) = details(task, &accuracy);
             let columns = columns(plan, task);
@@ -101,8 +105,8 @@ fn with_interval(accuracy: f64, lower: f64, upper: f64) -> String {
     format!("{} ({} to {})", percent(accuracy), percent(lower), percent(upper))
 }
 
-fn described(task: Task) -> (&'static str, &'static str) {
-    match task {
+fn described(task: Task) -> (&'static str, String) {
+    let (title, words) = match task {
         Task::Exemplar => (
             "Matching natural images",
             "Three units, for each a row of most activating natural images, split in half and shuffled: rows matched \
@@ -122,7 +126,8 @@ fn described(task: Task) -> (&'static str, &'static str) {
              the one over more saliency. Saliency is contrast with the picture's mean colour here (Achanta et al., 2009), \
              and DeepGaze IIE in the paper.",
         ),
-    }
+    };
+    (title, words.into())
 }
 
 fn columns(plan: &Plan, task: Task) -> Vec<String> {

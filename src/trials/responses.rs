@@ -163,6 +163,7 @@ mod tests {
             depths: vec!["early".into()],
             images: vec![1],
             references: vec![References::None],
+            pairs: Default::default(),
             session: Session::default(),
             trials: vec![matching("t1", [0, 1, 2]), matching("t2", [2, 1, 0])],
         }

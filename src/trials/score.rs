@@ -376,6 +376,7 @@ mod tests {
             depths: vec!["early".into()],
             images: vec![1, 3],
             references: vec![],
+            pairs: Default::default(),
             session: Session::default(),
             trials,
         };

@@ -91,6 +91,8 @@ pub struct Occlusion {
     pub sides: Vec<f64>,
     /// Places along each axis that the occluder is put to.
     pub places: usize,
+    /// Which two of these places are compared.
+    pub pairs: Pairs,
     /// Batches of each unit: a query and its references, all different images.
     pub batches: usize,
     /// References shown beside a query.
@@ -99,6 +101,26 @@ pub struct Occlusion {
     pub kinds: Vec<References>,
     /// Side of the patch that stays sharp in a blurred image, relative to the image's.
     pub patch: f64,
+}
+
+/// Which two places of an occluder are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pairs {
+    /// Those where the activation is lowest and highest (Zimmermann et al.). Where objects stand in the middle of images, the
+    /// occluder that is nearer to the middle is nearly always the one that lowers it, whatever the unit.
+    #[default]
+    Any,
+    /// The two as far from the middle of the image as each other whose activations differ most: where an occluder is tells
+    /// nothing then.
+    SameDistance,
+}
+
+impl Pairs {
+    /// Whether all places are compared, as in plans that don't say so.
+    pub fn any(&self) -> bool {
+        *self == Self::Any
+    }
 }
 
 /// The models that answer.
@@ -144,6 +166,7 @@ impl Default for Occlusion {
         Self {
             sides: vec![0.3, 0.4, 0.5],
             places: 6,
+            pairs: Pairs::default(),
             batches: 20,
             references: 9,
             kinds: References::ALL.to_vec(),

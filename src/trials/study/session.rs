@@ -276,6 +276,7 @@ mod tests {
             depths: vec!["early".into(), "late".into()],
             images: vec![1, 3],
             references: vec![],
+            pairs: Default::default(),
             session: Session { per_condition: 2, practice: 1, catch: 1, block: 4 },
             trials,
         }

@@ -303,6 +303,7 @@ mod tests {
             depths: vec!["early".into()],
             images: vec![1],
             references: vec![],
+            pairs: Default::default(),
             session: Session { per_condition: 2, practice: 1, catch: 0, block: 5 },
             trials: vec![practice, matching("a", [0, 1, 2]), matching("b", [2, 1, 0])],
         }
