@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use super::prepared::Prepared;
 use super::shape::{self, Branch, Shape};
+use super::sums;
 use crate::execution::Execution;
 use crate::rectify;
 use crate::simd::InstructionSet;
@@ -174,12 +175,6 @@ impl Joined {
 
     /// The gradient of the images, given the output where it was rectified.
     fn input_gradient(&self, gradient: &Primitive, rectified: Option<&Rectified>) -> Primitive {
-        let rectified = match rectified {
-            Some(leaking @ Rectified { leak, .. }) if *leak != 0.0 => {
-                return self.input_gradient(&leaking.before(gradient.clone()), None);
-            }
-            other => other.map(|rectified| &rectified.output),
-        };
         let branches = self.branches();
         let [n, ..] = dims(gradient);
         let Shape { channels: [channels, _], input: [h, w], .. } = self.shapes[0];
@@ -187,7 +182,8 @@ impl Joined {
         unsafe {
             written_by_part(gradient, n, [n, channels, h, w], |i, gradient, out| {
                 let part = i * gradient.len()..(i + 1) * gradient.len();
-                let rectified = rectified.map(|output| &values(output)[part]);
+                let rectified =
+                    rectified.map(|r| sums::Rectified { values: &values(&r.output)[part], leak: r.leak });
                 shape::input_gradient(self.execution, &branches, gradient, rectified, out);
             })
         }
@@ -434,10 +430,17 @@ mod tests {
         }
     }
 
+    /// No ReLU, one, or one whose gradient leaks.
+    fn rectified() -> impl Strategy<Value = Option<f32>> {
+        prop::sample::select(vec![None, Some(0.0), Some(0.25)])
+    }
+
     /// What Burn's own convolutions of the same image give, joined.
-    fn burns(convs: &[&Conv2d], x: Tensor<4>, rectify: bool) -> Tensor<4> {
+    fn burns(convs: &[&Conv2d], x: Tensor<4>, rectify: Option<f32>) -> Tensor<4> {
         let y = Tensor::cat(convs.iter().map(|conv| conv.forward(x.clone())).collect(), 1);
-        if rectify { burn::tensor::activation::relu(y) } else { y }
+        let Some(leak) = rectify else { return y };
+        let below = y.clone() * y.clone().lower_equal_elem(0.0).float() * leak;
+        burn::tensor::activation::relu(y) + (below.clone() - below.detach())
     }
 
     /// Dimensions and values.
@@ -471,7 +474,7 @@ mod tests {
     proptest! {
         /// Output and all gradients are those of Burn's own convolution and ReLU, on one core and on two.
         #[test]
-        fn kernels_agree_with_burns((n, shape) in sizes(), bias: bool, rectify: bool, cores in 1usize..3, execution in executions(), seed: u64) {
+        fn kernels_agree_with_burns((n, shape) in sizes(), bias: bool, rectify in rectified(), cores in 1usize..3, execution in executions(), seed: u64) {
             let [ours, theirs] = on_cores(cores, || {
                 let device = Device::flex().autodiff();
                 let mut rng = rng(seed);
@@ -479,7 +482,7 @@ mod tests {
                 let [h, w] = shape.input;
                 let x = whole([n, shape.channels[0], h, w], &mut rng, &device);
                 [
-                    results(&conv, &x, |x| convolve_with(&conv, &Prepared::default(), x, rectify.then_some(0.0), execution), &mut rng),
+                    results(&conv, &x, |x| convolve_with(&conv, &Prepared::default(), x, rectify, execution), &mut rng),
                     results(&conv, &x, |x| burns(&[&conv], x, rectify), &mut rng),
                 ]
             });
@@ -505,7 +508,7 @@ mod tests {
             input in [1usize..12, 1usize..20],
             kernels in [kernel(), kernel()],
             bias: [bool; 2],
-            rectify: bool,
+            rectify in rectified(),
             cores in 1usize..3,
             execution in executions(),
             seed: u64,
@@ -534,7 +537,7 @@ mod tests {
                 let own = [Prepared::default(), Prepared::default()];
                 let x = whole([n, channels, input[0], input[1]], &mut rng, &device.autodiff());
                 [
-                    results(convs[0], &x, |x| convolve_pair_with([(convs[0], &own[0]), (convs[1], &own[1])], x, rectify.then_some(0.0), execution), &mut rng),
+                    results(convs[0], &x, |x| convolve_pair_with([(convs[0], &own[0]), (convs[1], &own[1])], x, rectify, execution), &mut rng),
                     results(convs[0], &x, |x| burns(&convs, x, rectify), &mut rng),
                 ]
             });
@@ -549,7 +552,7 @@ mod tests {
             padding in [0usize..4, 0usize..4],
             extra in [0usize..20, 0usize..70],
             bias: bool,
-            rectify: bool,
+            rectify in rectified(),
             cores in 1usize..3,
             execution in executions(),
             seed: u64,
@@ -577,11 +580,11 @@ mod tests {
                 let own = [Prepared::default(), Prepared::default()];
                 [
                     [
-                        results(&alone, &x, |x| convolve_with(&alone, &Prepared::default(), x, rectify.then_some(0.0), execution), &mut rng),
+                        results(&alone, &x, |x| convolve_with(&alone, &Prepared::default(), x, rectify, execution), &mut rng),
                         results(&alone, &x, |x| burns(&[&alone], x, rectify), &mut rng),
                     ],
                     [
-                        results(&large, &x, |x| convolve_pair_with([(pair[0], &own[0]), (pair[1], &own[1])], x, rectify.then_some(0.0), execution), &mut rng),
+                        results(&large, &x, |x| convolve_pair_with([(pair[0], &own[0]), (pair[1], &own[1])], x, rectify, execution), &mut rng),
                         results(&large, &x, |x| burns(&pair, x, rectify), &mut rng),
                     ],
                 ]
@@ -611,7 +614,7 @@ mod tests {
             let conv = conv(&shape, true, &mut rng, &device).train().freeze();
             let device = device.autodiff();
             let x = Tensor::<4>::random([1, channels[0], side, side], Distribution::Default, &device);
-            let theirs = results(&conv, &x, |x| burns(&[&conv], x, false), &mut rng);
+            let theirs = results(&conv, &x, |x| burns(&[&conv], x, None), &mut rng);
             for set in InstructionSet::available() {
                 let execution = Execution { set, tiling: Tiling::DEFAULT };
                 let ours = results(

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::memory::{self, Memory};
 use super::prepared::Prepared;
-use super::sums::{self, Output, Products, Rows, Sums, Target, Weights};
+use super::sums::{self, Output, Products, Rectified, Rows, Sums, Target, Weights};
 use super::winograd::{self, Factors, TILE, Windows};
 use crate::execution::{Execution, Tiling};
 use crate::simd::InstructionSet;
@@ -459,13 +459,12 @@ pub fn forward(
     }
 }
 
-/// The gradient of one image, given that of the outputs. Where these were rectified, they are given too: the gradient is
-/// that of their positive values only. Every value is written.
+/// The gradient of one image, given that of the outputs, after their ReLU if they have one. Every value is written.
 pub fn input_gradient(
     execution: Execution,
     branches: &[Branch],
     gradient: &[f32],
-    rectified: Option<&[f32]>,
+    rectified: Option<Rectified>,
     out: &mut [MaybeUninit<f32>],
 ) {
     let Execution { set, ref tiling } = execution;
@@ -487,7 +486,7 @@ pub fn input_gradient(
     let before = std::array::from_fn(|d| back[d] as isize - first[d] as isize);
     let fill = |m: usize, rows: Range<usize>, to: &mut [f32]| {
         let map = m * h * w..(m + 1) * h * w;
-        let rectified = rectified.map(|values| &values[map.clone()]);
+        let rectified = rectified.map(|r| Rectified { values: &r.values[map.clone()], ..r });
         fill_rows(set, &gradient[map], rectified, [h, w], before, rows, pitch, to);
     };
     assert_eq!(out.len(), shape.channels[0] * shape.input[0] * shape.input[1]);
@@ -614,12 +613,12 @@ fn phase(branches: &[Branch], at: [usize; 2], plane: usize, pitch: usize) -> Pha
 }
 
 /// Writes rows of a map `[h, w]` with so many rows and columns of zeros before it, or without some of its own, and zeros after
-/// it up to `pitch` columns. Where the map was rectified, zeros take the place of what belongs to values that are not above 0.
+/// it up to `pitch` columns. Where it is the gradient after a ReLU, it is that before it that is written.
 #[expect(clippy::too_many_arguments, reason = "a part of a map, and where it goes")]
 fn fill_rows(
     set: InstructionSet,
     map: &[f32],
-    rectified: Option<&[f32]>,
+    rectified: Option<Rectified>,
     [h, w]: [usize; 2],
     before: [isize; 2],
     rows: Range<usize>,
@@ -638,13 +637,14 @@ fn fill_rows(
     let n = pitch.saturating_sub(column).min(w.saturating_sub(skipped));
     let top = (first as isize - before[0]) as usize;
     let part = top * w + skipped.min(w)..(top + end - first) * w;
-    let (map, rectified) = (&map[part.clone()], rectified.map(|values| &values[part]));
+    let rectified = rectified.map(|r| Rectified { values: &r.values[part.clone()], ..r });
+    let map = &map[part];
     // Rows without a gap between them are one.
     let [count, width, pitch] =
         if n == w && n == pitch { [1, to.len(), to.len()] } else { [end - first, n, pitch] };
     sums::copy_rows(
         set,
-        Rows { values: rectified, chosen: map, to, count, width, read: w, before: column.min(pitch), pitch },
+        Rows { rectified, chosen: map, to, count, width, read: w, before: column.min(pitch), pitch },
     );
 }
 

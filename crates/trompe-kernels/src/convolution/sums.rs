@@ -464,10 +464,19 @@ impl<const M: usize, const N: usize> Work for Taps<'_, M, N> {
     }
 }
 
+/// What a gradient goes through on its way back before a ReLU.
+#[derive(Clone, Copy)]
+pub struct Rectified<'a> {
+    /// The ReLU's values.
+    pub values: &'a [f32],
+    /// The share of the gradient that goes on where these are 0.
+    pub leak: f32,
+}
+
 /// Rows to be copied, and what is put around them.
 pub struct Rows<'a> {
-    /// What is not above 0 where there are values is not copied: 0 takes its place.
-    pub values: Option<&'a [f32]>,
+    /// The ReLU, if any, that these are the gradient of, as long as `chosen`.
+    pub rectified: Option<Rectified<'a>>,
     pub chosen: &'a [f32],
     /// Every value is written.
     pub to: &'a mut [f32],
@@ -489,9 +498,9 @@ pub fn copy_rows(set: InstructionSet, rows: Rows) {
 impl Work for Rows<'_> {
     #[inline(always)]
     fn with<S: Simd>(self, simd: S) {
-        let Self { values, chosen, to, count, width, read, before, pitch } = self;
+        let Self { rectified, chosen, to, count, width, read, before, pitch } = self;
         assert!(count > 0 && (count - 1) * read + width <= chosen.len() && count * pitch == to.len());
-        assert!(before + width <= pitch && values.is_none_or(|values| values.len() == chosen.len()));
+        assert!(before + width <= pitch && rectified.is_none_or(|r| r.values.len() == chosen.len()));
         // SAFETY: as just asserted.
         unsafe {
             let mut to = to.as_mut_ptr();
@@ -499,11 +508,19 @@ impl Work for Rows<'_> {
             to = to.add(before);
             for row in 0..count {
                 let from = row * read;
-                match values {
+                match rectified {
                     None => copy(simd, &chosen[from..from + width], to),
-                    Some(values) => {
+                    Some(Rectified { values, leak }) => {
                         let (values, chosen) = (values.as_ptr().add(from), chosen.as_ptr().add(from));
-                        copy_positive(simd, values, chosen, width, to);
+                        if leak == 0.0 {
+                            copy_positive(simd, values, chosen, width, to, |_| simd.splat(0.0));
+                        } else {
+                            let leak = simd.splat(leak);
+                            let zero = simd.splat(0.0);
+                            copy_positive(simd, values, chosen, width, to, |chosen| {
+                                chosen.mul_add(leak, zero)
+                            });
+                        }
                     }
                 }
                 // Those after this row and before the next.
@@ -535,24 +552,33 @@ unsafe fn zeros<S: Simd>(simd: S, to: *mut f32, n: usize) {
     }
 }
 
-/// Writes `n` of `chosen`, and 0 instead of those whose value is not above 0.
+/// Writes `n` of `chosen`, and what `other` makes of those whose value is not above 0.
 ///
 /// # Safety
 /// There are as many, and room for them.
 #[inline(always)]
-unsafe fn copy_positive<S: Simd>(simd: S, values: *const f32, chosen: *const f32, n: usize, to: *mut f32) {
+unsafe fn copy_positive<S: Simd>(
+    simd: S,
+    values: *const f32,
+    chosen: *const f32,
+    n: usize,
+    to: *mut f32,
+    other: impl Fn(S::Vector) -> S::Vector,
+) {
     // SAFETY: the caller's promise; the last vector ends with the last value.
     unsafe {
         let zero = simd.splat(0.0);
         if n < S::LANES {
-            let kept = simd.load_part(values, n).where_larger(zero, simd.load_part(chosen, n), zero);
+            let chosen = simd.load_part(chosen, n);
+            let kept = simd.load_part(values, n).where_larger(zero, chosen, other(chosen));
             kept.store_part(to, n);
             return;
         }
         let mut at = 0;
         while at < n {
             let i = at.min(n - S::LANES);
-            let kept = simd.load(values.add(i)).where_larger(zero, simd.load(chosen.add(i)), zero);
+            let chosen = simd.load(chosen.add(i));
+            let kept = simd.load(values.add(i)).where_larger(zero, chosen, other(chosen));
             kept.store(to.add(i));
             at += S::LANES;
         }
