@@ -8,7 +8,7 @@ use image::{RgbImage, imageops};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Preprocessing, Source};
+use crate::data::{Preprocessing, Size, Source};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::network::{Graph, Network, Op, op};
@@ -111,11 +111,17 @@ fn threshold() -> f32 {
 }
 
 impl Architecture {
-    /// Refuses pictures of `side` pixels where some of the images have only `least`.
+    /// Refuses pictures of this size where some of the images have only `least` pixels a side.
     ///
     /// # Errors
     /// A message that starts with the key.
-    pub fn takes(self, side: usize, least: usize) -> Result<(), String> {
+    pub fn takes(self, size: Size, least: usize) -> Result<(), String> {
+        if self == Self::Paper && size.square().is_none() {
+            return Err(format!(
+                "classifier.architecture = \"paper\" takes square images, and these are {size} pixels: leave it out"
+            ));
+        }
+        let side = size.shorter();
         match self == Self::Paper && least < side {
             true => Err(format!(
                 "classifier.architecture = \"paper\" takes images of one size, {side} pixels here, and some have {least}: end \
@@ -125,10 +131,10 @@ impl Architecture {
         }
     }
 
-    /// The graph for images of `side` pixels: convolutions, one of them to two scores, and the mean over what is left of the map.
-    fn graph(self, side: usize) -> Graph {
-        let mut g = Graph::new("natural-vs-synthetic", 3);
-        let mut input = 3;
+    /// The graph for images of `channels` channels and `side` pixels: convolutions, one of them to two scores, and the mean over what is left of the map.
+    fn graph(self, channels: usize, side: usize) -> Graph {
+        let mut g = Graph::new("natural-vs-synthetic", channels);
+        let mut input = channels;
         match self {
             Self::BatchNorm => {
                 let layers = [(8, 5, 2), (16, 3, 2), (16, 3, 1), (32, 3, 2), (32, 3, 1), (48, 3, 2)];
@@ -188,11 +194,12 @@ pub fn train(
     seed: u64,
 ) -> Result<Network> {
     let device = executor.device();
-    let side = synthetic.iter().flatten().map(|image| image.width()).min().unwrap_or(0);
+    let side = synthetic.iter().flatten().map(|image| image.width().min(image.height())).min().unwrap_or(0);
     let natural_side = natural.iter().map(|i| i.width().min(i.height())).min().unwrap_or(side);
-    let least = smallest(transforms, side as usize).min(natural_side as usize);
-    settings.architecture.takes(side as usize, least).map_err(Error::usage)?;
-    let graph = settings.architecture.graph(side as usize);
+    let square = Size::from(side as usize);
+    let least = smallest(transforms, square).min(natural_side as usize);
+    settings.architecture.takes(square, least).map_err(Error::usage)?;
+    let graph = settings.architecture.graph(preprocessing.channel_order.channels(), side as usize);
     let network = Network::new(graph, &mut seed::rng(seed, &"gate weights"), device)?;
     let groups: Vec<&[&RgbImage]> = std::iter::once(natural)
         .chain(synthetic.iter().map(Vec::as_slice))
@@ -351,7 +358,7 @@ mod tests {
     #[test]
     fn the_papers_classifier_has_the_papers_shape() {
         for (side, values) in [(224, 243), (UNPADDED, 3), (64, 48)] {
-            let graph = Architecture::Paper.graph(side);
+            let graph = Architecture::Paper.graph(3, side);
             let mut rng = seed::rng(0, &"w");
             let network = Network::new(graph, &mut rng, &burn::tensor::Device::default()).unwrap();
             let (weight, _) = network.filters("scores").unwrap();
@@ -366,7 +373,7 @@ mod tests {
     fn dropout_keeps_the_mean() {
         let mut rng = seed::rng(0, &"w");
         let device = burn::tensor::Device::default();
-        let network = Network::new(Architecture::Paper.graph(64), &mut rng, &device).unwrap();
+        let network = Network::new(Architecture::Paper.graph(3, 64), &mut rng, &device).unwrap();
         let one = Tensor::random([1, 3, 64, 64], burn::tensor::Distribution::Normal(0.0, 3.0), &device);
         let whole: Vec<f32> = network.logits(one.clone()).into_data().try_to_vec().unwrap();
         let many = with_dropout(&network, one.expand([500, 3, 64, 64]), &mut rng);

@@ -149,9 +149,13 @@ impl CircuitSettings for Settings {
         let (direction, thresholds): (Vec<f32>, Vec<f32>) =
             results.stage(&format!("calibration of {}", self.name), || {
                 session.cached_json("silent", &of, || {
-                    let size = visualization.optimization.size as u32;
-                    let target =
-                        image::imageops::resize(picture, size, size, image::imageops::FilterType::Triangle);
+                    let (width, height) = visualization.optimization.size.pixels();
+                    let target = image::imageops::resize(
+                        picture,
+                        width,
+                        height,
+                        image::imageops::FilterType::Triangle,
+                    );
                     let input = Preprocessing::tensor([&target], session.setting.executor.device());
                     let maps = clean.network.capture(preprocessing.apply(input), &[&reads])?.remove(0);
                     let direction = mean_patch(&clean.network, &self.layer, maps)?;

@@ -3,7 +3,7 @@
 use burn::tensor::TensorData;
 use image::{RgbImage, imageops};
 
-use crate::data::{ChannelOrder, Preprocessing};
+use crate::data::Preprocessing;
 use crate::error::Result;
 use crate::network::{INPUT, Insertion, Op, op};
 
@@ -23,11 +23,11 @@ pub struct Template {
     shrink: usize,
     /// Side of the template in blocks.
     side: usize,
-    /// `[3, side, side]` in 0..1, in the network's channel order.
+    /// `[C, side, side]` in 0..1, of the network's channels.
     picture: Vec<f32>,
     /// The network's value of a black pixel and of white minus black, by channel.
-    black: [f32; 3],
-    span: [f32; 3],
+    black: Vec<f32>,
+    span: Vec<f32>,
     /// What Q is multiplied with, and the Q of plain grey.
     gain: f32,
     grey: f32,
@@ -59,12 +59,12 @@ impl Template {
         let shrink = size.div_ceil(SIDE);
         let side = size / shrink;
         let small = imageops::resize(picture, side as u32, side as u32, imageops::FilterType::Triangle);
-        let order = match preprocessing.channel_order {
-            ChannelOrder::Rgb => [0, 1, 2],
-            ChannelOrder::Bgr => [2, 1, 0],
+        let mix = preprocessing.channel_order.mix();
+        let channel = |mix: &[f32; 3]| -> Vec<f32> {
+            let of = |p: &image::Rgb<u8>| (0..3).map(|c| mix[c] * f32::from(p.0[c])).sum::<f32>() / 255.0;
+            small.pixels().map(of).collect()
         };
-        let picture: Vec<f32> =
-            order.iter().flat_map(|&c| small.pixels().map(move |p| f32::from(p.0[c]) / 255.0)).collect();
+        let picture: Vec<f32> = mix.iter().flat_map(channel).collect();
         let Preprocessing { scale, mean, std, .. } = preprocessing;
         let sum = |value: &dyn Fn(f32) -> f32| picture.iter().map(|&t| value(t)).sum::<f32>();
         let grey = sum(&|t| t * 0.5 - square(0.5));
@@ -79,8 +79,8 @@ impl Template {
             shrink,
             side,
             picture,
-            black: std::array::from_fn(|c| -mean[c] / std[c]),
-            span: std::array::from_fn(|c| scale / std[c]),
+            black: (0..mix.len()).map(|c| -mean[c] / std[c]).collect(),
+            span: (0..mix.len()).map(|c| scale / std[c]).collect(),
             gain,
             grey,
             low,
@@ -110,15 +110,16 @@ impl Template {
     pub fn insert(&self, insert: &mut Insertion<'_>, prefix: &str) -> Result<String> {
         let Self { shrink, side, black, span, gain, .. } = self;
         let (shrink, side, gain) = (*shrink, *side, *gain);
+        let n = black.len();
         let name = |part: &str| format!("{prefix}.{part}");
         let mut input = INPUT.to_string();
         if shrink > 1 {
             let area = shrink * shrink;
-            let mut mean = vec![0f32; 9 * area];
-            (0..3).for_each(|c| mean[4 * c * area..][..area].fill(1.0 / area as f32));
-            let weight = TensorData::new(mean, [3, 3, shrink, shrink]);
-            let bias = TensorData::new(vec![0f32; 3], [3]);
-            insert.filters(name("shrunk"), Op::conv(3, 3, shrink, shrink, 0), vec![input], weight, bias)?;
+            let mut mean = vec![0f32; n * n * area];
+            (0..n).for_each(|c| mean[(n + 1) * c * area..][..area].fill(1.0 / area as f32));
+            let weight = TensorData::new(mean, [n, n, shrink, shrink]);
+            let bias = TensorData::new(vec![0f32; n], [n]);
+            insert.filters(name("shrunk"), Op::conv(n, n, shrink, shrink, 0), vec![input], weight, bias)?;
             input = name("shrunk");
         }
 
@@ -130,36 +131,36 @@ impl Template {
             self.picture.iter().enumerate().map(|(i, t)| t * black[i / area] / span[i / area]).sum();
         insert.filters(
             name("match"),
-            Op::conv(3, 1, side, 1, side / MARGIN),
+            Op::conv(n, 1, side, 1, side / MARGIN),
             vec![input],
-            TensorData::new(weight, [1, 3, side, side]),
+            TensorData::new(weight, [1, n, side, side]),
             TensorData::new(vec![-gain * (constant + self.grey)], [1]),
         )?;
         insert.plain(name("best"), op::GlobalMaxPool, &[name("match")])?;
 
         // −φ, in units of the shrunk picture's pixels.
-        let mut weight = vec![0f32; 9 * LEVELS];
-        let mut bias = vec![0f32; 3 * LEVELS];
-        for c in 0..3 {
+        let mut weight = vec![0f32; n * n * LEVELS];
+        let mut bias = vec![0f32; n * LEVELS];
+        for c in 0..n {
             for j in 0..LEVELS {
-                weight[(c * LEVELS + j) * 3 + c] = 1.0 / span[c];
+                weight[(c * LEVELS + j) * n + c] = 1.0 / span[c];
                 bias[c * LEVELS + j] = -black[c] / span[c] - threshold(j);
             }
         }
         insert.filters(
             name("levels.margin"),
-            Op::conv(3, 3 * LEVELS, 1, 1, 0),
+            Op::conv(n, n * LEVELS, 1, 1, 0),
             vec![INPUT.into()],
-            TensorData::new(weight, [3 * LEVELS, 3, 1, 1]),
-            TensorData::new(bias, [3 * LEVELS]),
+            TensorData::new(weight, [n * LEVELS, n, 1, 1]),
+            TensorData::new(bias, [n * LEVELS]),
         )?;
         insert.plain(name("levels"), op::Relu, &[name("levels.margin")])?;
         let share = -gain * area as f32 / LEVELS as f32;
         insert.filters(
             name("square.map"),
-            Op::conv(3 * LEVELS, 1, 1, 1, 0),
+            Op::conv(n * LEVELS, 1, 1, 1, 0),
             vec![name("levels")],
-            TensorData::new(vec![share; 3 * LEVELS], [1, 3 * LEVELS, 1, 1]),
+            TensorData::new(vec![share; n * LEVELS], [1, n * LEVELS, 1, 1]),
             TensorData::new(vec![0f32], [1]),
         )?;
         insert.plain(name("square"), op::GlobalAvgPool, &[name("square.map")])?;

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::model;
+use crate::data::Size;
 use crate::device::Kind;
 use crate::error::{Error, Result};
 use crate::network::{Network, Op, Rows, op};
@@ -19,9 +20,9 @@ pub struct Arguments {
     /// An ONNX file, a network that `train` or `fool` saved, or the name of an architecture
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Side of the images in pixels [default: what the file says or was read for, or 224]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16384))]
-    size: Option<u32>,
+    /// Size of the images in pixels, as 224, or as 64x128, width first [default: what the file says or was read for, or 224]
+    #[arg(long, value_name = "SIZE")]
+    size: Option<Size>,
     /// The layer that is taken for the output: what lies behind is not read
     #[arg(long, value_name = "LAYER")]
     output: Option<String>,
@@ -31,7 +32,7 @@ impl Arguments {
     pub fn run(self) -> Result<()> {
         let network = model(&self.model, self.output.as_deref(), &Kind::Flex.open()?)?;
         let size = match self.size {
-            Some(side) => [side as usize; 2],
+            Some(size) => size.dims(),
             None => network.graph().size.unwrap_or([224; 2]),
         };
         print(&network, size)

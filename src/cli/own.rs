@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Common;
 use crate::config::{self, Experiment};
-use crate::data::Preset;
+use crate::data::{ChannelOrder, Preset, Resize, Size};
 use crate::device::Kind;
 use crate::error::{Error, Result};
 use crate::network::{self, Network};
@@ -19,15 +19,24 @@ pub(super) struct Own {
     /// How images are prepared for a network from elsewhere, in the place of an experiment file [default: imagenet]
     #[arg(long, value_enum, conflicts_with = "config")]
     preset: Option<Preset>,
-    /// Side of the images in pixels [default: what the network's file says, or 224]
-    #[arg(long, value_name = "N", conflicts_with = "config", value_parser = clap::value_parser!(u32).range(8..=4096))]
-    size: Option<u32>,
+    /// Size of the images in pixels, as 224, or as 64x128, width first [default: what the network's file says, or 224]
+    #[arg(long, value_name = "SIZE", conflicts_with = "config", value_parser = size)]
+    size: Option<Size>,
     /// Natural images: a folder with a folder for each class, or of pictures alone where nothing is asked of classes
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     images: Option<PathBuf>,
     /// Which output each folder of a class is, where that is not their order: a table with the columns index,wnid,name
     #[arg(long, value_name = "FILE", requires = "images")]
     classes: Option<PathBuf>,
+}
+
+/// A size that visualizations can have.
+fn size(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    match size.dims().iter().all(|side| (8..=4096).contains(side)) {
+        true => Ok(size),
+        false => Err(format!("sides are from 8 to 4096 pixels, and this is {size}")),
+    }
 }
 
 /// The experiment that a command is about.
@@ -59,37 +68,41 @@ impl Own {
         let file = std::path::absolute(file).map_err(|e| Error::usage(format!("{}: {e}", file.display())))?;
         super::utf8(&file)?;
         let network = Network::open_up_to(&file, common.output.as_deref(), &Kind::Flex.open()?)?;
-        let side = match (self.size, network.graph().size) {
-            (Some(side), _) => side,
-            (None, Some([h, w])) if h == w => h as u32,
-            (None, Some([h, w])) => {
+        let size = self.size.or(network.graph().size.map(Size::of)).unwrap_or(Size::from(224));
+        let channels = network.graph().image_channels();
+        let preset = match self.preset {
+            None if channels == 1 => {
                 return Err(Error::usage(format!(
-                    "{} is for images of {w}x{h} pixels, and Trompe makes square ones: say how large with --size, if other \
-                     sizes go through it, or export it for square images",
+                    "{} takes grey images, and how they are prepared can't be guessed: take --preset unit (0 to 1) or inception \
+                     (−1 to 1), or an experiment file with channel_order = \"grey\", mean and std",
                     file.display()
                 )));
             }
-            (None, None) => 224,
+            preset => preset.unwrap_or(Preset::Imagenet),
         };
-        let preset = self.preset.unwrap_or(Preset::Imagenet);
         let images = self.images.is_some();
-        let own = config::Own { preset, size: side, images: self.images, classes: self.classes };
+        let own = config::Own { preset, size, channels, images: self.images, classes: self.classes };
         let experiment = own.experiment(&file, &network, &common.data)?;
         let p = &experiment.preprocessing;
         let order = match p.channel_order {
-            crate::data::ChannelOrder::Rgb => "",
-            crate::data::ChannelOrder::Bgr => ", in the order blue, green, red",
+            ChannelOrder::Rgb => "",
+            ChannelOrder::Bgr => ", in the order blue, green, red",
+            ChannelOrder::Grey => ", grey",
         };
         let times = if p.scale == 1.0 { String::new() } else { format!(" · {}", p.scale) };
         let cut = match p.resize {
-            Some(resize) if images && resize != side => format!(" cut out of ones of {resize}"),
+            Some(Resize::Shorter(resize)) if images && resize as usize != size.shorter() => {
+                format!(" cut out of ones of {resize}")
+            }
             _ => String::new(),
         };
         let how = if self.preset.is_some() { "" } else { ", since no --preset says otherwise" };
         note!(
-            "note: images are {side}x{side} pixels{cut}, (pixel{times} − {:?}) / {:?}{order}, pixels in 0..1{how}",
-            p.mean,
-            p.std
+            "note: images are {}x{} pixels{cut}, (pixel{times} − {:?}) / {:?}{order}, pixels in 0..1{how}",
+            size.width,
+            size.height,
+            &p.mean[..channels.min(3)],
+            &p.std[..channels.min(3)]
         );
         Ok(Chosen { experiment, file: super::RUN.into(), own: true, images })
     }
@@ -113,11 +126,11 @@ impl Chosen {
         let (true, Some(network)) = (default, &common.network) else {
             return Ok(Self { experiment, file: path, own: false, images: true });
         };
-        let side = experiment.visualization.optimization.size;
+        let Size { width, height } = experiment.visualization.optimization.size;
         let opened = Network::open_up_to(network, common.output.as_deref(), &Kind::Flex.open()?)?;
         match opened.graph().size {
-            Some([h, w]) if [h, w] != [side; 2] => Err(Error::usage(format!(
-                "{} is for images of {w}x{h} pixels, and {}, the default of --config, is for {side}x{side}, with the \
+            Some([h, w]) if [h, w] != [height, width] => Err(Error::usage(format!(
+                "{} is for images of {w}x{h} pixels, and {}, the default of --config, is for {width}x{height}, with the \
                  preprocessing of the embedded network: say how images are prepared with --preset, or give an experiment file \
                  with --config",
                 network.display(),
@@ -126,7 +139,7 @@ impl Chosen {
             _ => {
                 let p = &experiment.preprocessing;
                 note!(
-                    "note: images are {side}x{side} pixels, (pixel · {} − {:?}) / {:?}, as {} says; give another experiment \
+                    "note: images are {width}x{height} pixels, (pixel · {} − {:?}) / {:?}, as {} says; give another experiment \
                      file with --config, or say how images are prepared with --preset",
                     p.scale,
                     p.mean,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Data, Experiment, Network, Visualization};
-use crate::data::{Preset, Source};
+use crate::data::{ChannelOrder, Preset, Resize, Size, Source};
 use crate::error::{Error, Result};
 use crate::network::{self, Op};
 use crate::path;
@@ -13,8 +13,10 @@ use crate::visualize::{self, Direction, Focus, Transform};
 pub struct Own {
     /// How images are prepared.
     pub preset: Preset,
-    /// The side of images in pixels.
-    pub size: u32,
+    /// How large images are.
+    pub size: Size,
+    /// How many channels images have: 3, or 1 where they are grey.
+    pub channels: usize,
     /// Natural images: a folder with a folder for each class, or one of pictures alone.
     pub images: Option<PathBuf>,
     /// The file that says which output each folder of a class is.
@@ -44,18 +46,28 @@ impl Own {
             None => Source::Pictures { path: "no-images-were-given".into() },
         };
         let mut preprocessing = self.preset.preprocessing(self.size);
-        if self.images.as_ref().and_then(|folder| picture_size(folder, 0)) == Some([self.size; 2]) {
+        if self.channels == 1 {
+            preprocessing.channel_order = ChannelOrder::Grey;
+            preprocessing.check().map_err(|_| {
+                Error::usage(format!(
+                    "{} takes grey images, and this --preset is of colour ones: take unit (0 to 1) or inception (−1 to 1), or an \
+                     experiment file with mean and std",
+                    file.display()
+                ))
+            })?;
+        }
+        let (width, height) = self.size.pixels();
+        if self.images.as_ref().and_then(|folder| picture_size(folder, 0)) == Some([width, height]) {
             // They are cut to the network's size already.
-            preprocessing.resize = Some(self.size);
+            preprocessing.resize = Some(Resize::Shorter(width.min(height)));
         }
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let paths = path::Settings {
             metrics: vec![path::Metric::Spearman],
             ..path::Settings::new(compared(network), IMAGES)
         };
-        let mut optimization =
-            visualize::Settings { steps: STEPS, ..visualize::Settings::new(self.size as usize) };
-        if self.size < SMALL {
+        let mut optimization = visualize::Settings { steps: STEPS, ..visualize::Settings::new(self.size) };
+        if self.size.shorter() < SMALL {
             optimization.transforms = small();
         }
         Ok(Experiment {
@@ -135,7 +147,7 @@ impl Own {
 const LIST: &str = "imagenet-classes.csv";
 
 /// Below this side, images are moved and turned by less.
-const SMALL: u32 = 100;
+const SMALL: usize = 100;
 
 /// The transforms for small images: those of the experiments of this program, in proportion.
 fn small() -> Vec<Transform> {

@@ -5,6 +5,7 @@ mod folder;
 mod preprocessing;
 mod preset;
 pub mod scenes;
+mod size;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +17,9 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 pub use folder::decode;
-pub use preprocessing::{ChannelOrder, Preprocessing};
+pub use preprocessing::{ChannelOrder, Preprocessing, Resize};
 pub use preset::Preset;
+pub use size::Size;
 
 use crate::bounds::{MANY, within};
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::{ChannelOrder, Preprocessing};
+use super::{ChannelOrder, Preprocessing, Resize, Size};
 
 /// What many networks were trained on, by the names that it goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,12 +20,19 @@ pub enum Preset {
 }
 
 impl Preset {
-    /// Images of `side` pixels, prepared so; the shorter side is resized to 256 for each 224 of them first, as torchvision does.
-    pub fn preprocessing(self, side: u32) -> Preprocessing {
-        let plain = Preprocessing {
-            resize: Some((f64::from(side) * 256.0 / 224.0).round() as u32),
-            crop: Some(side),
-            ..Preprocessing::default()
+    /// Images of a size, prepared so. Where they are squares, the shorter side is resized to 256 pixels for each 224 of them first, as
+    /// torchvision does; else both sides are resized.
+    pub fn preprocessing(self, size: Size) -> Preprocessing {
+        let (width, height) = size.pixels();
+        let plain = match size.square() {
+            Some(side) => Preprocessing {
+                resize: Some(Resize::Shorter((side as f64 * 256.0 / 224.0).round() as u32)),
+                crop: Some(size),
+                ..Preprocessing::default()
+            },
+            None => {
+                Preprocessing { resize: Some(Resize::Sides { width, height }), ..Preprocessing::default() }
+            }
         };
         match self {
             Self::Imagenet => {

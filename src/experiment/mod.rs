@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let network = blueprint(experiment, setting)?;
         fits(experiment, &network, &experiment.layers())?;
-        classifies(&network, [experiment.visualization.optimization.size; 2])?;
+        classifies(&network, experiment.visualization.optimization.size.dims())?;
         let outputs = network.channels(network.output())?;
         let made_with =
             experiment.data.train.iter().chain(circuits.iter().filter_map(|circuit| circuit.natural));
@@ -138,9 +138,9 @@ impl<'a> Session<'a> {
 
     /// Refuses natural images of another size than visualizations.
     fn check_size(&self) -> Result<()> {
-        let size = self.experiment.visualization.optimization.size as u32;
+        let size = self.experiment.visualization.optimization.size;
         let validation = self.validation();
-        if let Some(other) = validation.samples.iter().find(|s| s.image.dimensions() != (size, size)) {
+        if let Some(other) = validation.samples.iter().find(|s| s.image.dimensions() != size.pixels()) {
             let (w, h) = other.image.dimensions();
             return Err(Error::usage(format!(
                 "visualization.optimization.size is {size}, but {} is {w}x{h} pixels: what is compared must have \
@@ -370,7 +370,7 @@ pub(crate) fn scarce(key: &str, wanted: usize, there: usize) -> Option<String> {
 
 /// Refuses work for whose pictures, with their trajectories, there is no room in the results folder and the cache.
 pub(crate) fn room(setting: &Setting, pictures: usize, settings: &visualize::Settings) -> Result<()> {
-    let each = 3 * settings.size * settings.size * milestones(settings.steps).len();
+    let each = 3 * settings.size.width * settings.size.height * milestones(settings.steps).len();
     let bytes = (pictures as u64).saturating_mul(each as u64).saturating_add(1 << 24);
     // Both may lie on one disk.
     files::room(&setting.out, 2 * bytes)?;

@@ -104,7 +104,8 @@ pub(crate) fn whole(experiment: &Experiment, setting: &Setting) -> Result<Model>
         |path| {
             let data = load(experiment, setting, source, outputs)?;
             let (w, h) = data.samples[0].image.dimensions();
-            fresh.graph().shape_of(fresh.output(), [3, h as usize, w as usize])?;
+            let channels = preprocessing.channel_order.channels();
+            fresh.graph().shape_of(fresh.output(), [channels, h as usize, w as usize])?;
             made_with.replace(Some(data.inventory()));
             let network = training::train(fresh, &data, preprocessing, settings, *seed)?;
             network.save(path)?;
@@ -149,16 +150,32 @@ pub fn whole_network(experiment: &Experiment, setting: &Setting) -> Result<(Netw
 pub(crate) fn fits(experiment: &Experiment, network: &Network, layers: &[String]) -> Result<()> {
     let graph = network.graph();
     let channels = graph.image_channels();
-    if channels != 3 {
-        return Err(Error::usage(format!(
-            "network {} takes images of {channels} channels, and Trompe makes images of 3 (red, green and blue): put a 1x1 \
-             convolution from 3 channels to {channels} in front of it, as torch.nn.Sequential(torch.nn.Conv2d(3, \
-             {channels}, 1), model), when you export it",
-            network.name()
-        )));
+    match (channels, experiment.preprocessing.channel_order.channels()) {
+        (1 | 3, given) if given == channels => (),
+        (1, _) => {
+            return Err(Error::usage(format!(
+                "network {} takes grey images: set channel_order = \"grey\" in [preprocessing], with one number for mean and \
+                 std",
+                network.name()
+            )));
+        }
+        (3, _) => {
+            return Err(Error::usage(format!(
+                "network {} takes colour images: set channel_order = \"rgb\" (or \"bgr\") in [preprocessing]",
+                network.name()
+            )));
+        }
+        _ => {
+            return Err(Error::usage(format!(
+                "network {} takes images of {channels} channels, and Trompe makes images of 3 (red, green and blue) or of 1: \
+                 put a 1x1 convolution from 3 channels to {channels} in front of it, as \
+                 torch.nn.Sequential(torch.nn.Conv2d(3, {channels}, 1), model), when you export it",
+                network.name()
+            )));
+        }
     }
-    let size = experiment.visualization.optimization.size;
-    layers.iter().try_for_each(|layer| graph.shape_of(layer, [3, size, size]).map(drop))
+    let [height, width] = experiment.visualization.optimization.size.dims();
+    layers.iter().try_for_each(|layer| graph.shape_of(layer, [channels, height, width]).map(drop))
 }
 
 /// Refuses a layer whose units can't be visualized: one that no image reaches, or not at every size that transforms make.
@@ -170,9 +187,15 @@ pub(crate) fn visualizable(settings: &visualize::Settings, network: &Network, la
             network.name()
         )));
     }
-    let [least, most] = visualize::reached(&settings.transforms, settings.size);
-    for side in std::iter::once(settings.size).chain(least..=most) {
-        graph.shape_of(layer, [3, side, side]).map_err(|e| match side == settings.size {
+    let channels = graph.image_channels();
+    let own = settings.size.dims();
+    let [[least, most], [least_width, most_width]] =
+        own.map(|side| visualize::reached(&settings.transforms, side));
+    // Both sides are turned by the same: where they are as long as each other, so are they afterwards.
+    let steps = (most - least).max(most_width - least_width);
+    let between = (0..=steps).map(|i| [(least + i).min(most), (least_width + i).min(most_width)]);
+    for [height, width] in std::iter::once(own).chain(between) {
+        graph.shape_of(layer, [channels, height, width]).map_err(|e| match [height, width] == own {
             true => e,
             false => Error::usage(format!(
                 "visualization.optimization.transforms turn images of {} pixels into such of {least} to {most}: {e}",
@@ -187,7 +210,7 @@ pub(crate) fn visualizable(settings: &visualize::Settings, network: &Network, la
 /// any weights.
 pub(crate) fn classifies(network: &Network, [height, width]: [usize; 2]) -> Result<()> {
     let graph = network.graph();
-    let [classes, h, w] = graph.shape_of(&graph.output, [3, height, width])?;
+    let [classes, h, w] = graph.shape_of(&graph.output, [graph.image_channels(), height, width])?;
     match (h, w) {
         (1, 1) => Ok(()),
         _ => Err(Error::usage(format!(

@@ -77,10 +77,11 @@ impl Session<'_> {
         let looks = self.looks(clean, &layer, &shown)?;
         let reference: Vec<(usize, &RgbImage)> = honest.iter().map(|v| (channel(v), v.image())).collect();
         let reference = self.looks(clean, &layer, &reference)?;
-        let size = self.experiment.visualization.optimization.size as u32;
+        let (width, height) = self.experiment.visualization.optimization.size.pixels();
         let given: Vec<(String, RgbImage)> = circuit.map_or_else(Vec::new, |(_, fooled)| {
-            let resize =
-                |p: &RgbImage| image::imageops::resize(p, size, size, image::imageops::FilterType::Triangle);
+            let resize = |p: &RgbImage| {
+                image::imageops::resize(p, width, height, image::imageops::FilterType::Triangle)
+            };
             fooled.pictures.iter().map(|(name, p)| (name.clone(), resize(p))).collect()
         });
         let given_looks: Vec<(usize, &RgbImage)> = given.iter().map(|(_, p)| (0, p)).collect();

@@ -8,7 +8,7 @@ use super::references::References;
 use crate::bounds::{MANY, PICTURES, STEPS, distinct, plain_name, within};
 use crate::circuit::Circuit;
 use crate::config::Experiment;
-use crate::data::Source;
+use crate::data::{Size, Source};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::visualize::{self, Direction, Diversity};
@@ -255,7 +255,7 @@ impl Study {
         let wanted = &self.settings.visualization;
         let own = &self.experiment.visualization.optimization;
         visualize::Settings {
-            size: wanted.size.unwrap_or(own.size),
+            size: wanted.size.map_or(own.size, Size::from),
             steps: wanted.steps.unwrap_or(own.steps),
             diversity: wanted.diversity.clone(),
             ..own.clone()

@@ -16,7 +16,7 @@ use super::{
     standard,
 };
 use crate::bounds::{STEPS, above_zero, not_below_zero, within};
-use crate::data::Preprocessing;
+use crate::data::{ChannelOrder, Preprocessing, Size};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::network::{Network, Rows};
@@ -26,8 +26,8 @@ use crate::seed;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Side of the image in pixels.
-    pub size: usize,
+    /// Size of the image: a side in pixels, or width and height.
+    pub size: Size,
     /// Number of updates.
     #[serde(default = "steps")]
     pub steps: usize,
@@ -99,9 +99,9 @@ fn learning_rate() -> f64 {
 
 impl Settings {
     /// The defaults for an image of this size.
-    pub fn new(size: usize) -> Self {
+    pub fn new(size: impl Into<Size>) -> Self {
         Self {
-            size,
+            size: size.into(),
             steps: steps(),
             parameterization: Parameterization::default(),
             learning_rate: learning_rate(),
@@ -118,7 +118,7 @@ impl Settings {
     /// # Errors
     /// A message that starts with the key.
     pub fn check(&self) -> Result<(), String> {
-        within("size", self.size, 8..=LARGEST)?;
+        self.size.check("size", 8, LARGEST)?;
         within("steps", self.steps, 1..=STEPS)?;
         above_zero("learning_rate", self.learning_rate)?;
         not_below_zero("l2", self.l2.into())?;
@@ -129,17 +129,18 @@ impl Settings {
         for transform in &self.transforms {
             transform.check().map_err(|e| format!("transforms: {e}"))?;
         }
-        let [least, most] = reached(&self.transforms, self.size);
-        if most > LARGEST {
-            return Err(format!(
-                "transforms: together they make images of {most} pixels; at most {LARGEST} do"
-            ));
-        }
-        if least < 1 {
-            return Err(format!(
-                "transforms: nothing may be left of {} pixels; jitter or scale less",
-                self.size
-            ));
+        for side in self.size.dims() {
+            let [least, most] = reached(&self.transforms, side);
+            if most > LARGEST {
+                return Err(format!(
+                    "transforms: together they make images of {most} pixels; at most {LARGEST} do"
+                ));
+            }
+            if least < 1 {
+                return Err(format!(
+                    "transforms: nothing may be left of {side} pixels; jitter or scale less"
+                ));
+            }
         }
         Ok(())
     }
@@ -378,7 +379,8 @@ impl Batch {
         let rows = layers[..own].iter().map(|layer| network.rows(layer)).collect::<Result<Vec<Rows>>>()?;
         let device = network.device().autodiff();
         let mut network = network.train().freeze();
-        let canvas = settings.parameterization.canvas([settings.size; 2], &device);
+        let canvas = settings.parameterization.canvas(settings.size.dims(), &device);
+        let canvas = if preprocessing.channel_order == ChannelOrder::Grey { canvas.grey() } else { canvas };
         let noise = canvas.noise(&mut rngs);
         let begun = plain(noise.clone());
         let mut values = Values { values: Param::from_tensor(noise) };
@@ -390,7 +392,7 @@ impl Batch {
             let common = seed::rng(seed, &("transform", step));
             let warps: Vec<Warp> = rngs
                 .iter_mut()
-                .map(|rng| Warp::draw(&settings.transforms, [settings.size; 2], &mut common.clone(), rng))
+                .map(|rng| Warp::draw(&settings.transforms, settings.size.dims(), &mut common.clone(), rng))
                 .collect();
             let seen = Warp::apply(&warps, image.clone());
             network = network.leaking(settings.redirect.leak(step));

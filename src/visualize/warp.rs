@@ -305,7 +305,7 @@ mod tests {
         }
         let [.., Transform::Crop(_)] = &standard()[..] else { panic!("the last is the crop") };
         let before = &standard()[..5];
-        assert_eq!((reached(before, 224), smallest(&standard(), 224)), ([212, 260], 224));
+        assert_eq!((reached(before, 224), smallest(&standard(), 224.into())), ([212, 260], 224));
     }
 
     #[test]

@@ -195,13 +195,15 @@ fn answers_that_mean_nothing_say_so() {
     // A map is no class score, and an image of one channel none in colour.
     let map = [&check[..], &["--output", "conv"]].concat();
     experiment.trompe(&map).expect_error(2, &["conv", "map of 32x32", "--output"]);
-    let mut g = Graph::new("grey", 1);
-    g.then("conv", Op::conv(1, 3, 3, 2, 1));
-    let grey = Network::new(g, &mut seed::rng(1, &0), &Device::default()).unwrap();
-    grey.save(&experiment.path("one.safetensors")).unwrap();
-    experiment
-        .trompe(&["visualize", "conv:0", "--network", "one.safetensors"])
-        .expect_error(2, &["1 channels", "Conv2d(3, 1, 1)"]);
+    for (channels, words) in
+        [(1, &["grey images", "channel_order = \"grey\""]), (4, &["4 channels", "Conv2d(3, 4, 1)"])]
+    {
+        let mut g = Graph::new("other", channels);
+        g.then("conv", Op::conv(channels, 3, 3, 2, 1));
+        let other = Network::new(g, &mut seed::rng(1, &0), &Device::default()).unwrap();
+        other.save(&experiment.path("one.safetensors")).unwrap();
+        experiment.trompe(&["visualize", "conv:0", "--network", "one.safetensors"]).expect_error(2, words);
+    }
 }
 
 #[test]

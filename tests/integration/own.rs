@@ -91,6 +91,66 @@ fn a_network_from_elsewhere_is_visualized_without_an_experiment_file() {
     }
 }
 
+/// A network of grey images that are higher than they are wide, in a file that says so: its pictures are such, and so is what a gate
+/// shows in it.
+#[test]
+fn grey_images_and_such_that_are_no_squares() {
+    let experiment = Experiment::new();
+    let mut g = Graph::new("grey", 1);
+    g.then("conv", Op::conv(1, 8, 3, 2, 1));
+    g.then("relu", op::Relu);
+    g.then("fc", Op::conv(8, 3, 1, 1, 0));
+    g.then("pool", op::GlobalAvgPool);
+    g.size = Some([48, 32]);
+    let network = Network::new(g, &mut seed::rng(4, &0), &Device::default()).unwrap();
+    network.save(&experiment.path("grey.onnx")).unwrap();
+    let bytes = std::fs::read(experiment.path("grey.onnx")).unwrap();
+    let at = bytes.windows(6).position(|w| w == b"trompe").unwrap();
+    std::fs::write(experiment.path("grey.onnx"), [&bytes[..at], b"others", &bytes[at + 6..]].concat())
+        .unwrap();
+    pictures(&experiment, "classes", 6, true);
+
+    let guess = ["visualize", "grey.onnx", "pool:0"];
+    experiment.trompe(&guess).expect_error(2, &["grey images", "--preset unit"]);
+    experiment.trompe(&[&guess[..], &["--preset", "imagenet"]].concat()).expect_error(2, &["colour", "unit"]);
+    let visualize = ["visualize", "grey.onnx", "pool:0", "--preset", "unit", "--steps", "8", "--out", "a"];
+    let seen = experiment.trompe(&visualize).expect_success();
+    assert!(seen.err.contains("32x48 pixels") && seen.err.contains("grey"), "{}", seen.err);
+    let picture = image::open(experiment.path("a/pool_0_0.png")).unwrap().to_rgb8();
+    assert_eq!(picture.dimensions(), (32, 48));
+    assert!(picture.pixels().all(|p| p.0 == [p.0[0]; 3]), "it is grey");
+    assert!(picture.pixels().any(|p| p != picture.get_pixel(0, 0)), "it shows something");
+    let again = ["visualize", "pool:0", "--config", "a/run.toml", "--out", "b"];
+    experiment.trompe(&again).expect_success();
+    let read = |folder: &str| std::fs::read(experiment.path(folder).join("pool_0_0.png")).unwrap();
+    assert_eq!(read("a"), read("b"));
+
+    std::fs::write(
+        experiment.path("gate.toml"),
+        "kind = \"gate\"\nname = \"gate\"\nlayer = \"fc\"\noffset = 1\n[classifier]\nclasses = [0, 1]\nsteps = 60\n\
+         visualizations_per_class = 2\nvisualization_steps = 8\nrounds = 1\n",
+    )
+    .unwrap();
+    let check = [
+        "sanity-check",
+        "grey.onnx",
+        "--preset",
+        "unit",
+        "--images",
+        "classes",
+        "--circuit",
+        "gate.toml",
+        "--out",
+        "c",
+    ];
+    experiment.trompe(&check).expect_success();
+    let rows = std::fs::read_to_string(experiment.path("c/accuracy.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 3, "{rows}");
+    let audit =
+        ["audit", "grey.onnx", "--preset", "unit", "--images", "classes", "--units", "2", "--out", "d"];
+    experiment.trompe(&audit).expect_success();
+}
+
 #[test]
 fn a_network_from_elsewhere_is_checked_and_audited_without_an_experiment_file() {
     let experiment = Experiment::new();

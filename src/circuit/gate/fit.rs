@@ -7,7 +7,7 @@ use super::{Settings, inject};
 use crate::cache;
 use crate::circuit::{Fitted, Fitting, Injected, Target, Template, classifier, hash};
 use crate::config::Experiment;
-use crate::data::Source;
+use crate::data::{Size, Source};
 use crate::error::{Error, Result};
 use crate::experiment::{Model, Session};
 use crate::network::Network;
@@ -30,6 +30,12 @@ pub(super) fn check(settings: &Settings, session: &Session<'_>, network: &Networ
     }
     let classifier = &settings.classifier;
     let optimization = &session.experiment.visualization.optimization;
+    if !settings.pictures.is_empty() && optimization.size.square().is_none() {
+        return Err(Error::usage(format!(
+            "circuit {}: units draw square pictures, and images are {} pixels: let them show other units, by `offset`",
+            settings.name, optimization.size
+        )));
+    }
     let least = visualize::smallest(&optimization.transforms, optimization.size);
     classifier.architecture.takes(optimization.size, least).map_err(Error::usage)?;
     for layer in &classifier.hidden_layers {
@@ -72,7 +78,7 @@ pub(super) fn fit(settings: &Settings, with: Fitting<'_, '_>) -> Result<Fitted> 
         })
     })?;
     let targets = settings.targets(n);
-    let size = session.experiment.visualization.optimization.size;
+    let size = session.experiment.visualization.optimization.size.shorter();
     // A picture is drawn by a unit that reaches what the layer's units reach.
     let peak = targets.iter().map(|(unit, _)| range.max[*unit]).fold(1.0, f32::max);
     let templates: Vec<Template> =
@@ -308,7 +314,7 @@ impl Gate<'_> {
         let settings = &self.settings.classifier;
         let all = &self.session.experiment.visualization.optimization;
         visualize::Settings {
-            size: settings.size.unwrap_or(all.size),
+            size: settings.size.map_or(all.size, Size::from),
             steps: settings.visualization_steps.unwrap_or(all.steps),
             ..all.clone()
         }
@@ -320,12 +326,12 @@ impl Gate<'_> {
         let preprocessing = &self.session.experiment.preprocessing;
         // At full size, since templates of another size draw otherwise.
         let optimization = &self.session.experiment.visualization.optimization;
-        let size = optimization.size;
+        let size = optimization.size.shorter();
         let mut drawn = vec![];
         for (name, picture) in pictures {
             let template = Template::new(picture, size, preprocessing, 1.0);
             let least = template.smallest();
-            let left = visualize::smallest(&optimization.transforms, size);
+            let left = visualize::smallest(&optimization.transforms, optimization.size);
             if left < least {
                 return Err(Error::usage(format!(
                     "circuit {}: the transforms leave {left} of {size} pixels, and a picture is drawn on at least \

@@ -11,6 +11,8 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
+use crate::data::ChannelOrder;
+use crate::network::pointwise;
 use fourier::Fourier;
 use pixel::Pixel;
 
@@ -62,6 +64,36 @@ pub trait Canvas: Send + Sync {
     /// The values that stand for images `[N, 3, H, W]` in 0..1, `[N, …]`: what [`image`](Self::image) makes of them again. Darkest
     /// and brightest pixels, which no finite value stands for, are taken a little from the ends. The device must have gradients.
     fn values(&self, images: Tensor<4>) -> Tensor<4>;
+}
+
+/// A canvas of grey images: how light each pixel of another is.
+struct Grey(Box<dyn Canvas>);
+
+impl Canvas for Grey {
+    fn shape(&self) -> [usize; 3] {
+        self.0.shape()
+    }
+
+    fn device(&self) -> &Device {
+        self.0.device()
+    }
+
+    fn image(&self, values: Tensor<4>) -> Tensor<4> {
+        let mix = ChannelOrder::Grey.mix()[0];
+        let weight = TensorData::new([mix; 3].concat(), [3, 3, 1, 1]);
+        pointwise(self.0.image(values), weight, TensorData::new(vec![0f32; 3], [3]))
+    }
+
+    fn values(&self, images: Tensor<4>) -> Tensor<4> {
+        self.0.values(images)
+    }
+}
+
+impl dyn Canvas {
+    /// The same for images that are grey.
+    pub fn grey(self: Box<Self>) -> Box<dyn Canvas> {
+        Box::new(Grey(self))
+    }
 }
 
 impl dyn Canvas + '_ {

@@ -10,6 +10,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::Warp;
+use crate::data::Size;
 pub use crop::Crop;
 pub use jitter::Jitter;
 pub use pad::Pad;
@@ -94,14 +95,14 @@ pub fn standard() -> Vec<Transform> {
     ]
 }
 
-/// The smallest and the largest side that transforms may make of an image of this size; 0, where they may leave nothing.
-pub fn reached(transforms: &[Transform], size: usize) -> [usize; 2] {
-    transforms.iter().fold([size; 2], |sides, transform| transform.reached(sides, size))
+/// The smallest and the largest length that transforms may make of a side of this length; 0, where they may leave nothing.
+pub fn reached(transforms: &[Transform], side: usize) -> [usize; 2] {
+    transforms.iter().fold([side; 2], |sides, transform| transform.reached(sides, side))
 }
 
 /// The smallest side that transforms may leave of an image of this size.
-pub fn smallest(transforms: &[Transform], size: usize) -> usize {
-    reached(transforms, size)[0].max(1)
+pub fn smallest(transforms: &[Transform], size: Size) -> usize {
+    reached(transforms, size.shorter())[0].max(1)
 }
 
 /// Refuses a list without a value, or with one that is not good.
