@@ -29,6 +29,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "results/typical")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--program", nargs="+", default=["cargo", "run", "--quiet", "--"])
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -37,7 +38,7 @@ def main():
             folder = args.out / f"{typical}-{seed}"
             file = args.out / f"typical-{typical}.toml"
             file.write_text(config(typical))
-            command = ["cargo", "run", "--quiet", "--", "sanity-check", "--config", file, "--seed", str(seed), "--out", folder]
+            command = [*args.program, "sanity-check", "--config", file, "--seed", str(seed), "--out", folder]
             subprocess.run(command, cwd=ROOT, check=True)
             with open(folder / "accuracy.csv") as f:
                 accuracy = next(csv.DictReader(f))
