@@ -5,6 +5,8 @@
 //! rounding.
 
 #[cfg(feature = "flex")]
+mod attention;
+#[cfg(feature = "flex")]
 mod convolution;
 #[cfg(feature = "flex")]
 mod execution;
@@ -12,6 +14,8 @@ mod execution;
 mod fourier;
 #[cfg(feature = "flex")]
 mod gelu;
+#[cfg(feature = "flex")]
+mod layer_norm;
 #[cfg(feature = "flex")]
 mod max_pool;
 #[cfg(feature = "flex")]
@@ -26,11 +30,15 @@ pub mod simd;
 mod tensor;
 
 #[cfg(feature = "flex")]
+pub use attention::{Attention, Matrices, attend_between, attend_within};
+#[cfg(feature = "flex")]
 pub use convolution::{Prepared, can_be_joined, convolve, convolve_pair};
 #[cfg(feature = "flex")]
 pub use fourier::inverse as inverse_fourier;
 #[cfg(feature = "flex")]
 pub use gelu::gelu;
+#[cfg(feature = "flex")]
+pub use layer_norm::layer_norm;
 #[cfg(feature = "flex")]
 pub use max_pool::{Windows, max_pool};
 #[cfg(feature = "flex")]

@@ -78,6 +78,34 @@ pub unsafe fn written_by_part(
     tensor(result, dims, &from)
 }
 
+/// A place that several cores write to, each to its own part.
+#[derive(Clone, Copy)]
+pub struct Pointer(*mut f32);
+
+// SAFETY: whoever writes to it says that no two write to one place.
+unsafe impl Send for Pointer {}
+// SAFETY: likewise.
+unsafe impl Sync for Pointer {}
+
+impl Pointer {
+    pub fn new(at: *mut f32) -> Self {
+        Self(at)
+    }
+
+    pub fn get(self) -> *mut f32 {
+        self.0
+    }
+
+    /// The place so many values after it.
+    ///
+    /// # Safety
+    /// There are as many.
+    pub unsafe fn add(self, count: usize) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { self.0.add(count) })
+    }
+}
+
 /// Values that a core takes at a time.
 const CHUNK: usize = 1 << 13;
 

@@ -1,13 +1,20 @@
 //! What a forward pass does, made ready once for the layers that are wanted: the order, when a value is read for the last time,
 //! and which layers are computed together.
 //!
-//! Passes put in steps that only plans have: a convolution with the ReLU after it, two convolutions of one map with the layer
-//! that joins them, a maximum pooling with the ReLU before it, a ReLU whose gradient leaks.
+//! Passes put in steps that only plans have: a convolution with the constant that is added to it and the ReLU after it, two
+//! convolutions of one map with the layer that joins them, a maximum pooling with the ReLU before it, a ReLU whose gradient leaks, an
+//! attention.
+
+#[cfg(feature = "flex")]
+mod attention;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
+use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
+#[cfg(feature = "flex")]
+use burn::tensor::Device;
 use burn::tensor::Tensor;
 
 use super::convolution::{self, Prepared};
@@ -77,6 +84,9 @@ enum Task {
     },
     /// A maximum pooling of max(x, 0).
     RectifiedPool(MaxPool),
+    /// An attention whose Q, K and V lie in one map, or in three.
+    #[cfg(feature = "flex")]
+    Attention(Box<trompe_kernels::Attention>),
 }
 
 impl Task {
@@ -94,6 +104,11 @@ impl Task {
                 _ => unreachable!("one or two convolutions"),
             },
             Self::RectifiedPool(pool) => pool.of(one(inputs), true),
+            #[cfg(feature = "flex")]
+            Self::Attention(attention) => match <[_; 3]>::try_from(inputs) {
+                Ok(three) => trompe_kernels::attend_between(three, *attention.clone()),
+                Err(inputs) => trompe_kernels::attend_within(one(inputs), *attention.clone()),
+            },
         }
     }
 }
@@ -114,9 +129,14 @@ struct Draft<'n> {
 impl Plan {
     fn new(network: &Network, wanted: &[usize]) -> Self {
         let mut draft = Draft::new(network, wanted);
+        draft.add_constants();
         draft.rectify_convolutions();
         draft.join_convolutions();
         draft.rectify_after_pools();
+        #[cfg(feature = "flex")]
+        if network.device().without_autodiff() == Device::flex() {
+            draft.attend();
+        }
         draft.finish(wanted)
     }
 
@@ -176,6 +196,39 @@ impl<'n> Draft<'n> {
         self.within.extend(within);
         self.tasks.insert(i, task);
         self.reads[i] = reads;
+    }
+
+    /// The values of a constant that is not learned.
+    fn constant(&self, i: usize) -> Option<Tensor<4>> {
+        match (&self.nodes[i].op, &self.nodes[i].parameters) {
+            (Op::Constant(_), Parameters::Values(values)) if !values.value.is_require_grad() => {
+                Some(values.value.val())
+            }
+            _ => None,
+        }
+    }
+
+    /// A convolution to which nothing but a constant for each channel is added: its bias. Where none of them is learned.
+    fn add_constants(&mut self) {
+        for i in self.all(|op| matches!(op, Op::Add(_))) {
+            let [a, b] = self.reads[i][..] else { continue };
+            let (conv, constant) = if self.constant(b).is_some() { (a, b) } else { (b, a) };
+            let Some(value) = self.constant(constant) else { continue };
+            let Some(Task::Convolutions { convs, rectify: None }) = self.tasks.get(&conv) else { continue };
+            let [(op, of, _)] = &convs[..] else { continue };
+            let [output, ..] = of.weight.val().dims();
+            if !self.alone(conv) || of.weight.is_require_grad() || value.dims() != [1, output, 1, 1] {
+                continue;
+            }
+            let value = value.reshape([output]);
+            let bias = match &of.bias {
+                Some(bias) => bias.val() + value,
+                None => value,
+            };
+            let of = Conv2d { bias: Some(Param::from_tensor(bias)), ..of.clone() };
+            let convs = vec![(*op, of.freeze(), Prepared::default())];
+            self.put(i, &[conv], Task::Convolutions { convs, rectify: None }, self.reads[conv].clone());
+        }
     }
 
     /// A convolution whose ReLU alone reads it.
@@ -314,6 +367,109 @@ mod tests {
                 assert!((a - b).abs().max().into_scalar::<f32>() <= 1e-5 * scale);
             }
         }
+    }
+
+    /// Q, K and V of one map, and of three; a bias for all heads; a result that is not rearranged.
+    fn attentions() -> Graph {
+        let (heads, tokens, width) = (2, 12, 8);
+        let mut g = Graph::new("attentions", 3);
+        g.then("embed", Op::conv(3, 3 * width, 4, 4, 0).without_bias());
+        let shape = [3 * width, 1, 1];
+        let shift = g.push("shift", op::Constant { shape }, &[]);
+        g.push("embedded", op::Add, &["embed", &shift]);
+        let tokens_of = |channels: usize| op::Rearrange {
+            from: [vec![channels], vec![4], vec![3]],
+            to: [vec![0], vec![1, 2], vec![]],
+        };
+        g.push("tokens", tokens_of(3 * width), &["embedded"]);
+        let factor = g.push("factor", op::Constant { shape: [1; 3] }, &[]);
+        for part in 0..3i64 {
+            let (start, end) = ([part * width as i64, 0, 0], [(part + 1) * width as i64, i64::MAX, i64::MAX]);
+            g.push(format!("part{part}"), op::Slice { start, end, step: [1; 3] }, &["tokens"]);
+        }
+        g.push("scaled", op::Mul, &["part0", &factor]);
+        let parts = [vec![heads, width / heads], vec![tokens], vec![]];
+        let [plain, turned] = [[vec![0], vec![2], vec![1]], [vec![0], vec![1], vec![2]]];
+        let of = |to: &[Vec<usize>; 3]| op::Rearrange { from: parts.clone(), to: to.clone() };
+        let back = op::Rearrange {
+            from: [vec![heads], vec![tokens], vec![width / heads]],
+            to: [vec![0, 2], vec![1], vec![]],
+        };
+        let attention =
+            |g: &mut Graph, name: &str, [q, k, v]: [&str; 3], biased: bool, back: Option<&op::Rearrange>| {
+                let part = |what: &str| format!("{name}.{what}");
+                g.push(part("q"), of(&plain), &[q]);
+                g.push(part("k"), of(&turned), &[k]);
+                g.push(part("v"), of(&plain), &[v]);
+                let mut scores = g.push(part("scores"), op::MatMul { scale: 0.4 }, &[&part("q"), &part("k")]);
+                if biased {
+                    let bias = g.push(part("bias"), op::Constant { shape: [1, tokens, tokens] }, &[]);
+                    scores = g.push(part("sum"), op::Add, &[&scores, &bias]);
+                }
+                let softmax = g.push(part("softmax"), op::Softmax { over: Along::Columns }, &[&scores]);
+                let mut made = g.push(part("product"), op::MatMul::default(), &[&softmax, &part("v")]);
+                if let Some(back) = back {
+                    made = g.push(part("back"), back.clone(), &[&made]);
+                }
+                made
+            };
+        let first = attention(&mut g, "within", ["scaled", "part1", "part2"], false, Some(&back));
+        let convs = ["a", "b", "c"].map(|name| g.push(name, Op::conv(width, width, 1, 1, 0), &[&first]));
+        attention(&mut g, "between", [&convs[0], &convs[1], &convs[2]], true, None);
+        g
+    }
+
+    #[test]
+    fn attentions_together_are_what_their_pieces_are() {
+        let mut network = network(attentions());
+        for (node, i) in network.graph.nodes.iter_mut().zip(0..) {
+            if let (Op::Constant(_), Parameters::Values(values)) = (&node.op, &mut node.parameters) {
+                let drawn = Tensor::random(
+                    values.value.dims(),
+                    Distribution::Normal(0.3 + f64::from(i % 2), 0.5),
+                    &Device::default(),
+                );
+                values.value = burn::module::Param::from_tensor(drawn);
+            }
+        }
+        let network = network.train().freeze();
+        let names: Vec<String> = network.graph().layers().map(String::from).collect();
+        for last in ["within.back", "between.product"] {
+            let at = network.graph.position(last).unwrap();
+            let plan = Plan::new(&network, &[at]);
+            let step = plan.steps.iter().find(|step| step.value == at).unwrap();
+            let Task::Attention(attention) = &step.task else { panic!("{:?}", step.task) };
+            assert_eq!((attention.heads, attention.queries, attention.features), (2, 12, 4));
+            assert_eq!(
+                (step.reads.len(), attention.bias.is_some()),
+                if last == "within.back" { (1, false) } else { (3, true) }
+            );
+            // The constant that is added is the convolution's bias.
+            assert!(plan.steps.iter().all(|step| step.value != network.graph.position("embed").unwrap()));
+            let x = Tensor::<4>::random([2, 3, 16, 12], Distribution::Default, &Device::default().autodiff());
+            let [together, single] = [vec![last.to_string()], names.clone()].map(|layers| {
+                let x = x.clone().require_grad();
+                let place = layers.iter().position(|layer| layer == last).unwrap();
+                let y = network.capture(x.clone(), &layers).unwrap().remove(place);
+                let gradients = (y.clone() * y.clone().cos()).sum().backward();
+                (y.without_autodiff(), x.grad(&gradients).unwrap())
+            });
+            for (a, b) in [(together.0, single.0), (together.1, single.1)] {
+                let scale = b.clone().abs().max().into_scalar::<f32>();
+                let error = (a - b).abs().max().into_scalar::<f32>();
+                assert!(scale > 0.0 && error <= 1e-5 * scale.max(1.0), "{last}: {error} of {scale}");
+            }
+        }
+    }
+
+    /// Where its parts are learned, an attention is computed in pieces, and constants are learned, too.
+    #[test]
+    fn learned_constants_are_added_by_themselves() {
+        let network = network(attentions()).train();
+        let at = network.graph.position("between.product").unwrap();
+        let plan = Plan::new(&network, &[at]);
+        assert!(plan.steps.iter().any(|step| step.value == network.graph.position("embed").unwrap()));
+        assert!(!plan.steps.iter().any(|step| step.value == at && matches!(step.task, Task::Attention(_))));
     }
 
     /// A plan is made once, and anew for a network that has changed.
