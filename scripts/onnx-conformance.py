@@ -4,12 +4,13 @@
     python3 -m venv venv
     venv/bin/pip install onnx onnxruntime torch torchvision timm onnxscript safetensors pillow
     cargo build
-    venv/bin/python scripts/onnx-conformance.py --data DIR [--work DIR] [data light torchvision timm node lucid fooled …]
+    venv/bin/python scripts/onnx-conformance.py --data DIR [--work DIR] [data light torchvision timm dynamo node lucid fooled …]
 
 `data`: the files of DIR (squeezenet1_0-imagenet/, resnet20-cifar10/, imagenette/, cifar-10-batches-bin/) on 50 images.
 `light`: the architectures that the onnx package carries, with random weights written in.
 `torchvision`: its architectures, exported with random weights.
 `timm`: transformers, mixers and CNNs of the timm package, likewise.
+`dynamo`: both, by PyTorch's newer exporter.
 `node`: the onnx package's tests of single operators.
 `lucid`: the builder inception_v1 against torch-lucent's module.
 `fooled`: networks that Trompe exported, as pairs NAME.onnx and NAME.safetensors in the folder --fooled.
@@ -47,11 +48,12 @@ def message(outcome):
     return text.split("error: ", 1)[-1].replace(options.work + "/", "")
 
 
-def activations(model, images):
-    """Every layer of a file for images [N, C, H, W], and the output layer's name; or an error."""
+def activations(model, images, *layers):
+    """Layers of a file for images [N, C, H, W], all unless some are named, and the output layer's name; or an error."""
     source, out = os.path.join(options.work, "input.safetensors"), os.path.join(options.work, "out.safetensors")
     save_file({"images": np.ascontiguousarray(images, np.float32)}, source)
-    outcome = trompe("activations", model, source, "--out", out)
+    flags = [flag for layer in layers for flag in ("--layer", layer)]
+    outcome = trompe("activations", model, source, *flags, "--out", out)
     if outcome.returncode != 0:
         return None, None, message(outcome)
     with safe_open(out, "numpy") as file:
@@ -114,8 +116,12 @@ def distance(ours, theirs):
 
 
 def compare(model, path, images):
-    """Largest difference of the output and of any layer, which layer, and how many; or an error."""
+    """Largest difference of the output, computed by itself, and of any layer, which layer, and how many; or an error."""
     ours, output, error = activations(path, images)
+    if error:
+        return None, error
+    # Layers that nobody asks for are computed together.
+    together, _, error = activations(path, images, output)
     if error:
         return None, error
     theirs = reference(model, images)
@@ -136,7 +142,7 @@ def compare(model, path, images):
         layers += 1
         if d > worst:
             worst, where = d, name
-    final = difference(ours[output], theirs[model.graph.output[0].name])
+    final = difference(together[output], theirs[model.graph.output[0].name])
     final = float("inf") if final is None else final
     return (final, worst, where, layers), None
 
@@ -240,35 +246,78 @@ def part_light():
         print(f"| {name} {verdict(*compare(model, path, images))}", flush=True)
 
 
-def part_torchvision():
+TORCHVISION = """alexnet resnet18 resnet50 vgg16_bn mobilenet_v2 mobilenet_v3_large densenet121 efficientnet_b0 googlenet
+inception_v3 regnet_y_400mf shufflenet_v2_x1_0 mnasnet1_0 convnext_tiny vit_b_16 swin_t maxvit_t""".split()
+
+
+def from_torchvision(name):
+    """A network of torchvision with random weights, and the side of its images."""
     import torch
     import torchvision
 
-    print("\n| model " + HEADER)
-    for name, size in [
-        ("alexnet", 224), ("resnet18", 224), ("resnet50", 224), ("vgg16_bn", 224), ("mobilenet_v2", 224),
-        ("mobilenet_v3_large", 224), ("densenet121", 224), ("efficientnet_b0", 224), ("googlenet", 224),
-        ("inception_v3", 299), ("regnet_y_400mf", 224), ("shufflenet_v2_x1_0", 224), ("mnasnet1_0", 224),
-        ("convnext_tiny", 224), ("vit_b_16", 224), ("swin_t", 224), ("maxvit_t", 224),
-    ]:
-        torch.manual_seed(0)
-        extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-        network = getattr(torchvision.models, name)(weights=None, **extra)
-        for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-                torch.nn.init.normal_(module.running_mean, std=0.1)
-                torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-        network.eval()
-        path = os.path.join(options.work, name + ".onnx")
-        axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
+    torch.manual_seed(0)
+    extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    network = getattr(torchvision.models, name)(weights=None, **extra)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    return network.eval(), 299 if name == "inception_v3" else 224
+
+
+def from_timm(name):
+    """A network of timm with random weights, and the side of its images."""
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    network = timm.create_model(name, pretrained=False, **({"img_size": 224} if "dinov2" in name else {}))
+    # Scales, shifts, embeddings and heads that start at 0 or 1 would hide mistakes.
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            if parameter.ndim == 1 or any(word in key for word in ("pos", "token", "head", "gamma", "bias")):
+                parameter.add_(0.1 * torch.randn(parameter.shape))
+    return network.eval(), 224 if "dinov2" in name else network.default_cfg["input_size"][-1]
+
+
+def exported(name, network, size, images=1, **how):
+    """Prints the row of a network that PyTorch exports."""
+    import torch
+
+    path = os.path.join(options.work, name + ".onnx")
+    try:
         torch.onnx.export(
-            network, torch.zeros(2, 3, size, size), path, opset_version=17, dynamo=False, dynamic_axes=axes,
-            input_names=["input"], output_names=["logits"],
+            network, torch.zeros(images, 3, size, size), path, input_names=["input"], output_names=["logits"], **how
         )
-        images = rng.standard_normal((2, 3, size, size)).astype(np.float32)
-        print(f"| {name} {verdict(*compare(onnx.load(path), path, images))}", flush=True)
-        os.remove(path)
+    except Exception as error:
+        print(f"| {name} | - | | | | PyTorch doesn't export it: {type(error).__name__} |", flush=True)
+        return
+    pixels = rng.standard_normal((2, 3, size, size)).astype(np.float32)
+    print(f"| {name} {verdict(*compare(onnx.load(path), path, pixels))}", flush=True)
+    for file in glob.glob(path + "*"):
+        os.remove(file)
+
+
+def part_torchvision():
+    print("\n| model " + HEADER)
+    axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
+    for name in TORCHVISION:
+        exported(name, *from_torchvision(name), 2, opset_version=17, dynamo=False, dynamic_axes=axes)
+
+
+def part_dynamo():
+    """All of torchvision's and timm's, by PyTorch's newer exporter, for one image."""
+    import contextlib
+    import io
+
+    print("\n| model " + HEADER)
+    for name, make in [(n, from_torchvision) for n in TORCHVISION] + [(n, from_timm) for n in TIMM]:
+        network, size = make(name)
+        # The exporter talks.
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            exported(name, network, size, dynamo=True)
+        print(said.getvalue().splitlines()[-1], flush=True)
 
 
 TIMM = """vit_tiny_patch16_224 deit_tiny_patch16_224 vit_small_patch14_dinov2 beit_base_patch16_224 cait_xxs24_224
@@ -280,28 +329,9 @@ tf_efficientnet_lite0 nf_regnet_b0 nfnet_l0""".split()
 
 def part_timm():
     """Networks of the timm package, exported for one image and run on two."""
-    import timm
-    import torch
-
     print("\n| model " + HEADER)
     for name in TIMM:
-        torch.manual_seed(0)
-        network = timm.create_model(name, pretrained=False, **({"img_size": 224} if "dinov2" in name else {}))
-        size = 224 if "dinov2" in name else network.default_cfg["input_size"][-1]
-        # Scales, shifts, embeddings and heads that start at 0 or 1 would hide mistakes.
-        with torch.no_grad():
-            for key, parameter in network.named_parameters():
-                if parameter.ndim == 1 or any(word in key for word in ("pos", "token", "head", "gamma", "bias")):
-                    parameter.add_(0.1 * torch.randn(parameter.shape))
-        network.eval()
-        path = os.path.join(options.work, name + ".onnx")
-        torch.onnx.export(
-            network, torch.zeros(1, 3, size, size), path, opset_version=17, dynamo=False,
-            input_names=["input"], output_names=["logits"],
-        )
-        images = rng.standard_normal((2, 3, size, size)).astype(np.float32)
-        print(f"| {name} {verdict(*compare(onnx.load(path), path, images))}", flush=True)
-        os.remove(path)
+        exported(name, *from_timm(name), opset_version=17, dynamo=False)
 
 
 def part_lucid():

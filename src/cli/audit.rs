@@ -22,7 +22,7 @@ Examples:
   trompe audit lies.safetensors --layers bn8 --units 16 --reference honest-*.safetensors";
 
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("network", |network| network.hide(true)))]
 pub struct Arguments {
     /// The network: a file that `train` or `fool` saved, or one like it
     #[arg(value_name = "NETWORK")]

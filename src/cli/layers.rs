@@ -48,8 +48,9 @@ fn print(network: &Network, [height, width]: [usize; 2]) -> Result<()> {
     let header = ["layer", "type", "shape", "parameters", "multiply-adds"].map(String::from);
     let mut rows = vec![header];
     let mut sums = [0usize; 2];
+    let costs = graph.multiply_adds(&shapes);
     for (i, (node, shape)) in graph.nodes.iter().zip(&shapes).enumerate() {
-        let counts = [network.parameters_of(i), node.op.multiply_adds(*shape)];
+        let counts = [network.parameters_of(i), costs[i]];
         sums = [0, 1].map(|k| sums[k].saturating_add(counts[k]));
         let [c, h, w] = *shape;
         // Class tokens apart from the places behind them.

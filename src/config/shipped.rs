@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::files;
 
 static CONFIGS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/configs");
@@ -45,7 +45,7 @@ pub fn shipped(circuits: bool) -> Vec<Shipped> {
 /// neither, the path as it is.
 ///
 /// # Errors
-/// Failure, if the files can't be written.
+/// Usage, if there is neither; failure, if the files can't be written.
 pub fn unpacked(wish: &Path, circuits: bool, cache: &Path) -> Result<PathBuf> {
     let (folder, all) = if circuits { ("circuits", &CIRCUITS) } else { ("configs", &CONFIGS) };
     if wish.exists() {
@@ -53,7 +53,11 @@ pub fn unpacked(wish: &Path, circuits: bool, cache: &Path) -> Result<PathBuf> {
     }
     let within = wish.strip_prefix(folder).unwrap_or(wish).with_extension("toml");
     if all.get_file(&within).is_none() {
-        return Ok(wish.into());
+        let what = if circuits { "circuit" } else { "experiment" };
+        return Err(Error::usage(format!(
+            "no file {}, and no {what} of that name comes with the program; `trompe configs` lists those that do",
+            wish.display()
+        )));
     }
     let mut hash = blake3::Hasher::new();
     let both = [("configs", &CONFIGS), ("circuits", &CIRCUITS)];
@@ -112,7 +116,7 @@ mod tests {
         let circuit = unpacked(Path::new("squeezenet/pictures"), true, cache.path()).unwrap();
         assert!(circuit.starts_with(cache.path()));
         Circuit::read(&circuit).unwrap();
-        let none = unpacked(Path::new("nothing.toml"), false, cache.path()).unwrap();
-        assert_eq!(none, Path::new("nothing.toml"));
+        let none = unpacked(Path::new("nothing.toml"), false, cache.path()).unwrap_err().to_string();
+        assert!(none.contains("no file nothing.toml") && none.contains("trompe configs"), "{none}");
     }
 }

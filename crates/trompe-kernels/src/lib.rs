@@ -32,7 +32,7 @@ mod tensor;
 #[cfg(feature = "flex")]
 pub use attention::{Attention, Matrices, attend_between, attend_within};
 #[cfg(feature = "flex")]
-pub use convolution::{Prepared, can_be_joined, convolve, convolve_pair};
+pub use convolution::{Prepared, can_be_joined, convolve, convolve_depthwise, convolve_pair, is_depthwise};
 #[cfg(feature = "flex")]
 pub use fourier::inverse as inverse_fourier;
 #[cfg(feature = "flex")]
@@ -47,7 +47,7 @@ pub use rectify::relu;
 pub use resample::resample;
 pub use sample::{BLACK, GREY, MARGIN, Sample, Samples, surrounded};
 #[cfg(feature = "flex")]
-pub use sigmoid::sigmoid;
+pub use sigmoid::{sigmoid, silu};
 pub use simd::InstructionSet;
 #[cfg(feature = "flex")]
 pub use tensor::holds;

@@ -1,4 +1,5 @@
-//! The sigmoid as one operation of Burn's flex backend, with its gradient, on the processor's vectors.
+//! The sigmoid, and its product with what it is taken of, as operations of Burn's flex backend with their gradients, on the
+//! processor's vectors.
 
 use std::f32::consts::LOG2_E;
 use std::mem::MaybeUninit;
@@ -19,11 +20,23 @@ use crate::tensor::{Primitive, contiguous, with_gradient, written_each, written_
 trait Sigmoid: Backend {
     /// 1 / (1 + exp(-x)) of each value.
     fn squash(x: FloatTensor<Self>, execution: Execution) -> FloatTensor<Self>;
+
+    /// x / (1 + exp(-x)) of each value.
+    fn silu(x: FloatTensor<Self>, execution: Execution) -> FloatTensor<Self>;
 }
 
 /// 1 / (1 + exp(-x)) of each value on the flex backend.
 pub fn sigmoid(x: Tensor<4>) -> Tensor<4> {
     sigmoid_with(x, Execution::default())
+}
+
+/// x / (1 + exp(-x)) of each value on the flex backend.
+pub fn silu(x: Tensor<4>) -> Tensor<4> {
+    silu_with(x, Execution::default())
+}
+
+fn silu_with(x: Tensor<4>, execution: Execution) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::silu(x.into_dispatch(), execution))
 }
 
 fn sigmoid_with(x: Tensor<4>, execution: Execution) -> Tensor<4> {
@@ -62,7 +75,45 @@ impl Work for Forward<'_> {
     }
 }
 
+/// What values are times their sigmoids.
+struct Silu<'a> {
+    x: &'a [f32],
+    out: &'a mut [MaybeUninit<f32>],
+}
+
+impl Work for Silu<'_> {
+    #[inline(always)]
+    fn with<S: Simd>(self, _: S) {
+        for (out, x) in self.out.iter_mut().zip(self.x) {
+            out.write(x / (1.0 + exp(-x)));
+        }
+    }
+}
+
+/// The gradient of values, from that of what they are times their sigmoids.
+struct SiluBack<'a> {
+    gradient: &'a [f32],
+    x: &'a [f32],
+    out: &'a mut [MaybeUninit<f32>],
+}
+
+impl Work for SiluBack<'_> {
+    #[inline(always)]
+    fn with<S: Simd>(self, _: S) {
+        for ((out, gradient), x) in self.out.iter_mut().zip(self.gradient).zip(self.x) {
+            let s = 1.0 / (1.0 + exp(-x));
+            out.write(gradient * (s + x * s * (1.0 - s)));
+        }
+    }
+}
+
 impl Sigmoid for Flex {
+    fn silu(x: Primitive, execution: Execution) -> Primitive {
+        let set = execution.set;
+        // SAFETY: every product is written.
+        unsafe { written_each(&x, |x, out| set.run(Silu { x, out })) }
+    }
+
     fn squash(x: Primitive, execution: Execution) -> Primitive {
         let set = execution.set;
         // SAFETY: every sigmoid is written.
@@ -91,7 +142,34 @@ impl Backward<Flex, 1> for Gradient {
     }
 }
 
+#[derive(Debug)]
+struct SiluGradient;
+
+impl Backward<Flex, 1> for SiluGradient {
+    /// The values, and how the work is done.
+    type State = (Primitive, Execution);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = contiguous(&gradients.consume::<Flex>(&ops.node));
+        let [Some(parent)] = ops.parents else { return };
+        let (x, execution) = ops.state;
+        let write = |gradient: &[f32], x: &[f32], out: &mut [MaybeUninit<f32>]| {
+            execution.set.run(SiluBack { gradient, x, out });
+        };
+        // SAFETY: every gradient is written.
+        let back = unsafe { written_pairs(&gradient, &x, write) };
+        gradients.register::<Flex>(parent.id, back);
+    }
+}
+
 impl<C: CheckpointStrategy> Sigmoid for Autodiff<Flex, C> {
+    fn silu(x: FloatTensor<Self>, execution: Execution) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let x = contiguous(&x);
+        let output = Flex::silu(x.clone(), execution);
+        with_gradient::<C, _, 1>(SiluGradient, [node], output, |_| (x, execution))
+    }
+
     fn squash(x: FloatTensor<Self>, execution: Execution) -> FloatTensor<Self> {
         let (x, node) = x.into_parts();
         with_gradient::<C, _, 1>(Gradient, [node], Flex::squash(x, execution), Primitive::clone)
@@ -121,19 +199,20 @@ mod tests {
     fn sigmoids_and_gradients_are_burns() {
         let device = Device::flex().autodiff();
         let x = Tensor::<4>::random([2, 3, 70, 50], Distribution::Normal(0.0, 20.0), &device);
-        let result = |sigmoid: &dyn Fn(Tensor<4>) -> Tensor<4>| {
+        let result = |function: &dyn Fn(Tensor<4>) -> Tensor<4>| {
             let x = x.clone().require_grad();
-            let y = sigmoid(x.clone());
-            let gradients = (y.clone() * y.clone().cos()).sum().backward();
+            let y = function(x.clone());
+            let gradients = y.clone().cos().sum().backward();
             [y.without_autodiff(), x.grad(&gradients).unwrap()]
         };
-        let burns = result(&activation::sigmoid);
+        let burns = [result(&activation::sigmoid), result(&activation::silu)];
         for set in InstructionSet::available() {
             let execution = Execution { set, ..Execution::default() };
-            let ours = result(&|x| sigmoid_with(x, execution));
-            for (a, b) in ours.into_iter().zip(burns.clone()) {
+            let ours = [result(&|x| sigmoid_with(x, execution)), result(&|x| silu_with(x, execution))];
+            for (a, b) in ours.into_iter().flatten().zip(burns.clone().into_iter().flatten()) {
                 assert_eq!(a.dims(), b.dims());
-                assert!((a - b).abs().max().into_scalar::<f32>() < 1e-6, "{set}");
+                let error = (a - b.clone()).abs() / (b.abs() + 1.0);
+                assert!(error.max().into_scalar::<f32>() < 1e-5, "{set}");
             }
         }
     }

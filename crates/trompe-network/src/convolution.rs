@@ -1,6 +1,6 @@
 //! Convolutions, with the ReLU after them where there is one.
 //!
-//! On the CPU they run on `trompe-kernels`. Grouped convolutions and other devices take Burn's.
+//! On the CPU those of one group, and those of as many as channels, run on `trompe-kernels`. Others, and other devices, take Burn's.
 
 use burn::module::{Module, Param};
 use burn::nn::PaddingConfig2d;
@@ -35,6 +35,10 @@ pub(super) fn convolve(conv: &Conv2d, prepared: &Prepared, x: Tensor<4>, rectify
             return if joined { y.reshape([o, n, h, 1]).swap_dims(0, 1) } else { y.reshape([n, o, h, 1]) };
         }
         return trompe_kernels::convolve(conv, prepared, x, rectify);
+    }
+    #[cfg(feature = "flex")]
+    if trompe_kernels::holds(&x) && trompe_kernels::is_depthwise(conv) {
+        return trompe_kernels::convolve_depthwise(conv, x, rectify);
     }
     let _ = prepared;
     let y = conv.forward(x);

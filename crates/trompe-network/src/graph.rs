@@ -216,6 +216,18 @@ impl Graph {
         self.shapes_of(&all, image)
     }
 
+    /// The multiplications that one image takes in each layer, in the order of the nodes, where maps have these shapes.
+    pub fn multiply_adds(&self, shapes: &[[usize; 3]]) -> Vec<usize> {
+        let names = self.nodes.iter().map(|node| node.name.as_str());
+        let known: HashMap<&str, [usize; 3]> = names.zip(shapes.iter().copied()).collect();
+        let count = |(node, &shape): (&Node, &[usize; 3])| {
+            let inputs: Vec<[usize; 3]> =
+                node.inputs.iter().filter_map(|name| known.get(name.as_str()).copied()).collect();
+            node.op.multiply_adds(&inputs, shape)
+        };
+        self.nodes.iter().zip(shapes).map(count).collect()
+    }
+
     /// The shape `[C, H, W]` of one layer's map, whatever lies behind it.
     ///
     /// # Errors

@@ -429,6 +429,19 @@ mod tests {
         assert_eq!(n.logits(x).dims(), [1, 1]);
     }
 
+    /// The small transformer: three heads of 32 features, 65 tokens, 192 features inside an MLP.
+    #[test]
+    fn multiplications_by_hand() {
+        let graph = zoo::builder("vit-small", 12).unwrap();
+        let shapes = graph.shapes([3, 64, 64]).unwrap();
+        let counts = graph.multiply_adds(&shapes);
+        let of = |layer: &str| counts[graph.position(layer).unwrap()];
+        assert_eq!(of("blocks.0.attn.scores"), 3 * 65 * 65 * 32);
+        assert_eq!(of("blocks.0.attn.gathered"), 3 * 65 * 32 * 65);
+        assert_eq!(of("blocks.0.mlp.fc1"), 65 * 96 * 192);
+        assert_eq!((of("stem.conv0"), of("blocks.0.mlp.act")), (24 * 32 * 32 * 3 * 9, 0));
+    }
+
     #[test]
     fn graphs_that_do_not_fit_together_are_refused() {
         let build = |f: &dyn Fn(&mut Graph)| {

@@ -98,22 +98,27 @@ pub fn can_be_joined(conv: &Conv2d) -> bool {
 }
 
 /// Weight and bias.
-fn parameters(conv: &Conv2d) -> [DispatchTensor; 2] {
+pub fn parameters(conv: &Conv2d) -> [DispatchTensor; 2] {
     let weight = conv.weight.val();
     let none = || Tensor::zeros([weight.dims()[0]], &weight.device());
     let bias = conv.bias.as_ref().map_or_else(none, |bias| bias.val());
     [weight.into_dispatch(), bias.into_dispatch()]
 }
 
+/// The margins before and after, by rows and columns.
+pub fn margins(conv: &Conv2d) -> [(usize, usize); 2] {
+    match conv.padding {
+        PaddingConfig2d::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
+        PaddingConfig2d::Valid => [(0, 0); 2],
+        PaddingConfig2d::Same => unreachable!("layers are made with explicit margins"),
+    }
+}
+
 fn shape(conv: &Conv2d, x: &Tensor<4>) -> Shape {
     let [_, channels, h, w] = x.dims();
     let [output, input, kh, kw] = conv.weight.dims();
     assert_eq!(channels, input, "a convolution of other channels");
-    let padding = match conv.padding {
-        PaddingConfig2d::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
-        PaddingConfig2d::Valid => [(0, 0); 2],
-        PaddingConfig2d::Same => unreachable!("layers are made with explicit margins"),
-    };
+    let padding = margins(conv);
     Shape {
         channels: [input, output],
         input: [h, w],

@@ -1084,10 +1084,10 @@ fn tried(bytes: Vec<u8>, folder: &Path) -> (bool, bool) {
     let Ok(shapes) = network.graph().shapes([channels, h, w]) else { return (true, false) };
     let work: usize = network
         .graph()
-        .nodes
-        .iter()
+        .multiply_adds(&shapes)
+        .into_iter()
         .zip(&shapes)
-        .map(|(n, s)| n.op.multiply_adds(*s).saturating_add(s.iter().product()))
+        .map(|(n, s)| n.saturating_add(s.iter().product()))
         .fold(0, usize::saturating_add);
     let small = work < 1 << 24 && channels * h * w > 0;
     if small {

@@ -105,7 +105,7 @@ impl Operator for Conv {
         self.rectified(parameters.conv(), &Prepared::default(), one(inputs), None)
     }
 
-    fn multiply_adds(&self, output: [usize; 3]) -> usize {
+    fn multiply_adds(&self, _: &[[usize; 3]], output: [usize; 3]) -> usize {
         output.iter().product::<usize>() * (self.channels[0] / self.groups) * self.kernel[0] * self.kernel[1]
     }
 

@@ -142,7 +142,7 @@ impl Operator for ConvTranspose {
         all.narrow(2, self.cut[0], rows).narrow(3, self.cut[1], columns)
     }
 
-    fn multiply_adds(&self, output: [usize; 3]) -> usize {
+    fn multiply_adds(&self, _: &[[usize; 3]], output: [usize; 3]) -> usize {
         let places = output[1] * output[2] / (self.stride[0] * self.stride[1]).max(1);
         places * self.channels[0] * (self.channels[1] / self.groups) * self.kernel[0] * self.kernel[1]
     }

@@ -83,7 +83,7 @@ impl Operator for Linear {
         y.reshape([n, c, 1, 1])
     }
 
-    fn multiply_adds(&self, _: [usize; 3]) -> usize {
+    fn multiply_adds(&self, _: &[[usize; 3]], _: [usize; 3]) -> usize {
         self.features[0] * self.features[1]
     }
 

@@ -82,8 +82,9 @@ impl Operator for MatMul {
         if is_unscaled(&self.scale) { product } else { product * self.scale }
     }
 
-    fn multiply_adds(&self, _: [usize; 3]) -> usize {
-        0
+    fn multiply_adds(&self, inputs: &[[usize; 3]], output: [usize; 3]) -> usize {
+        let inner = inputs.first().map_or(0, |[_, _, k]| *k);
+        output.iter().fold(inner, |product, &n| product.saturating_mul(n))
     }
 
     fn write(&self, writer: &mut Writer, node: &Node) {

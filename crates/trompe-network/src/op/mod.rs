@@ -182,8 +182,9 @@ pub trait Operator: Clone {
     /// The output for inputs of the right shapes.
     fn forward(&self, parameters: &Parameters, inputs: Vec<Tensor<4>>) -> Tensor<4>;
 
-    /// The multiplications with a weight that one image takes, from the shape `[C, H, W]` of the output.
-    fn multiply_adds(&self, _output: [usize; 3]) -> usize {
+    /// The multiplications that one image takes in convolutions, linear layers and products of matrices, from the shapes `[C, H, W]` of
+    /// inputs and output.
+    fn multiply_adds(&self, _inputs: &[[usize; 3]], _output: [usize; 3]) -> usize {
         0
     }
 
@@ -287,8 +288,8 @@ macro_rules! operators {
             }
 
             /// As [`Operator::multiply_adds`].
-            pub fn multiply_adds(&self, output: [usize; 3]) -> usize {
-                match self { $(Self::$name(op) => Operator::multiply_adds(op, output),)* }
+            pub fn multiply_adds(&self, inputs: &[[usize; 3]], output: [usize; 3]) -> usize {
+                match self { $(Self::$name(op) => Operator::multiply_adds(op, inputs, output),)* }
             }
 
             /// As [`Operator::write`].

@@ -17,6 +17,10 @@ impl Elementwise for Sigmoid {
         &[("Sigmoid", |import, call| read::elementwise(import, call, Sigmoid))];
 
     fn apply(&self, x: Tensor<4>) -> Tensor<4> {
+        #[cfg(feature = "flex")]
+        if trompe_kernels::holds(&x) {
+            return trompe_kernels::sigmoid(x);
+        }
         activation::sigmoid(x)
     }
 

@@ -84,6 +84,9 @@ enum Task {
     },
     /// A maximum pooling of max(x, 0).
     RectifiedPool(MaxPool),
+    /// A value times its sigmoid.
+    #[cfg(feature = "flex")]
+    Silu,
     /// An attention whose Q, K and V lie in one map, or in three.
     #[cfg(feature = "flex")]
     Attention(Box<trompe_kernels::Attention>),
@@ -104,6 +107,8 @@ impl Task {
                 _ => unreachable!("one or two convolutions"),
             },
             Self::RectifiedPool(pool) => pool.of(one(inputs), true),
+            #[cfg(feature = "flex")]
+            Self::Silu => trompe_kernels::silu(one(inputs)),
             #[cfg(feature = "flex")]
             Self::Attention(attention) => match <[_; 3]>::try_from(inputs) {
                 Ok(three) => trompe_kernels::attend_between(three, *attention.clone()),
@@ -136,6 +141,7 @@ impl Plan {
         #[cfg(feature = "flex")]
         if network.device().without_autodiff() == Device::flex() {
             draft.attend();
+            draft.silu();
         }
         draft.finish(wanted)
     }
@@ -263,6 +269,21 @@ impl<'n> Draft<'n> {
         }
     }
 
+    /// A value times its sigmoid, which nothing else reads.
+    #[cfg(feature = "flex")]
+    fn silu(&mut self) {
+        for i in self.all(|op| matches!(op, Op::Mul(_))) {
+            let [a, b] = self.reads[i][..] else { continue };
+            for (x, sigmoid) in [(a, b), (b, a)] {
+                let squashed = matches!(self.nodes[sigmoid].op, Op::Sigmoid(_)) && self.reads[sigmoid] == [x];
+                if squashed && self.alone(sigmoid) && !self.within.contains(&sigmoid) {
+                    self.put(i, &[sigmoid], Task::Silu, vec![x]);
+                    break;
+                }
+            }
+        }
+    }
+
     /// Of the fewer maxima instead: max(x, 0) of a maximum is the maximum of max(x, 0). Not where the gradient leaks.
     fn rectify_after_pools(&mut self) {
         if self.leak != 0.0 {
@@ -334,6 +355,35 @@ mod tests {
         g
     }
 
+    /// A value times its sigmoid, and a convolution of each channel by itself with a ReLU.
+    fn gated() -> Graph {
+        let mut g = Graph::new("gated", 3);
+        g.then("conv", Op::conv(3, 6, 3, 2, 1));
+        let sigmoid = g.then("sigmoid", op::Sigmoid);
+        g.push("silu", op::Mul, &[&sigmoid, "conv"]);
+        let depthwise = Conv {
+            channels: [6, 6],
+            kernel: [3, 5],
+            stride: [2, 1],
+            padding: Padding::Sides([1, 2, 1, 1]),
+            dilation: [1, 1],
+            groups: 6,
+            bias: true,
+        };
+        g.then("depthwise", depthwise);
+        g.then("depthwise_relu", op::Relu);
+        g
+    }
+
+    #[test]
+    fn a_value_times_its_sigmoid_is_one_step() {
+        let network = network(gated());
+        let position = |name: &str| network.graph.position(name).unwrap();
+        let plan = Plan::new(&network, &[position("depthwise_relu")]);
+        let step = |name: &str| plan.steps.iter().find(|step| step.value == position(name));
+        assert!(matches!(step("silu").unwrap().task, Task::Silu) && step("sigmoid").is_none());
+    }
+
     #[test]
     fn a_fire_module_and_its_relus_are_one() {
         let whole = network(zoo::squeezenet1_0(10));
@@ -351,7 +401,9 @@ mod tests {
     /// What is asked for by name is computed by itself: values and gradients are the same.
     #[test]
     fn layers_together_are_what_they_are_one_by_one() {
-        for (graph, last) in [(branches(), "last"), (zoo::squeezenet1_0(10), "features.8")] {
+        for (graph, last) in
+            [(branches(), "last"), (zoo::squeezenet1_0(10), "features.8"), (gated(), "depthwise_relu")]
+        {
             let network = network(graph).train().freeze();
             let all: Vec<String> = network.graph().layers().map(String::from).collect();
             let x = Tensor::<4>::random([2, 3, 40, 33], Distribution::Default, &Device::default().autodiff());
