@@ -281,6 +281,10 @@ def from_timm(name):
     return network.eval(), 224 if "dinov2" in name else network.default_cfg["input_size"][-1]
 
 
+def wanted(names):
+    return [name for name in names if not options.only or name in options.only]
+
+
 def exported(name, network, size, images=1, **how):
     """Prints the row of a network that PyTorch exports."""
     import torch
@@ -302,7 +306,7 @@ def exported(name, network, size, images=1, **how):
 def part_torchvision():
     print("\n| model " + HEADER)
     axes = {"input": {0: "batch"}, "logits": {0: "batch"}}
-    for name in TORCHVISION:
+    for name in wanted(TORCHVISION):
         exported(name, *from_torchvision(name), 2, opset_version=17, dynamo=False, dynamic_axes=axes)
 
 
@@ -312,7 +316,7 @@ def part_dynamo():
     import io
 
     print("\n| model " + HEADER)
-    for name, make in [(n, from_torchvision) for n in TORCHVISION] + [(n, from_timm) for n in TIMM]:
+    for name, make in [(n, from_torchvision) for n in wanted(TORCHVISION)] + [(n, from_timm) for n in wanted(TIMM)]:
         network, size = make(name)
         # The exporter talks.
         with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -330,7 +334,7 @@ tf_efficientnet_lite0 nf_regnet_b0 nfnet_l0""".split()
 def part_timm():
     """Networks of the timm package, exported for one image and run on two."""
     print("\n| model " + HEADER)
-    for name in TIMM:
+    for name in wanted(TIMM):
         exported(name, *from_timm(name), opset_version=17, dynamo=False)
 
 
@@ -461,6 +465,7 @@ parser.add_argument("--data", default=os.environ.get("TROMPE_DATA", "data"))
 parser.add_argument("--trompe", default="target/debug/trompe")
 parser.add_argument("--work", default=None)
 parser.add_argument("--fooled", default=".")
+parser.add_argument("--only", nargs="+", help="of torchvision and timm, these alone")
 options = parser.parse_args()
 options.work = options.work or tempfile.mkdtemp()
 for part in options.parts:

@@ -63,7 +63,7 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                     let values = array.values.iter().map(|v| v.max(least).min(most)).collect();
                     Ok(Array { dims: array.dims.clone(), values })
                 })?,
-                "BatchNormalization" if call.flag("training_mode")? => standardized(call, &inputs)?,
+                "BatchNormalization" => standardized(call, &inputs)?,
                 "Einsum" => match inputs[..] {
                     [Some(Constant::Floats(a)), Some(Constant::Floats(b))] => einsum(import, call, a, b)?,
                     _ => return unsupported("of other than two constants"),
@@ -106,6 +106,7 @@ pub fn apply(import: &mut Import<'_>, call: &Call<'_>) -> Result<bool, Refusal> 
                 "Transpose" => each(first, |a| transpose(call, a), |a| transpose(call, a))?,
                 "Slice" => each(first, |a| slice(import, call, a), |a| slice(import, call, a))?,
                 "Gather" => each(first, |a| gather(import, call, a), |a| gather(import, call, a))?,
+                "GatherND" => each(first, |a| gathered(import, call, a), |a| gathered(import, call, a))?,
                 // By layers, as if it depended on the image.
                 _ if Op::reader(call.operator()).is_some() => return Ok(false),
                 _ => return unsupported("on constants"),
@@ -400,6 +401,39 @@ fn scattered<T: Copy>(
     Ok(scattered)
 }
 
+/// Parts of a constant, each at the place that a row of indices says.
+fn gathered<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) -> Result<Array<T>, Refusal> {
+    if call.int("batch_dims")?.unwrap_or(0) != 0 {
+        return unsupported("with batch_dims");
+    }
+    let Some(indices) = import.numbers(call, 1)? else { return wrong("has no indices") };
+    let depth = indices.dims.last().copied().unwrap_or(0);
+    if depth == 0 || depth > array.dims.len() {
+        return wrong(format!("has indices of the shape {:?}", indices.dims));
+    }
+    let [outer, inner] = [&indices.dims[..indices.dims.len() - 1], &array.dims[depth..]];
+    let dims = [outer, inner].concat();
+    if product(&dims).is_none_or(|n| n > LARGEST) {
+        return wrong(format!("makes a constant of shape {dims:?}, which is too large"));
+    }
+    let each: usize = inner.iter().product();
+    let mut values = vec![];
+    for place in fixed(import, call, indices)?.chunks(depth) {
+        let mut at = 0;
+        for (&p, &n) in place.iter().zip(&array.dims) {
+            if !(-(n as i64)..n as i64).contains(&p) {
+                return wrong(format!("takes position {p} of {n}"));
+            }
+            at = at * n + p.rem_euclid(n as i64) as usize;
+        }
+        values.extend_from_slice(&array.values[at * each..][..each]);
+    }
+    match Array::row(values).reshaped(dims) {
+        Some(array) => Ok(array),
+        None => wrong("makes a constant of too many dimensions"),
+    }
+}
+
 /// A constant in a larger shape; it stays the same for every image.
 fn expand(import: &Import<'_>, call: &Call<'_>, constant: &Constant) -> Result<Constant, Refusal> {
     let Some(target) = import.numbers(call, 1)? else { return wrong("has no shape") };
@@ -501,7 +535,8 @@ fn reduced(import: &Import<'_>, call: &Call<'_>, array: &Array<f32>) -> Result<A
     Ok(Array { dims, values })
 }
 
-/// Each channel with the mean 0 and the variance 1, as weights are standardized, times a scale and with a shift.
+/// Each channel with the mean 0 and the variance 1, as weights are standardized, times a scale and with a shift. Mean and variance
+/// before are the channel's own in training mode, and else given.
 fn standardized(call: &Call<'_>, inputs: &[Option<&Constant>]) -> Result<Constant, Refusal> {
     let [Some(Constant::Floats(x)), Some(Constant::Floats(scale)), Some(Constant::Floats(shift)), ..] =
         inputs
@@ -509,15 +544,28 @@ fn standardized(call: &Call<'_>, inputs: &[Option<&Constant>]) -> Result<Constan
         return wrong("has other than an input, a scale and a shift");
     };
     let [1, channels, ..] = x.dims[..] else { return unsupported("of a constant of more than one row") };
-    if [&scale.dims, &shift.dims].iter().any(|dims| ***dims != [channels]) || x.values.is_empty() {
+    let given = match (call.flag("training_mode")?, inputs) {
+        (true, _) => None,
+        (false, [_, _, _, Some(Constant::Floats(means)), Some(Constant::Floats(variances))]) => {
+            Some([means, variances])
+        }
+        _ => return wrong("has no means and variances"),
+    };
+    let parameters = [scale, shift].into_iter().chain(given.into_iter().flatten());
+    if parameters.into_iter().any(|array| array.dims != [channels]) || x.values.is_empty() {
         return wrong(format!("has parameters of the wrong shape for {channels} channels"));
     }
     let epsilon = call.float("epsilon", 1e-5)?;
     let each = x.values.len() / channels;
     let mut values = Vec::with_capacity(x.values.len());
     for (c, own) in x.values.chunks(each).enumerate() {
-        let mean = own.iter().map(|&v| f64::from(v)).sum::<f64>() / each as f64;
-        let variance = own.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / each as f64;
+        let [mean, variance] = match given {
+            Some(given) => given.map(|array| f64::from(array.values[c])),
+            None => {
+                let mean = own.iter().map(|&v| f64::from(v)).sum::<f64>() / each as f64;
+                [mean, own.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / each as f64]
+            }
+        };
         let factor = f64::from(scale.values[c]) / (variance + epsilon).sqrt();
         values.extend(own.iter().map(|&v| ((f64::from(v) - mean) * factor) as f32 + shift.values[c]));
     }

@@ -17,7 +17,7 @@ pub type Done = Result<(), Refusal>;
 pub type Reader = fn(&mut Import<'_>, &Call<'_>) -> Done;
 
 /// Operators that are computed on constants alone.
-const ON_CONSTANTS: [&str; 20] = [
+const ON_CONSTANTS: [&str; 21] = [
     "Abs",
     "Ceil",
     "Constant",
@@ -28,6 +28,7 @@ const ON_CONSTANTS: [&str; 20] = [
     "Exp",
     "Expand",
     "Floor",
+    "GatherND",
     "Max",
     "Min",
     "Mod",

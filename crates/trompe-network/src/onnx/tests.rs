@@ -184,6 +184,37 @@ fn numbers_that_a_file_computes() {
     assert_eq!((values[..5].to_vec(), values[20..].to_vec()), (vec![5., 0., 1., 2., 3.], vec![5.; 10]));
 }
 
+/// A bias of parts of a table, as relative positions have it, and filters that are standardized by means and variances that are
+/// computed: (1, 3) less 2 and 4, divided by √4 and √1, and then 10 and 20 added.
+#[test]
+fn constants_that_newer_exporters_compute() {
+    let mut pick = node("pick", "GatherND", &["table", "places"], "picked");
+    pick = int(pick, "batch_dims", 0);
+    let norm = ["filters", "ones", "shifts", "means", "variances"];
+    let network = open(&file(
+        vec![
+            pick,
+            float(node("standardize", "BatchNormalization", &norm, "standardized"), "epsilon", 0.0),
+            node("shape", "Reshape", &["standardized", "filter"], "weights"),
+            node("conv", "Conv", &["x", "weights", "picked"], "y"),
+        ],
+        vec![
+            tensor("table", &[2, 3], &[0., 1., 2., 3., 4., 5.]),
+            proto::Tensor { dims: vec![2, 2], ..longs("places", &[1, 0, -1, -1]) },
+            tensor("filters", &[1, 2, 1], &[1., 3.]),
+            tensor("ones", &[2], &[1., 1.]),
+            tensor("shifts", &[2], &[10., 20.]),
+            tensor("means", &[2], &[2., 4.]),
+            tensor("variances", &[2], &[4., 1.]),
+            longs("filter", &[2, 1, 1, 1]),
+        ],
+    ))
+    .unwrap();
+    let (weight, bias) = network.filters("conv").unwrap();
+    assert_eq!(numbers(weight), [9.5, 19.0]);
+    assert_eq!(numbers(bias), [3.0, 5.0]);
+}
+
 #[test]
 fn channels_are_shuffled_and_transposed_back() {
     let mut model = file(
