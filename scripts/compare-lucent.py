@@ -3,6 +3,7 @@
 
     cargo build
     python3 scripts/compare-lucent.py --data DIR [--pairs 5] [--steps 64] [--trompe FILE] [--venv DIR] [case …]
+    python3 scripts/compare-lucent.py --network resnet50 deit_tiny_patch16_224 … (or `all`) [--pictures 16]
 
 DIR holds squeezenet1_0-imagenet/model.safetensors and imagenette/. The packages it needs (torch, torch-lucent,
 torchvision, safetensors) are installed from PyPI in a throw-away environment, or in --venv, which is kept.
@@ -15,6 +16,11 @@ layers), `memory` (peak resident size of either side's process for one picture, 
 standard transforms of each: lucid's schedule, in which Trompe crops where lucent shifts, so that lucent's images are
 about 250 pixels wide where Trompe's are about 236. `lucent, cropping` is lucent with transforms that crop as
 Trompe's do.
+
+With --network: networks of torchvision and timm with random weights, exported to ONNX, at a layer in the middle and at the
+output. Seconds for one step of one image after the start (two runs of different length), Trompe's and those of lucent's loop with
+its standard transforms (and a resize to 224 pixels for transformers, which take no other size), with PyTorch's usual
+memory format and with `channels_last`. The ratio is to the faster of the two.
 """
 
 import argparse
@@ -28,7 +34,7 @@ import tempfile
 import time
 import venv
 
-PACKAGES = ["torch", "torch-lucent", "torchvision", "safetensors", "pillow", "numpy"]
+PACKAGES = ["torch", "torch-lucent", "torchvision", "timm", "onnx", "safetensors", "pillow", "numpy"]
 UNITS = {
     "output": ("classifier.1:0", "classifier_1"),
     "middle": ("features.9:0", "features_9"),
@@ -36,13 +42,29 @@ UNITS = {
     "early": ("features.3:0", "features_3"),
 }
 LAYERS = [f"features.{i}" for i in range(13)] + ["classifier.1", "classifier.3"]
+# A module in the middle and the output's, as PyTorch calls them.
+NETWORKS = {
+    "squeezenet1_0": ("features.9", "classifier.1"),
+    "googlenet": ("inception4c", "fc"),
+    "resnet18": ("layer3", "fc"),
+    "resnet50": ("layer3", "fc"),
+    "densenet121": ("features.transition2", "classifier"),
+    "convnext_tiny": ("features.5.2", "classifier.2"),
+    "mobilenet_v2": ("features.13", "classifier.1"),
+    "vgg16": ("features.22", "classifier.6"),
+    "efficientnet_b0": ("features.5.2", "classifier.1"),
+    "deit_tiny_patch16_224": ("blocks.6.mlp.fc1", "head"),
+    "swin_tiny_patch4_window7_224": ("layers.2.blocks.2.mlp.fc1", "head.fc"),
+}
 CASES = [f"{unit}-{n}" for unit in UNITS for n in (1, 16)] + ["activations", "memory"]
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="case", help=" ".join(CASES))
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data")
+    parser.add_argument("--network", nargs="+", metavar="NAME", help=" ".join(NETWORKS))
+    parser.add_argument("--pictures", type=int, default=1, help="with --network: how many at once")
     parser.add_argument("--trompe", default="target/debug/trompe")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=64, help="for one picture; a quarter for each of 16")
@@ -54,7 +76,14 @@ def arguments():
     unknown = set(options.cases) - set(CASES)
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}: there are {', '.join(CASES)}")
-    for name in ("squeezenet1_0-imagenet/model.safetensors", "imagenette"):
+    if options.network == ["all"]:
+        options.network = list(NETWORKS)
+    unknown = set(options.network or []) - set(NETWORKS)
+    if unknown:
+        parser.error(f"no network {', '.join(sorted(unknown))}: there are {', '.join(NETWORKS)}")
+    if not options.network and not options.data:
+        parser.error("--data is needed")
+    for name in () if options.network else ("squeezenet1_0-imagenet/model.safetensors", "imagenette"):
         if not os.path.exists(os.path.join(options.data, name)):
             parser.error(f"{options.data} has no {name}")
     if not os.path.exists(options.trompe):
@@ -242,8 +271,109 @@ def main():
     if options.alone:
         alone(options)
         return
+    if options.network:
+        with tempfile.TemporaryDirectory() as work:
+            networks(options, work)
+        return
     with tempfile.TemporaryDirectory() as work:
         compare(options, work)
+
+
+def networks(options, work):
+    """The table of --network."""
+    import warnings
+
+    import timm
+    import torch
+    import torchvision
+
+    warnings.filterwarnings("ignore")
+    n = options.pictures
+    print(f"PyTorch {torch.__version__} on {torch.get_num_threads()} threads; {n} picture(s); medians of {options.pairs} pairs")
+    print(f"{'network':30} {'layer':26} {'trompe':>8} {'lucent':>8} {'channels_last':>13} {'ratio':>6}")
+    rows = []
+    for name in options.network:
+        torch.manual_seed(0)
+        of_timm = "patch" in name
+        if of_timm:
+            model = timm.create_model(name, pretrained=False)
+        else:
+            extra = {"init_weights": False} if name == "googlenet" else {}
+            model = getattr(torchvision.models, name)(weights=None, **extra)
+        model.eval()
+        file = os.path.join(work, name + ".onnx")
+        torch.onnx.export(model, torch.zeros(1, 3, 224, 224), file, dynamo=False)
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        for module in NETWORKS[name]:
+            seconds = {side: [] for side in ("trompe", "contiguous", "channels_last")}
+            for _ in range(options.pairs):
+                seconds["trompe"].append(step_of_trompe(options, work, file, module, n))
+                for side in ("contiguous", "channels_last"):
+                    seconds[side].append(step_of_lucent(model, module, n, side == "channels_last", of_timm))
+            ours, plain, last = (statistics.median(seconds[side]) for side in seconds)
+            rows += [[name, module, n, side, value] for side in seconds for value in seconds[side]]
+            print(f"{name:30} {module:26} {ours:8.4f} {plain:8.4f} {last:13.4f} {min(plain, last) / ours:6.2f}", flush=True)
+        os.remove(file)
+    if options.csv:
+        with open(options.csv, "w", newline="") as out:
+            csv.writer(out).writerows([["network", "layer", "pictures", "side", "seconds"], *rows])
+
+
+# Steps of the shorter run; the longer one has four times as many.
+STEPS = 8
+
+
+def step_of_trompe(options, work, file, module, n):
+    """Seconds a step and image, from two whole commands of different length."""
+    def run(steps):
+        with tempfile.TemporaryDirectory(dir=work) as folder:
+            start = time.perf_counter()
+            outcome = subprocess.run(
+                [options.trompe, "visualize", file, f"{module}:0", "--preset", "imagenet", "--number", str(n), "--steps",
+                 str(steps), "--cache", os.path.join(folder, "cache"), "--out", folder],
+                capture_output=True, text=True,
+            )
+            if outcome.returncode:
+                sys.exit(outcome.stderr)
+            return time.perf_counter() - start
+
+    short, long = run(STEPS), run(4 * STEPS)
+    return (long - short) / (3 * STEPS * n)
+
+
+def step_of_lucent(model, module, n, channels_last, fixed_size):
+    """Seconds a step and image of lucent's loop for unit 0 of a module."""
+    import torch
+    from lucent.optvis import param, transform
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model.to(memory_format=layout)
+    seen = {}
+    hook = dict(model.named_modules())[module].register_forward_hook(lambda m, i, o: seen.update(value=o))
+    parameters, image = param.image(224, batch=n)
+    transforms = transform.compose(transform.standard_transforms)
+    optimizer = torch.optim.Adam(parameters, lr=0.05)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+
+    def step():
+        optimizer.zero_grad()
+        seen_by = transforms(image())
+        if fixed_size:
+            seen_by = torch.nn.functional.interpolate(seen_by, size=(224, 224), mode="bilinear", align_corners=False)
+        model(((seen_by - mean) / std).contiguous(memory_format=layout))
+        value = seen["value"]
+        # A channel of a map, or a feature of tokens.
+        unit = value[:, :, 0] if value.ndim == 3 else value[..., 0] if fixed_size and value.ndim == 4 else value[:, 0]
+        (-unit.mean()).backward()
+        optimizer.step()
+
+    step()
+    start = time.perf_counter()
+    for _ in range(2 * STEPS):
+        step()
+    hook.remove()
+    return (time.perf_counter() - start) / (2 * STEPS * n)
 
 
 def alone(options):
