@@ -122,12 +122,17 @@ impl Experiment {
         ] {
             experiment.write(file, &std::fs::read_to_string(source.join(file)).unwrap());
         }
-        for circuit in ["circuits/pictures.toml", "circuits/hidden.toml"] {
+        for (circuit, units, steps) in
+            [("circuits/pictures.toml", 8, 3000), ("circuits/hidden.toml", 16, 6000)]
+        {
             experiment.edit(circuit, "classes = [0, 1, 2, 4, 5, 6, 8, 10]", "classes = [4, 5]");
             experiment.edit(circuit, "visualizations_per_class = 4", "visualizations_per_class = 1");
-            experiment.edit(circuit, "units_per_layer = 8", "units_per_layer = 1");
-            experiment.edit(circuit, "steps = 3000", "steps = 10");
+            experiment.edit(circuit, &format!("units_per_layer = {units}"), "units_per_layer = 1");
+            experiment.edit(circuit, &format!("steps = {steps}"), "steps = 10");
         }
+        // As many layers as other gates have.
+        let layers = "[\"bn2\", \"bn3\", \"bn4\", \"bn5\", \"bn6\", \"bn7\", \"bn8\", \"bn9\"]";
+        experiment.edit("circuits/hidden.toml", layers, "[\"relu3\", \"relu5\", \"relu7\", \"relu9\"]");
         // A gate that has learnt next to nothing misses some, and learns of them.
         experiment.edit("circuits/pictures.toml", "steps = 10", "steps = 10\nrounds = 1");
         experiment.edit("circuits/hidden.toml", "offset = 16", "offset = 16\nvisualized = [3, 4]");

@@ -185,15 +185,13 @@ fn numbers_that_a_file_computes() {
 }
 
 /// A bias of parts of a table, as relative positions have it, and filters that are standardized by means and variances that are
-/// computed: (1, 3) less 2 and 4, divided by √4 and √1, and then 10 and 20 added.
-#[test]
-fn constants_that_newer_exporters_compute() {
-    let mut pick = node("pick", "GatherND", &["table", "places"], "picked");
-    pick = int(pick, "batch_dims", 0);
+/// computed.
+fn of_newer_exporters() -> proto::Model {
+    let pick = node("pick", "GatherND", &["table", "places"], "picked");
     let norm = ["filters", "ones", "shifts", "means", "variances"];
-    let network = open(&file(
+    file(
         vec![
-            pick,
+            int(pick, "batch_dims", 0),
             float(node("standardize", "BatchNormalization", &norm, "standardized"), "epsilon", 0.0),
             node("shape", "Reshape", &["standardized", "filter"], "weights"),
             node("conv", "Conv", &["x", "weights", "picked"], "y"),
@@ -208,8 +206,13 @@ fn constants_that_newer_exporters_compute() {
             tensor("variances", &[2], &[4., 1.]),
             longs("filter", &[2, 1, 1, 1]),
         ],
-    ))
-    .unwrap();
+    )
+}
+
+/// (1, 3) less 2 and 4, divided by √4 and √1, and then 10 and 20 added.
+#[test]
+fn constants_that_newer_exporters_compute() {
+    let network = open(&of_newer_exporters()).unwrap();
     let (weight, bias) = network.filters("conv").unwrap();
     assert_eq!(numbers(weight), [9.5, 19.0]);
     assert_eq!(numbers(bias), [3.0, 5.0]);
@@ -1090,7 +1093,8 @@ fn foreign() -> Vec<proto::Model> {
         longs("zero", &[0]),
         longs("one", &[1]),
     ];
-    let mut all = vec![file(mixed, parameters), padded(), cropped("x"), cropped("mean")];
+    let mut all =
+        vec![file(mixed, parameters), padded(), cropped("x"), cropped("mean"), of_newer_exporters()];
     all.extend(sliced_twice());
     all.extend(hollow());
     all
