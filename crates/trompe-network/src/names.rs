@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use trompe_base::error::{Error, Result};
 
 use crate::graph::nearest;
-use crate::{Graph, INPUT};
+use crate::{Graph, INPUT, Op};
 
 /// The name of the PyTorch module that a node of an exported file is from: `layer3.1.conv2` for
 /// `/layer3/layer3.1/conv2/Conv`. A name of another kind is the module's.
@@ -15,11 +15,16 @@ fn module(layer: &str) -> String {
     };
     let mut module = String::new();
     for scope in scopes.0.split('/') {
-        // A scope has the whole path of its module, or the last name alone.
-        let whole = scope.strip_prefix(module.as_str()).is_some_and(|rest| rest.starts_with('.'));
-        module = match module.is_empty() || whole {
-            true => scope.into(),
-            false => format!("{module}.{scope}"),
+        // A scope has the last name of its module alone, or some of the names before it, too: all of them, or those since a list
+        // of modules began.
+        let starts = module.match_indices('.').map(|(at, _)| &module[at + 1..]);
+        let before = std::iter::once(module.as_str())
+            .chain(starts)
+            .find(|end| scope.strip_prefix(end).is_some_and(|rest| rest.starts_with('.') && !end.is_empty()));
+        module = match before {
+            Some(end) => format!("{module}{}", &scope[end.len()..]),
+            None if module.is_empty() => scope.into(),
+            None => format!("{module}.{scope}"),
         };
     }
     module
@@ -49,7 +54,11 @@ impl Graph {
         let inside = |module: &str, of: &str| {
             module.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let last = |of: &str| self.nodes.iter().zip(&modules).rfind(|(_, module)| inside(module, of));
+        let last = |of: &str| {
+            let own = || self.nodes.iter().zip(&modules).filter(|(_, module)| inside(module, of));
+            // A constant is a module's output only if there is nothing else.
+            own().rfind(|(node, _)| !matches!(node.op, Op::Constant(_))).or_else(|| own().next_back())
+        };
         if let Some((node, _)) = last(wish) {
             return Ok(&node.name);
         }
@@ -108,6 +117,26 @@ mod tests {
             g.push(name, op::Relu, &[INPUT]);
         }
         g
+    }
+
+    /// Lists of modules within lists; a module's parameter is not the module.
+    #[test]
+    fn lists_of_modules_are_within_others() {
+        for (layer, name) in [
+            ("/layers/layers.2/blocks/blocks.2/mlp/fc1/Add", "layers.2.blocks.2.mlp.fc1"),
+            ("/features/features.5/features.5.2/block/block.0/block.0.1/Clip", "features.5.2.block.0.1"),
+            ("/layer1/layer1.0/conv2/Conv", "layer1.0.conv2"),
+        ] {
+            assert_eq!(module(layer), name);
+        }
+        let mut g = Graph::new("net", 3);
+        g.push("/layers/layers.2/blocks/blocks.2/mlp/fc1/MatMul", op::Relu, &[INPUT]);
+        g.push("layers.2.blocks.2.mlp.fc1.bias", op::Constant { shape: [3, 1, 1] }, &[]);
+        assert_eq!(
+            g.find("layers.2.blocks.2.mlp.fc1").unwrap(),
+            "/layers/layers.2/blocks/blocks.2/mlp/fc1/MatMul"
+        );
+        assert_eq!(g.find("layers.2.blocks.2.mlp.fc1.bias").unwrap(), "layers.2.blocks.2.mlp.fc1.bias");
     }
 
     #[test]
