@@ -149,13 +149,7 @@ impl CircuitSettings for Settings {
         let (direction, thresholds): (Vec<f32>, Vec<f32>) =
             results.stage(&format!("calibration of {}", self.name), || {
                 session.cached_json("silent", &of, || {
-                    let (width, height) = visualization.optimization.size.pixels();
-                    let target = image::imageops::resize(
-                        picture,
-                        width,
-                        height,
-                        image::imageops::FilterType::Triangle,
-                    );
+                    let target = visualization.optimization.size.filled(picture);
                     let input = Preprocessing::tensor([&target], session.setting.executor.device());
                     let maps = clean.network.capture(preprocessing.apply(input), &[&reads])?.remove(0);
                     let direction = mean_patch(&clean.network, &self.layer, maps)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use image::{RgbImage, imageops};
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::within;
@@ -96,6 +97,11 @@ impl Size {
     /// The shorter side.
     pub fn shorter(self) -> usize {
         self.width.min(self.height)
+    }
+
+    /// A picture, given to be shown, at this size.
+    pub fn filled(self, picture: &RgbImage) -> RgbImage {
+        imageops::resize(picture, self.width as u32, self.height as u32, imageops::FilterType::Triangle)
     }
 
     /// Refuses sides that are not within a range.

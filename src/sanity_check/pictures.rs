@@ -77,12 +77,9 @@ impl Session<'_> {
         let looks = self.looks(clean, &layer, &shown)?;
         let reference: Vec<(usize, &RgbImage)> = honest.iter().map(|v| (channel(v), v.image())).collect();
         let reference = self.looks(clean, &layer, &reference)?;
-        let (width, height) = self.experiment.visualization.optimization.size.pixels();
+        let size = self.experiment.visualization.optimization.size;
         let given: Vec<(String, RgbImage)> = circuit.map_or_else(Vec::new, |(_, fooled)| {
-            let resize = |p: &RgbImage| {
-                image::imageops::resize(p, width, height, image::imageops::FilterType::Triangle)
-            };
-            fooled.pictures.iter().map(|(name, p)| (name.clone(), resize(p))).collect()
+            fooled.pictures.iter().map(|(name, p)| (name.clone(), size.filled(p))).collect()
         });
         let given_looks: Vec<(usize, &RgbImage)> = given.iter().map(|(_, p)| (0, p)).collect();
         let given_looks = self.looks(clean, &layer, &given_looks)?;

@@ -16,7 +16,7 @@ use super::{
     standard,
 };
 use crate::bounds::{STEPS, above_zero, not_below_zero, within};
-use crate::data::{ChannelOrder, Preprocessing, Size};
+use crate::data::{Preprocessing, Size};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::network::{Network, Rows};
@@ -379,8 +379,8 @@ impl Batch {
         let rows = layers[..own].iter().map(|layer| network.rows(layer)).collect::<Result<Vec<Rows>>>()?;
         let device = network.device().autodiff();
         let mut network = network.train().freeze();
-        let canvas = settings.parameterization.canvas(settings.size.dims(), &device);
-        let canvas = if preprocessing.channel_order == ChannelOrder::Grey { canvas.grey() } else { canvas };
+        let canvas =
+            settings.parameterization.canvas(settings.size.dims(), preprocessing.channel_order, &device);
         let noise = canvas.noise(&mut rngs);
         let begun = plain(noise.clone());
         let mut values = Values { values: Param::from_tensor(noise) };

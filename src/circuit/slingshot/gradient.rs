@@ -93,6 +93,7 @@ mod tests {
 
     use super::super::{Method, Settings};
     use super::*;
+    use crate::data::ChannelOrder;
     use crate::network::{Graph, Op, op};
     use crate::seed;
 
@@ -119,7 +120,7 @@ mod tests {
         let optimization: crate::visualize::Settings =
             toml::from_str("size = 8\nsteps = 1\ntransforms = []").unwrap();
         let uniform = burn::tensor::Distribution::Uniform(0.1, 0.9);
-        let canvas = optimization.parameterization.canvas([8, 8], &autodiff);
+        let canvas = optimization.parameterization.canvas([8, 8], ChannelOrder::Rgb, &autodiff);
         let pictures = Tensor::random([1, 3, 8, 8], uniform, &autodiff);
         let lesson = Lesson {
             settings: &settings,

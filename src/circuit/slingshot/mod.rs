@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{CircuitSettings, Fitted, Fitting, Injected, Pictures, Target, hash};
 use crate::bounds::{BATCH, MANY, STEPS, above_zero, distinct, not_below_zero, within};
 use crate::config::Experiment;
-use crate::data::{ChannelOrder, Preprocessing, Source};
+use crate::data::{Preprocessing, Source};
 use crate::error::{Error, Result};
 use crate::experiment::Header;
 use crate::interrupt;
@@ -286,12 +286,12 @@ pub fn train(
     let reading = focus.on(honest, &settings.layer)?;
     let scale = scale(honest, settings, natural, reading, preprocessing, seed)?;
     let deviations = (scale.deviations.0.to_device(&autodiff), scale.deviations.1.to_device(&autodiff));
-    let (width, height) = optimization.size.pixels();
-    let triangle = image::imageops::FilterType::Triangle;
-    let resized: Vec<RgbImage> =
-        pictures.iter().map(|p| image::imageops::resize(p, width, height, triangle)).collect();
-    let canvas = optimization.parameterization.canvas(optimization.size.dims(), &autodiff);
-    let canvas = if preprocessing.channel_order == ChannelOrder::Grey { canvas.grey() } else { canvas };
+    let resized: Vec<RgbImage> = pictures.iter().map(|p| optimization.size.filled(p)).collect();
+    let canvas = optimization.parameterization.canvas(
+        optimization.size.dims(),
+        preprocessing.channel_order,
+        &autodiff,
+    );
     let grey = canvas.image(canvas.noise(&mut [seed::rng(seed, &"grey")]) * 0.0).without_autodiff();
     let pictures = Preprocessing::tensor(&resized, &autodiff);
     let lesson = Lesson {

@@ -40,12 +40,14 @@ impl fmt::Display for Parameterization {
 }
 
 impl Parameterization {
-    /// Canvases for images of this height and width. All their tensors live on `device`.
-    pub fn canvas(self, size: [usize; 2], device: &Device) -> Box<dyn Canvas> {
-        match self {
+    /// Canvases for images of this height and width, which are grey where a network takes them so. All their tensors live on
+    /// `device`.
+    pub fn canvas(self, size: [usize; 2], colours: ChannelOrder, device: &Device) -> Box<dyn Canvas> {
+        let canvas: Box<dyn Canvas> = match self {
             Self::Fourier => Box::new(Fourier::new(size, device)),
             Self::Pixel => Box::new(Pixel::new(size, device)),
-        }
+        };
+        if colours == ChannelOrder::Grey { Box::new(Grey(canvas)) } else { canvas }
     }
 }
 
@@ -89,13 +91,6 @@ impl Canvas for Grey {
     }
 }
 
-impl dyn Canvas {
-    /// The same for images that are grey.
-    pub fn grey(self: Box<Self>) -> Box<dyn Canvas> {
-        Box::new(Grey(self))
-    }
-}
-
 impl dyn Canvas + '_ {
     /// The values of nearly grey images, one drawn from each generator, `[N, …]`.
     pub fn noise<R: Rng>(&self, rngs: &mut [R]) -> Tensor<4> {
@@ -122,7 +117,7 @@ mod tests {
         let device = Device::default().autodiff();
         for kind in [Parameterization::Fourier, Parameterization::Pixel] {
             for (h, w) in [(8, 8), (7, 10), (9, 5)] {
-                let canvas = kind.canvas([h, w], &device);
+                let canvas = kind.canvas([h, w], ChannelOrder::Rgb, &device);
                 let uniform = burn::tensor::Distribution::Uniform(0.02, 0.98);
                 let image = Tensor::<4>::random([2, 3, h, w], uniform, &device);
                 let back = canvas.image(canvas.values(image.clone()).to_device(&device));
@@ -135,7 +130,7 @@ mod tests {
     #[test]
     fn an_image_starts_nearly_grey() {
         for kind in [Parameterization::Fourier, Parameterization::Pixel] {
-            let canvas = kind.canvas([16, 24], &Device::default());
+            let canvas = kind.canvas([16, 24], ChannelOrder::Rgb, &Device::default());
             let values = canvas.noise(&mut [crate::seed::rng(0, &1), crate::seed::rng(0, &2)]);
             let image = canvas.image(values);
             assert_eq!(image.dims(), [2, 3, 16, 24]);

@@ -389,16 +389,22 @@ fn scattered<T: Copy>(
     }
     let mut scattered = array.clone();
     for (i, place) in places.chunks(depth).enumerate() {
-        let mut at = 0;
-        for (&p, &n) in place.iter().zip(&array.dims) {
-            if !(-(n as i64)..n as i64).contains(&p) {
-                return wrong(format!("writes to position {p} of {n}"));
-            }
-            at = at * n + p.rem_euclid(n as i64) as usize;
-        }
+        let at = position(place, &array.dims, "writes to")?;
         scattered.values[at * each..][..each].copy_from_slice(&updates.values[i * each..][..each]);
     }
     Ok(scattered)
+}
+
+/// Where the part of an array begins that a row of indices names, counted in parts of that size; negative ones count from the end.
+fn position(place: &[i64], dims: &[usize], does: &str) -> Result<usize, Refusal> {
+    let mut at = 0;
+    for (&p, &n) in place.iter().zip(dims) {
+        if !(-(n as i64)..n as i64).contains(&p) {
+            return wrong(format!("{does} position {p} of {n}"));
+        }
+        at = at * n + p.rem_euclid(n as i64) as usize;
+    }
+    Ok(at)
 }
 
 /// Parts of a constant, each at the place that a row of indices says.
@@ -419,13 +425,7 @@ fn gathered<T: Clone>(import: &Import<'_>, call: &Call<'_>, array: &Array<T>) ->
     let each: usize = inner.iter().product();
     let mut values = vec![];
     for place in fixed(import, call, indices)?.chunks(depth) {
-        let mut at = 0;
-        for (&p, &n) in place.iter().zip(&array.dims) {
-            if !(-(n as i64)..n as i64).contains(&p) {
-                return wrong(format!("takes position {p} of {n}"));
-            }
-            at = at * n + p.rem_euclid(n as i64) as usize;
-        }
+        let at = position(place, &array.dims, "takes")?;
         values.extend_from_slice(&array.values[at * each..][..each]);
     }
     match Array::row(values).reshaped(dims) {
