@@ -70,7 +70,7 @@ fn image() -> Tensor<4> {
 }
 
 fn canvas() -> Box<dyn Canvas> {
-    Parameterization::Fourier.canvas([SIDE; 2], &Device::flex().autodiff())
+    Parameterization::Fourier.canvas([SIDE; 2], ChannelOrder::Rgb, &Device::flex().autodiff())
 }
 
 fn noise(canvas: &dyn Canvas) -> Tensor<4> {
